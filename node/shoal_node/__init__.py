@@ -1,0 +1,1 @@
+"""The node: drives ``shoal_protocol`` over libp2p, and serves the local API and commands."""

@@ -1,0 +1,93 @@
+"""Every tunable number of the protocol, as two value objects.
+
+:class:`NetworkParameters` must be the same at every node of a network; its hash goes into
+packet keys, handshakes and blinded keys, so that two networks never mix. A
+:class:`Preset` is one person's choice of traffic. ``docs/spec/parameters.md`` is the same
+table with the reasons. Lengths of fields are no parameters: see ``constants`` and
+``packets.geometry``.
+"""
+
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Final
+
+from shoal_protocol import crypto, wire
+
+
+@dataclass(frozen=True)
+class NetworkParameters:
+    """Network-wide numbers. Durations in whole seconds (``_s``) or milliseconds (``_ms``)."""
+
+    name: str
+    protocol: int = 1  # version in every packet's first byte
+    packet_bytes: int = 3072
+    epoch_s: int = 3600  # mix keys, descriptors
+    day_s: int = 86_400  # addresses, inboxes, prekeys
+    serials_per_epoch: int = 4
+    lease_s: int = 900  # a relay that is gone leaves the directory after at most this
+    gossip_interval_ms: int = 1000  # one anti-entropy exchange
+    clock_skew_s: int = 300  # how far ahead a signed time may lie
+    surb_lifetime_s: int = 1800
+    max_hop_delay_ms: int = 60_000
+    path_mixes: int = 3  # mixes before the relay asked, the guard among them
+    guards: int = 3
+    guard_life_min_s: int = 60 * 86_400
+    guard_life_max_s: int = 120 * 86_400
+    replicas: int = 3  # K
+    replica_slack: int = 2  # a relay accepts what ranks it within K + slack
+    get_wait_mean_ms: int = 20_000
+    get_wait_cap_ms: int = 60_000
+    inbox_entries: int = 1024
+    entry_life_s: int = 3 * 86_400
+    announce_days_behind: int = 1
+    announce_days_ahead: int = 3
+    announce_work_bits: int = 18
+    dht_k: int = 20
+    dht_alpha: int = 3
+    role_age_s: int = 72 * 3600  # seen so long before mixing, storing or serving the DHT
+    distinct_subnets: bool = True
+    two_sources: bool = True  # a descriptor needs two /16s and an epoch's notice
+
+    @cached_property
+    def hash(self) -> bytes:
+        """32 bytes that name this network in every key derivation."""
+        table = tuple((f.name, getattr(self, f.name)) for f in fields(self))
+        return crypto.kdf(b"network parameters", wire.pack(table))
+
+
+MAIN: Final = NetworkParameters(name="main")
+LAB: Final = replace(
+    MAIN,
+    name="lab",
+    lease_s=20,
+    announce_work_bits=8,
+    role_age_s=0,
+    distinct_subnets=False,
+    two_sources=False,
+)
+NETWORKS: Final = {network.name: network for network in (MAIN, LAB)}
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """One person's traffic: the price in bandwidth and the price in waiting."""
+
+    name: str
+    rate: float  # packets up a second, λ
+    mean_delay_ms: int  # at each mix
+    quick_share: float = 2 / 3  # slots for PUT, DHT and loops; the rest wait
+
+    @property
+    def outstanding_gets(self) -> int:
+        """Real GETs that may wait at once: 5 λ, at least one."""
+        return max(1, int(5 * self.rate))
+
+
+PRESETS: Final = {
+    preset.name: preset
+    for preset in (
+        Preset("saver", rate=0.25, mean_delay_ms=500),
+        Preset("balanced", rate=4.0, mean_delay_ms=50),
+        Preset("fast", rate=10.0, mean_delay_ms=30),
+    )
+}

@@ -1,0 +1,57 @@
+"""Random draws from an injected source of bytes: the same source gives the same draws.
+
+The node passes ``os.urandom``; tests, vectors and simulations pass
+:func:`shoal_protocol.crypto.seeded_source`.
+"""
+
+import math
+from collections.abc import Callable, MutableSequence, Sequence
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+
+_UNIFORM_BITS: Final = 53  # the mantissa of a double
+
+
+class Rng:
+    """Draws over ``source``, a function from a count to that many random bytes."""
+
+    __slots__ = ("bytes",)
+
+    def __init__(self, source: Callable[[int], bytes]) -> None:
+        self.bytes: Final = source
+
+    def below(self, bound: int) -> int:
+        """Return an unbiased integer in [0, bound), by rejection; ``bound`` ≥ 1."""
+        bits = (bound - 1).bit_length()
+        size = (bits + 7) // 8
+        while True:
+            value = int.from_bytes(self.bytes(size), "little") & ((1 << bits) - 1) if bits else 0
+            if value < bound:
+                return value
+
+    def uniform(self) -> float:
+        """Return a double in [0, 1)."""
+        return (int.from_bytes(self.bytes(8), "little") >> (64 - _UNIFORM_BITS)) / (
+            1 << _UNIFORM_BITS
+        )
+
+    def exponential(self, mean: float) -> float:
+        """Return an exponential draw of the given mean, in the mean's unit."""
+        return -mean * math.log1p(-self.uniform())
+
+    def choice(self, items: Sequence[T]) -> T:
+        """Return one of ``items``, each as likely; ``items`` is not empty."""
+        return items[self.below(len(items))]
+
+    def shuffle(self, items: MutableSequence[T]) -> None:
+        """Shuffle ``items`` in place (Fisher and Yates)."""
+        for i in range(len(items) - 1, 0, -1):
+            j = self.below(i + 1)
+            items[i], items[j] = items[j], items[i]
+
+    def sample(self, items: Sequence[T], count: int) -> list[T]:
+        """Return ``count`` distinct places of ``items`` in random order."""
+        pool = list(items)
+        self.shuffle(pool)
+        return pool[:count]

@@ -1,0 +1,1 @@
+"""Simulations of the network on the protocol code that the node runs."""
