@@ -1,0 +1,1 @@
+"""The ``shoal`` command: each group of commands in one module, found by ``main``."""
