@@ -47,6 +47,8 @@ class NetworkParameters:
     role_age_s: int = 72 * 3600  # seen so long before mixing, storing or serving the DHT
     distinct_subnets: bool = True
     two_sources: bool = True  # a descriptor needs two /16s and an epoch's notice
+    descriptor_work_bits: int = 20  # hashcash over a relay's identity, once in its life
+    private_addresses: bool = False  # descriptors may name loopback, private and memory addresses
 
     @cached_property
     def hash(self) -> bytes:
@@ -59,11 +61,14 @@ MAIN: Final = NetworkParameters(name="main")
 LAB: Final = replace(
     MAIN,
     name="lab",
+    serials_per_epoch=256,  # tests restart relays often
     lease_s=20,
     announce_work_bits=8,
     role_age_s=0,
     distinct_subnets=False,
     two_sources=False,
+    descriptor_work_bits=0,
+    private_addresses=True,
 )
 NETWORKS: Final = {network.name: network for network in (MAIN, LAB)}
 
