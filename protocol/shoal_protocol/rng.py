@@ -9,16 +9,17 @@ from collections.abc import Callable, MutableSequence, Sequence
 from typing import Final, TypeVar
 
 T = TypeVar("T")
+Source = Callable[[int], bytes]  # from a count to that many random bytes
 
 _UNIFORM_BITS: Final = 53  # the mantissa of a double
 
 
 class Rng:
-    """Draws over ``source``, a function from a count to that many random bytes."""
+    """Draws over ``source``."""
 
     __slots__ = ("bytes",)
 
-    def __init__(self, source: Callable[[int], bytes]) -> None:
+    def __init__(self, source: Source) -> None:
         self.bytes: Final = source
 
     def below(self, bound: int) -> int:

@@ -76,12 +76,19 @@ def _checker(annotation: Any) -> _Check:
         return lambda v: v if type(v) is str and least <= len(v.encode()) <= most else _refuse()
     if typing.get_origin(annotation) is tuple:
         item = _checker(typing.get_args(annotation)[0])
-        return lambda v: (
-            tuple([item(i) for i in v])
-            if type(v) is list and least <= len(v) <= most
-            else _refuse()
-        )
+
+        def check_all(value: object) -> object:
+            items = _as_list(value)
+            return tuple([item(i) for i in items]) if least <= len(items) <= most else _refuse()
+
+        return check_all
     raise TypeError(f"{annotation} has no wire form")
+
+
+def _as_list(value: object) -> list[object]:
+    if type(value) is not list:
+        _refuse()
+    return cast("list[object]", value)
 
 
 def _struct_checker(cls: type) -> _Check:
@@ -89,9 +96,10 @@ def _struct_checker(cls: type) -> _Check:
     checks = [_checker(hints[field.name]) for field in dataclasses.fields(cls)]
 
     def check(value: object) -> object:
-        if type(value) is not list or len(value) != len(checks):
+        items = _as_list(value)
+        if len(items) != len(checks):
             _refuse()
-        return cls(*[c(v) for c, v in zip(checks, value, strict=True)])
+        return cls(*[c(v) for c, v in zip(checks, items, strict=True)])
 
     return check
 
@@ -100,13 +108,13 @@ def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         return [_plain(getattr(value, field.name)) for field in dataclasses.fields(value)]
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [_plain(item) for item in cast(tuple[object, ...], value)]
     return value
 
 
 def pack(value: object) -> bytes:
     """Return the canonical bytes of plain values, tuples and structs."""
-    return cast(bytes, msgpack.packb(_plain(value), use_bin_type=True))
+    return msgpack.packb(_plain(value), use_bin_type=True)
 
 
 def _unpack(data: bytes, limit: int) -> object:
