@@ -3,7 +3,8 @@
 libsodium through PyNaCl for Ed25519 and the raw ChaCha20 stream, OpenSSL through
 ``cryptography`` for X25519 under a lasting key, AEADs and ML-KEM-768, hashlib for BLAKE2b.
 Failures that a peer can cause are :class:`~shoal_protocol.errors.RemoteProtocolError`; wrong
-sizes from our own side are whatever the library raises. Costs a call are in ``docs/spec/parameters.md``.
+sizes from our own side are whatever the library raises. Costs a call are in
+``docs/spec/parameters.md``.
 """
 
 import hmac
@@ -232,6 +233,14 @@ def ed25519_mul(scalar: bytes, public: bytes) -> bytes:
 def mlkem_public(seed: bytes) -> bytes:
     """Return the ML-KEM-768 encapsulation key, 1,184 bytes, of a 64-byte seed (FIPS 203)."""
     return mlkem.MLKEM768PrivateKey.from_seed_bytes(seed).public_key().public_bytes_raw()
+
+
+def mlkem_check(public: bytes) -> None:
+    """Refuse what is no ML-KEM-768 encapsulation key; raises RemoteProtocolError("kem key")."""
+    try:
+        mlkem.MLKEM768PublicKey.from_public_bytes(public)
+    except ValueError:
+        raise RemoteProtocolError("kem key") from None
 
 
 def mlkem_encapsulate(public: bytes) -> tuple[bytes, bytes]:

@@ -65,6 +65,10 @@ class BlindedSecret:
         """Return 64 bytes that verify under :attr:`public` as any Ed25519 signature."""
         return crypto.ed25519_sign_expanded(self._scalar, self._prefix, self.public, message)
 
+    def derive(self, label: bytes, *parts: bytes, size: int = 32) -> bytes:
+        """Return ``size`` (1 to 64) bytes that only the owner of this key can derive."""
+        return crypto.kdf(label, self._prefix, *parts, size=size)
+
 
 @final
 class SigningSecret:
