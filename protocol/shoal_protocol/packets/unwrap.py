@@ -1,0 +1,118 @@
+"""One hop: take a packet off its outermost layer; spec: packet §4.
+
+::
+
+    length ─ version, reserved ─ key index ─ KEM ─ MAC ─ slot ─ replay tag ─ payload
+       └──────────────── any refusal: RemoteProtocolError, nothing changed ──┘      │
+                                     ┌───────────────────────────┬──────────────────┤
+                                  Forward                     ToClient            Exit
+
+The tag is stored once the MAC holds and the slot makes sense, before the payload is
+touched: a packet whose payload fails at its exit is as used up as any other, and draws
+silence. Sphinx §3.6; a KEM per hop as in Katzenpost's KEM Sphinx.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from shoal_protocol.crypto import blake2b, equal
+from shoal_protocol.errors import RemoteProtocolError
+from shoal_protocol.packets import keys, lioness
+from shoal_protocol.packets.geometry import (
+    GEOMETRY,
+    HEADER_LENGTH,
+    PACKET_LENGTH,
+    PAYLOAD_TAG,
+    VERSION,
+    Command,
+)
+
+_CLEARS: Final = tuple(bytes((VERSION, index)) + bytes(6) for index in range(256))
+_RESERVED_CLEAR: Final = bytes(6)
+_RESERVED_SLOT: Final = bytes(4)
+_MAC_START: Final = GEOMETRY.clear + GEOMETRY.ciphertext
+_SLOTS_START: Final = _MAC_START + GEOMETRY.mac
+_STREAM: Final = GEOMETRY.stream
+_FORWARD: Final = int(Command.FORWARD)
+_EXIT: Final = int(Command.EXIT)
+_CLIENT: Final = int(Command.CLIENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Send ``packet`` (3,072 bytes) to the relay ``next_id`` after ``delay_ms``."""
+
+    next_id: bytes
+    delay_ms: int
+    packet: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """Hand ``body`` (2,640 bytes) to this relay's services after ``delay_ms``."""
+
+    body: bytes
+    delay_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ToClient:
+    """Send ``packet`` (3,072 bytes) to the connected client ``client_id`` after ``delay_ms``."""
+
+    client_id: bytes
+    delay_ms: int
+    packet: bytes
+
+
+def unwrap(packet: bytes, keyring: keys.MixKeyring) -> Forward | Exit | ToClient:
+    """Return what ``packet`` asks of this hop; store its replay tag in ``keyring``.
+
+    Args:
+        packet: as it came from a peer, any bytes.
+        keyring: this relay's mix keys.
+
+    Raises RemoteProtocolError with one of "packet length", "packet version", "reserved
+    bytes", "mix key index", "kem ciphertext", "low-order point", "packet mac", "packet
+    command", "replay", "replay filter full", "payload tag". Only the last leaves a trace:
+    the packet's replay tag.
+    """
+    if len(packet) != PACKET_LENGTH:
+        raise RemoteProtocolError("packet length")
+    if packet[0] != VERSION:
+        raise RemoteProtocolError("packet version")
+    if packet[2:8] != _RESERVED_CLEAR:
+        raise RemoteProtocolError("reserved bytes")
+    key = keyring.find(packet[1])
+    if key is None:
+        raise RemoteProtocolError("mix key index")
+    ciphertext = packet[8:40]
+    if ciphertext[31] & 0x80:  # X25519 would ignore this bit
+        raise RemoteProtocolError("kem ciphertext")
+
+    stream = keys.derive(key.agree(ciphertext), ciphertext, key.binding)
+    slots = packet[_SLOTS_START:HEADER_LENGTH]
+    mac = blake2b(packet[:_MAC_START] + slots, digest_size=16, key=stream[:32]).digest()
+    if not equal(mac, packet[_MAC_START:_SLOTS_START]):
+        raise RemoteProtocolError("packet mac")
+
+    # Little-endian, so that the zeros which move in behind the slots need no bytes.
+    opened = (
+        int.from_bytes(slots, "little") ^ int.from_bytes(stream[keys.SLOTS_STREAM], "little")
+    ).to_bytes(_STREAM, "little")
+    command = opened[0]
+    if opened[4:8] != _RESERVED_SLOT:
+        raise RemoteProtocolError("reserved bytes")
+    if not _FORWARD <= command <= _CLIENT or (command == _EXIT and opened[1]):
+        raise RemoteProtocolError("packet command")
+    key.replay_filter.add(stream[32:48])
+
+    payload = lioness.decrypt(stream[keys.LIONESS_KEY], packet[HEADER_LENGTH:])
+    delay_ms = opened[2] << 8 | opened[3]
+    if command == _EXIT:
+        if not equal(payload[:16], PAYLOAD_TAG):
+            raise RemoteProtocolError("payload tag")
+        return Exit(payload[16:], delay_ms)
+    onward = _CLEARS[opened[1]] + opened[40:72] + opened[24:40] + opened[72:] + payload
+    if command == _FORWARD:
+        return Forward(opened[8:24], delay_ms, onward)
+    return ToClient(opened[8:24], delay_ms, onward)

@@ -1,0 +1,1 @@
+"""What a relay does with packets: limits per peer, mixing delays, rotation of mix keys."""
