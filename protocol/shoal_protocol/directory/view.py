@@ -1,0 +1,355 @@
+"""The relays that this node believes in: verified descriptors with their leases.
+
+::
+
+                     descriptor                  lease
+    (nothing) ───────────────────► pending ─────────────────► live ◄─┐ newer descriptor,
+        ▲                            │ 30 s                    │  └──┘ newer lease
+        ├────────────────────────────┘                         │
+        ├── lease ends, or epoch + 2 begins ───────────────────┤
+        │                                                      │ same (epoch, serial),
+        │                                                      ▼ other bytes
+        └── epoch + 2 begins ──────────────────────────────  barred ──► live again by a
+                                                                       descriptor of a later epoch
+
+Everything is checked before anything changes: ``check_…`` verifies and mutates nothing,
+``accept_…`` takes what was verified. What is merely old, known or out of time is skipped and
+counted; only what no honest relay would pass on is an error.
+
+Not here yet, and the place for it: which relays may mix, store or serve the DHT. Tenure
+(``role_age_s`` seen without a break) and slots per subnet (``distinct_subnets``) belong between
+:meth:`DirectoryView.relays` and those who choose paths and replicas; that a descriptor comes
+from two /16s and before its epoch (``two_sources``) belongs where entries keep their source.
+spec: directory §5, §7
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from shoal_protocol import clock, crypto
+from shoal_protocol.clock import SECOND
+from shoal_protocol.directory import descriptor as descriptors
+from shoal_protocol.directory import envelope
+from shoal_protocol.directory import lease as leases
+from shoal_protocol.directory.descriptor import Descriptor
+from shoal_protocol.directory.lease import Lease
+from shoal_protocol.directory.tree import DIGEST_LENGTH, BucketTree, Item
+from shoal_protocol.errors import RemoteProtocolError
+from shoal_protocol.parameters import NetworkParameters
+
+MAX_RELAYS: Final = 16_384  # entries; spec: directory §7
+PENDING_S: Final = 30  # a descriptor waits so long for its lease; spec: directory §5
+LEASE_STEPS: Final = 6  # a lease that extends another by less than this part is not taken
+
+
+class Need(Enum):
+    """What a peer's item says that this view lacks."""
+
+    NOTHING = auto()
+    LEASE = auto()
+    ALL = auto()
+
+
+@dataclass(slots=True)
+class _Entry:
+    descriptor: Descriptor
+    source: bytes | None  # who alone has told it; None from the second source on
+    since: int  # ns
+    lease: Lease | None = None
+    rival: bytes | None = None  # another descriptor of the same version: proof to bar it
+
+    @property
+    def live(self) -> bool:
+        return (
+            self.rival is None
+            and self.lease is not None
+            and self.lease.version <= self.descriptor.version
+        )
+
+
+class DirectoryView:
+    """The accepted descriptors and leases of one network.
+
+    Args:
+        params: the network's.
+        limit: entries that may be held; half of them at most from any one source alone.
+
+    ``revision`` grows whenever the set of live descriptors changes; ``skipped`` counts, by
+    fixed label, what was neither news nor a fault; ``checks`` counts signatures verified.
+    """
+
+    def __init__(self, params: NetworkParameters, *, limit: int = MAX_RELAYS) -> None:
+        self.params: Final = params
+        self.tree: Final = BucketTree()
+        self.skipped: Final[Counter[str]] = Counter()
+        self.revision = 0
+        self.checks = 0
+        self._limit = limit
+        self._from_one = limit // 2
+        self._entries: dict[bytes, _Entry] = {}
+        self._told: Counter[bytes] = Counter()
+        self._next_expiry: int | None = None
+        self._cache: tuple[int, int, tuple[Descriptor, ...]] = (-1, 0, ())
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def relays(self, now: int) -> tuple[Descriptor, ...]:
+        """Return the descriptors whose leases hold at ``now`` (ns), in order of relay id."""
+        revision, ends, cached = self._cache
+        if revision == self.revision and now < ends:
+            return cached
+        live = [
+            entry
+            for _, entry in sorted(self._entries.items())
+            if entry.live and now < self._deadline(entry)
+        ]
+        ends = min((self._deadline(entry) for entry in live), default=now + SECOND)
+        found = tuple(entry.descriptor for entry in live)
+        self._cache = (self.revision, ends, found)
+        return found
+
+    def get(self, relay_id: bytes) -> Descriptor | None:
+        """Return the descriptor of a relay that was live at the last :meth:`expire`."""
+        entry = self._entries.get(relay_id)
+        return entry.descriptor if entry and entry.live else None
+
+    def lease_of(self, relay_id: bytes) -> Lease | None:
+        """Return the newest lease of a live relay."""
+        entry = self._entries.get(relay_id)
+        return entry.lease if entry and entry.live else None
+
+    def proof_of(self, relay_id: bytes) -> tuple[bytes, bytes] | None:
+        """Return the two descriptors of one version by which a relay was barred."""
+        entry = self._entries.get(relay_id)
+        return (entry.descriptor.data, entry.rival) if entry and entry.rival else None
+
+    def add_descriptor(self, data: bytes, now: int, source: bytes = b"") -> bool:
+        """Take a descriptor from ``source`` (16 bytes, or empty for oneself).
+
+        Returns:
+            Whether it was news. Without a lease it is held and not yet live.
+
+        Raises:
+            RemoteProtocolError: as :func:`descriptor.decode_descriptor`.
+        """
+        found = self.check_descriptor(data, now, source)
+        return found is not None and self.accept_descriptor(found, now, source)
+
+    def add_lease(self, data: bytes, now: int) -> bool:
+        """Take a lease; return whether it was news.
+
+        Raises:
+            RemoteProtocolError: as :func:`lease.decode_lease`.
+        """
+        found = self.check_lease(data, now)
+        return found is not None and self.accept_lease(found, now)
+
+    def check_descriptor(self, data: bytes, now: int, source: bytes = b"") -> Descriptor | None:
+        """Verify a descriptor if it would be news; None, and counted, if not.
+
+        Raises:
+            RemoteProtocolError: as :func:`descriptor.decode_descriptor`.
+        """
+        sealed = envelope.peek(data, descriptors.MAX_DESCRIPTOR)
+        if label := self._unwanted(sealed, now, source):
+            self.skipped[label] += 1
+            return None
+        self.checks += 1
+        return descriptors.open_descriptor(sealed, self.params)
+
+    def check_lease(self, data: bytes, now: int) -> Lease | None:
+        """Verify a lease if it would be news; None, and counted, if not.
+
+        Raises:
+            RemoteProtocolError: as :func:`lease.decode_lease`.
+        """
+        sealed, until = leases.peek_lease(data)
+        if not leases.in_time(until, now, self.params):
+            self.skipped["lease time"] += 1
+            return None
+        entry = self._entries.get(sealed.relay_id)
+        if entry and entry.lease and not self._newer(sealed.version, until, entry.lease):
+            self.skipped["known lease"] += 1
+            return None
+        self.checks += 1
+        return leases.decode_lease(data, self.params)
+
+    def accept_descriptor(self, found: Descriptor, now: int, source: bytes = b"") -> bool:
+        """Hold a descriptor that :meth:`check_descriptor` returned; return whether it is news."""
+        entry = self._entries.get(found.relay_id)
+        if entry is None:
+            self._entries[found.relay_id] = _Entry(found, source or None, now)
+            if source:
+                self._told[source] += 1
+        elif found.version < entry.descriptor.version or found.data == entry.descriptor.data:
+            return False
+        elif found.version == entry.descriptor.version:
+            return self.bar(entry.descriptor, found)
+        elif entry.rival is not None and found.epoch == entry.descriptor.epoch:
+            return False
+        else:
+            entry.descriptor, entry.rival, entry.since = found, None, now
+        self._note(found.relay_id)
+        return True
+
+    def accept_lease(self, found: Lease, now: int) -> bool:
+        """Hold a lease that :meth:`check_lease` returned; return whether it is news."""
+        entry = self._entries.get(found.relay_id)
+        if entry is None:
+            self.skipped["unknown relay"] += 1
+            return False
+        if entry.lease and not self._newer(found.version, found.until, entry.lease):
+            return False
+        entry.lease = found
+        self._note(found.relay_id)
+        return True
+
+    def check_proof(
+        self, first: bytes, second: bytes, now: int
+    ) -> tuple[Descriptor, Descriptor] | None:
+        """Verify that two descriptors prove equivocation that isn't known yet.
+
+        Raises:
+            RemoteProtocolError: "proof", or as :func:`descriptor.decode_descriptor`.
+        """
+        one = envelope.peek(first, descriptors.MAX_DESCRIPTOR)
+        two = envelope.peek(second, descriptors.MAX_DESCRIPTOR)
+        if first == second or (one.public_key, one.version) != (two.public_key, two.version):
+            raise RemoteProtocolError("proof")
+        entry = self._entries.get(one.relay_id)
+        if not self._in_epoch(one.version.epoch, now):
+            label = "epoch"
+        elif entry is None:
+            label = "full" if len(self._entries) >= self._limit else ""
+        else:
+            label = "" if self._bars(one.version.epoch, entry) else "barred"
+        if label:
+            self.skipped[label] += 1
+            return None
+        self.checks += 2
+        return (
+            descriptors.open_descriptor(one, self.params),
+            descriptors.open_descriptor(two, self.params),
+        )
+
+    def bar(self, first: Descriptor, second: Descriptor) -> bool:
+        """Bar a relay for the epoch of two verified descriptors of one version."""
+        entry = self._entries.get(first.relay_id)
+        if entry is None:
+            entry = self._entries[first.relay_id] = _Entry(first, None, 0)
+        elif not self._bars(first.epoch, entry):
+            return False
+        entry.descriptor, entry.rival, entry.lease = first, second.data, None
+        self._note(first.relay_id)
+        return True
+
+    def confirm(self, relay_id: bytes, source: bytes) -> None:
+        """Note that ``source`` knows a relay too, so that nobody is its only source."""
+        entry = self._entries.get(relay_id)
+        if entry and entry.source is not None and entry.source != source:
+            self._told[entry.source] -= 1
+            entry.source = None
+
+    def compare(self, item: Item, now: int) -> Need:
+        """Return what must be had from a peer who holds ``item``."""
+        in_time = item.barred or leases.in_time(item.until, now, self.params)
+        if not in_time or not self._in_epoch(item.epoch, now):
+            return Need.NOTHING
+        mine = self.tree.get(item.relay_id)
+        if mine is None:
+            room = item.relay_id in self._entries or len(self._entries) < self._limit
+            return Need.ALL if room else Need.NOTHING
+        if item.rank > mine.rank:
+            return Need.ALL
+        if item.rank < mine.rank or mine.barred:
+            return Need.NOTHING
+        if item.digest != mine.digest:
+            return Need.ALL
+        return Need.LEASE if item.until >= mine.until + self._lease_step else Need.NOTHING
+
+    def expire(self, now: int) -> bool:
+        """Drop what has ended by ``now``; return whether anything was dropped."""
+        if self._next_expiry is None or now < self._next_expiry:
+            return False
+        ended = [i for i, entry in self._entries.items() if self._deadline(entry) <= now]
+        for relay_id in ended:
+            entry = self._entries.pop(relay_id)
+            if entry.source is not None:
+                self._told[entry.source] -= 1
+            self.revision += entry.live
+            self.tree.put(relay_id, None)
+        self._told += Counter[bytes]()  # forgets sources at zero
+        self._next_expiry = min(map(self._deadline, self._entries.values()), default=None)
+        return bool(ended)
+
+    @property
+    def next_expiry(self) -> int | None:
+        """When :meth:`expire` is next worth calling, ns; None while nothing is held."""
+        return self._next_expiry
+
+    def _in_epoch(self, epoch: int, now: int) -> bool:
+        return abs(epoch - clock.index_of(now, self.params.epoch_s)) <= 1
+
+    def _unwanted(self, sealed: envelope.Envelope, now: int, source: bytes) -> str | None:
+        """Return why a descriptor is no news, as far as that shows before its signature."""
+        if not self._in_epoch(sealed.version.epoch, now):
+            return "epoch"
+        entry = self._entries.get(sealed.relay_id)
+        if entry is None:
+            if len(self._entries) >= self._limit:
+                return "full"
+            return "source full" if source and self._told[source] >= self._from_one else None
+        if sealed.version < entry.descriptor.version:
+            return "stale"
+        if sealed.data == entry.descriptor.data:
+            self.confirm(sealed.relay_id, source)
+            return "known"
+        barred = entry.rival is not None and sealed.version.epoch == entry.descriptor.epoch
+        return "barred" if barred else None
+
+    @property
+    def _lease_step(self) -> int:
+        return max(1, self.params.lease_s // LEASE_STEPS)
+
+    def _newer(self, version: envelope.Version, until: int, held: Lease) -> bool:
+        if version != held.version:
+            return version > held.version
+        return until >= held.until + self._lease_step
+
+    def _bars(self, epoch: int, entry: _Entry) -> bool:
+        held = entry.descriptor.epoch
+        return epoch > held or (epoch == held and entry.rival is None)
+
+    def _deadline(self, entry: _Entry) -> int:
+        """When the entry goes, ns: its lease ends, or no key of it serves any more."""
+        keys_end = (entry.descriptor.epoch + 2) * self.params.epoch_s * SECOND
+        if entry.rival is not None:
+            return keys_end
+        if entry.lease is None:
+            return min(keys_end, entry.since + PENDING_S * SECOND)
+        return min(keys_end, entry.lease.until * SECOND)
+
+    def _note(self, relay_id: bytes) -> None:
+        """Bring the tree, the revision and the next expiry up to an entry's change."""
+        entry = self._entries[relay_id]
+        deadline = self._deadline(entry)
+        if self._next_expiry is None or deadline < self._next_expiry:
+            self._next_expiry = deadline
+        before, held = self.tree.get(relay_id), entry.descriptor
+        after: Item | None = None
+        if entry.rival is not None:
+            after = Item(relay_id, held.epoch, True, 0, 0, bytes(DIGEST_LENGTH))
+        elif entry.live and entry.lease:
+            digest = crypto.digest(held.data, size=DIGEST_LENGTH)
+            after = Item(relay_id, held.epoch, False, held.serial, entry.lease.until, digest)
+        self.tree.put(relay_id, after)
+        if _served(before) != _served(after):
+            self.revision += 1
+
+
+def _served(item: Item | None) -> tuple[int, int, bytes] | None:
+    """Return what of an item decides which descriptor is live: a new lease alone doesn't."""
+    return None if item is None or item.barred else (item.epoch, item.serial, item.digest)
