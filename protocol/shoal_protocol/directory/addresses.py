@@ -19,6 +19,7 @@ from shoal_protocol.errors import RemoteProtocolError
 from shoal_protocol.parameters import NetworkParameters
 
 MAX_ADDRESS: Final = 96  # bytes on the wire; spec: directory §3
+MAX_FULL_ADDRESS: Final = MAX_ADDRESS + 57  # bytes with the peer id; spec: directory §3
 
 _ALPHABET: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _TCP: Final = re.compile(r"/ip([46])/([0-9a-f.:]{2,45})/tcp/([1-9][0-9]{0,4})")
@@ -36,14 +37,9 @@ def base58(data: bytes) -> str:
     return _ALPHABET[0] * zeros + "".join(reversed(digits))
 
 
-def for_dialling(address: str, peer_id: bytes) -> str:
-    """Return the full address of the peer that listens at ``address``."""
-    return f"{address}/p2p/{base58(peer_id)}"
-
-
-def for_wire(address: str, peer_id: bytes) -> str:
-    """Return ``address`` without its trailing ``/p2p/<peer id>``, if it has this peer's."""
-    return address.removesuffix(f"/p2p/{base58(peer_id)}")
+def suffix(peer_id: bytes) -> str:
+    """Return what turns a wire address into a full one: ``/p2p/<peer id>``."""
+    return f"/p2p/{base58(peer_id)}"
 
 
 def check(address: str, params: NetworkParameters) -> None:

@@ -3,7 +3,7 @@
 ::
 
     Envelope: signature 64 | public key 32 | epoch 4 | serial 1 | body
-    body:     msgpack [0, addresses, mix keys, instance, capacity, family, software, work]
+    body:     msgpack [0, addresses, mix keys, instance, capacity, family, software, nonce]
 
 (epoch, serial) orders a relay's descriptors and the highest wins; the same pair with other
 bytes is equivocation. A descriptor of epoch e carries the mix keys that its relay accepts, of
@@ -24,13 +24,13 @@ from shoal_protocol.directory import envelope
 from shoal_protocol.directory.envelope import Version
 from shoal_protocol.errors import LocalProtocolError, RemoteProtocolError
 from shoal_protocol.parameters import NetworkParameters
+from shoal_protocol.pseudonyms import work
 from shoal_protocol.rng import Rng
 
 MAX_DESCRIPTOR: Final = 640  # bytes, signature included; spec: directory §3
 MAX_ADDRESSES: Final = 4
 MAX_MIX_KEYS: Final = 3
 INSTANCE_LENGTH: Final = 16  # bytes; random, one a storage; spec: directory §3
-WORK_LENGTH: Final = 8  # bytes; spec: directory §4
 MAX_SOFTWARE: Final = 24  # bytes
 
 _LABEL: Final = b"relay descriptor"
@@ -55,7 +55,7 @@ class _Body:
     capacity: Annotated[int, wire.U8]
     family: Annotated[bytes, wire.Size(0, INSTANCE_LENGTH)]
     software: Annotated[str, wire.Size(0, MAX_SOFTWARE)]
-    work: Annotated[bytes, wire.exactly(WORK_LENGTH)]
+    nonce: Annotated[bytes, wire.exactly(work.NONCE_LENGTH)]
 
 
 _CODEC: Final = wire.Codec(_Body, limit=MAX_DESCRIPTOR - envelope.HEADER_LENGTH)
@@ -80,7 +80,7 @@ class Descriptor:
     capacity: int
     family: bytes
     software: str
-    work: bytes
+    nonce: bytes
     signature: bytes
     data: bytes = field(repr=False)
 
@@ -111,7 +111,7 @@ def sign(
     addresses: Sequence[str],
     mix_keys: Sequence[tuple[int, bytes]],
     instance: bytes,
-    work: bytes,
+    nonce: bytes,
     params: NetworkParameters,
     capacity: int = 0,
     family: bytes = b"",
@@ -125,7 +125,7 @@ def sign(
         addresses: 1 to 4, with or without the trailing ``/p2p/<peer id>``.
         mix_keys: 1 to 3 pairs (epoch, X25519 key), ascending, within an epoch of ``version``.
         instance: 16 bytes, random for each storage.
-        work: the nonce from :func:`solve_work`.
+        nonce: of the work, from :func:`solve_work`.
         params: the network's.
         capacity: class of capacity, 0 to 255; 0 says nothing.
         family: empty or 16 bytes.
@@ -134,15 +134,15 @@ def sign(
     Raises:
         LocalProtocolError: nobody would take it, and why.
     """
-    peer = identity.peer_id(crypto.ed25519_public(seed))
+    suffix = multiaddr.suffix(identity.peer_id(crypto.ed25519_public(seed)))
     body = _Body(
-        addresses=tuple(multiaddr.for_wire(address, peer) for address in addresses),
+        addresses=tuple(address.removesuffix(suffix) for address in addresses),
         mix_keys=tuple(_MixKey(epoch, key) for epoch, key in mix_keys),
         instance=instance,
         capacity=capacity,
         family=family,
         software=software,
-        work=work,
+        nonce=nonce,
     )
     try:
         data = envelope.seal(seed, _LABEL, version, _CODEC.encode(body), params)
@@ -178,49 +178,35 @@ def open_descriptor(sealed: envelope.Envelope, params: NetworkParameters) -> Des
         raise RemoteProtocolError("family")
     if not _SOFTWARE.fullmatch(body.software):
         raise RemoteProtocolError("software")
-    check_work(sealed.public_key, body.work, params)
-    peer = identity.peer_id(sealed.public_key)
+    challenge = work_challenge(sealed.public_key, params)
+    work.check(challenge, body.nonce, params.descriptor_work_bits)
+    suffix = multiaddr.suffix(identity.peer_id(sealed.public_key))
     return Descriptor(
         public_key=sealed.public_key,
         epoch=epoch,
         serial=sealed.version.serial,
-        addresses=tuple(multiaddr.for_dialling(address, peer) for address in body.addresses),
+        addresses=tuple(address + suffix for address in body.addresses),
         mix_keys=tuple((key.epoch, key.key) for key in body.mix_keys),
         instance=body.instance,
         capacity=body.capacity,
         family=body.family,
         software=body.software,
-        work=body.work,
+        nonce=body.nonce,
         signature=sealed.data[: crypto.SIGNATURE_LENGTH],
         data=sealed.data,
     )
 
 
-def _work_holds(public_key: bytes, nonce: bytes, params: NetworkParameters) -> bool:
-    found = crypto.kdf(_WORK_LABEL, params.hash, public_key, nonce, size=8)
-    return int.from_bytes(found, "big") >> (64 - params.descriptor_work_bits) == 0
-
-
-def check_work(public_key: bytes, nonce: bytes, params: NetworkParameters) -> None:
-    """Check the hashcash over an identity (Back 1997), one hash.
-
-    Raises:
-        RemoteProtocolError: "work".
-    """
-    if not _work_holds(public_key, nonce, params):
-        raise RemoteProtocolError("work")
+def work_challenge(public_key: bytes, params: NetworkParameters) -> bytes:
+    """Return the challenge of an identity's work, for :class:`pseudonyms.work.Solver`."""
+    return work.challenge(_WORK_LABEL, params.hash, public_key)
 
 
 def solve_work(public_key: bytes, params: NetworkParameters, rng: Rng) -> bytes:
-    """Return a nonce that :func:`check_work` takes; 2^bits hashes on average.
+    """Return the 8-byte nonce of an identity's work; blocks until it is found.
 
-    Done once for an identity and kept with it. On the main network about two seconds: call
-    it from a thread.
+    Done once for an identity and kept with it: 2^``descriptor_work_bits`` hashes on average,
+    about a second on the main network.
     """
-    start = int.from_bytes(rng.bytes(WORK_LENGTH), "big")
-    mask = (1 << 8 * WORK_LENGTH) - 1
-    while True:
-        nonce = (start & mask).to_bytes(WORK_LENGTH, "big")
-        if _work_holds(public_key, nonce, params):
-            return nonce
-        start += 1
+    start = int.from_bytes(rng.bytes(work.NONCE_LENGTH), "big")
+    return work.solve(work_challenge(public_key, params), params.descriptor_work_bits, start=start)
