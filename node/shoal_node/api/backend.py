@@ -62,7 +62,7 @@ class Latency:
 class Dht:
     """What this node did with the DHT since it started."""
 
-    announcements: int  # own announcements that were acknowledged
+    announcements: int  # personas whose announcement for today is acknowledged
     lookups: int  # pseudonyms looked up, found or not
     lookup_ms_p50: float | None  # None before the first lookup
 

@@ -1,0 +1,181 @@
+"""Who may call the API: checks before any route, and headers on every answer.
+
+::
+
+    Host exact ──no──> 421        a page that rebinds its name to 127.0.0.1
+    Origin, Sec-Fetch-Site ──> 403  a page of another site, with or without rebinding
+    token ──> 401                 another program or user on this machine
+    media type, size ──> 415, 413   a form posted by a page (CSRF), a body too large
+
+A browser sends Origin with every WebSocket, and cannot be made to leave out Host; no
+cookie is ever set or read, since all ports of 127.0.0.1 share them. DNS rebinding on a
+local API is CVE-2025-66414. The guard is plain ASGI and stands outermost.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from shoal_protocol import crypto
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+
+SUBPROTOCOL: Final = "shoal.v1"
+TOKEN_PREFIX: Final = "bearer."  # noqa: S105 - a prefix, no secret
+MAX_BODY: Final = 65_536  # bytes
+
+SECURITY_HEADERS: Final[Headers] = [
+    (
+        b"content-security-policy",
+        b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+]
+
+_TITLES: Final = {
+    401: "Unauthorized",
+    403: "Forbidden",
+    405: "Method not allowed",
+    408: "Request timeout",
+    411: "Length required",
+    413: "Content too large",
+    415: "Unsupported media type",
+    421: "Misdirected request",
+    505: "HTTP version not supported",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A refusal: its status, the sentence, and headers beside."""
+
+    status: int
+    detail: str
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    title: str | None = None
+
+    def document(self) -> bytes:
+        """The problem document (RFC 9457) in JSON."""
+        title = self.title or _TITLES.get(self.status, "Error")
+        return json.dumps(
+            {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail}
+        ).encode()
+
+
+class Guard:
+    """Passes on to ``app`` only what may reach it.
+
+    Args:
+        app: the application behind.
+        token: the bearer token, ASCII.
+        hosts: every value of ``Host`` that is this server, ``name:port``.
+    """
+
+    def __init__(self, app: Application, *, token: str, hosts: Iterable[str]) -> None:
+        self._app = app
+        self._token = token.encode()
+        self._hosts = frozenset(host.encode() for host in hosts)
+        self._origins = frozenset(b"http://" + host for host in self._hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection scope (ASGI)."""
+        problem = self._refusal(scope)
+        if problem is not None:
+            await refuse(scope, send, problem)
+            return
+
+        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
+                message["headers"] = [*message.get("headers", []), *SECURITY_HEADERS]
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+    def _refusal(self, scope: Scope) -> Problem | None:
+        headers: Headers = scope["headers"]
+        return (
+            (None if scope["http_version"] == "1.1" else Problem(505, "Use HTTP/1.1."))
+            or self._wrong_place(headers)
+            or self._wrong_token(scope, headers)
+            or (_wrong_body(scope["method"], headers) if scope["type"] == "http" else None)
+        )
+
+    def _wrong_place(self, headers: Headers) -> Problem | None:
+        hosts = _values(headers, b"host")
+        if len(hosts) != 1 or hosts[0] not in self._hosts:
+            return Problem(421, "This is not the host that the request names.")
+        if any(origin not in self._origins for origin in _values(headers, b"origin")):
+            return Problem(403, "Calls from other sites are refused.")
+        sites = _values(headers, b"sec-fetch-site")
+        if any(site not in (b"same-origin", b"none") for site in sites):
+            return Problem(403, "Calls from other sites are refused.")
+        return None
+
+    def _wrong_token(self, scope: Scope, headers: Headers) -> Problem | None:
+        if scope["type"] == "websocket":
+            protocols: list[str] = scope["subprotocols"]
+            given = [
+                name.removeprefix(TOKEN_PREFIX).encode()
+                for name in protocols
+                if name.startswith(TOKEN_PREFIX)
+            ]
+            known = SUBPROTOCOL in protocols
+        else:
+            fields = [value.partition(b" ") for value in _values(headers, b"authorization")]
+            given = [rest for scheme, _, rest in fields if scheme.lower() == b"bearer"]
+            known = True
+        if known and len(given) == 1 and crypto.equal(given[0], self._token):
+            return None
+        return Problem(
+            401,
+            "The bearer token is missing or wrong; it stands in the node's api.json.",
+            ((b"www-authenticate", b"Bearer"),),
+        )
+
+
+def _values(headers: Headers, name: bytes) -> list[bytes]:
+    return [value for key, value in headers if key.lower() == name]
+
+
+def _wrong_body(method: str, headers: Headers) -> Problem | None:
+    lengths = _values(headers, b"content-length")
+    chunked = bool(_values(headers, b"transfer-encoding"))
+    if method not in ("POST", "PUT", "PATCH"):
+        if chunked or any(length != b"0" for length in lengths):
+            return Problem(413, "This call takes no body.")
+        return None
+    if chunked or not lengths:
+        return Problem(411, "The request must state its Content-Length.")
+    if int(lengths[0]) > MAX_BODY:
+        return Problem(413, f"A body may have {MAX_BODY} bytes.")
+    kinds = [kind.lower().replace(b" ", b"") for kind in _values(headers, b"content-type")]
+    if len(kinds) != 1 or kinds[0] not in (b"application/json", b"application/json;charset=utf-8"):
+        return Problem(415, "The body must be application/json.")
+    return None
+
+
+async def refuse(scope: Scope, send: Send, problem: Problem) -> None:
+    """Answer with ``problem``, before a WebSocket's handshake as well as to a request."""
+    start, body = (
+        ("websocket.http.response.start", "websocket.http.response.body")
+        if scope["type"] == "websocket"
+        else ("http.response.start", "http.response.body")
+    )
+    document = problem.document()
+    headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(document)).encode()),
+        (b"connection", b"close"),
+        *problem.headers,
+        *SECURITY_HEADERS,
+    ]
+    await send({"type": start, "status": problem.status, "headers": headers})
+    await send({"type": body, "body": document, "more_body": False})

@@ -1,0 +1,175 @@
+"""A node's home: one directory that only its owner can read, and the file that says where it is.
+
+::
+
+    DIR/              mode 0700
+      lock            held by the running node
+      api.json        mode 0600, there while the API answers:
+                      {"url", "token", "pid", "peer_id", "addrs"}
+      config.toml     read at start, if there is one
+      node.log        what a node started by ``demo`` or ``lab`` logs
+"""
+
+import json
+import os
+import stat
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from shoal_protocol.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows: api.json's process id alone guards the directory
+    fcntl = None  # type: ignore[assignment]
+
+API_FILE: Final = "api.json"
+LOCK_FILE: Final = "lock"
+CONFIG_FILE: Final = "config.toml"
+LOG_FILE: Final = "node.log"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiFile:
+    """The contents of ``api.json``."""
+
+    url: str
+    token: str
+    pid: int
+    peer_id: str
+    addrs: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"ApiFile(url={self.url!r}, pid={self.pid})"
+
+
+def default_path() -> Path:
+    """The platform's directory for this user's data of Shoal."""
+    import platformdirs
+
+    return platformdirs.user_data_path("shoal", appauthor=False)
+
+
+def read_api(path: Path) -> ApiFile:
+    """Return where the node of the home ``path`` answers.
+
+    Raises:
+        UserError: no node runs there, or the one that did ended without a clean-up.
+    """
+    try:
+        table = json.loads((path / API_FILE).read_bytes())
+        found = ApiFile(
+            str(table["url"]),
+            str(table["token"]),
+            int(table["pid"]),
+            str(table["peer_id"]),
+            tuple(str(addr) for addr in table["addrs"]),
+        )
+    except FileNotFoundError:
+        raise UserError(f"No node runs in {path}: start one with `shoal up`.") from None
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else "it is not possible"
+        raise UserError(f"{path / API_FILE} cannot be read: {reason}.") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{path / API_FILE} is damaged: stop the node and start it again."
+        ) from None
+    if not alive(found.pid):
+        raise UserError(
+            f"The node in {path} (process {found.pid}) ended without cleaning up: start it again."
+        )
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this id exists."""
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+class Home:
+    """The directory of one running node, locked while the context lasts.
+
+    Args:
+        path: made with mode 0700 when it is not there.
+
+    Raises:
+        UserError: it cannot be used, or a node runs in it already.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path: Final = path
+        self._lock: int | None = None
+        self._published = False
+
+    def __enter__(self) -> Self:
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._make_private()
+            self._take_lock()
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else "it is not possible"
+            raise UserError(f"The data directory {self.path} cannot be used: {reason}.") from None
+        (self.path / API_FILE).unlink(missing_ok=True)  # left by a node that was killed
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.withdraw()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _make_private(self) -> None:
+        if os.name != "posix":
+            return
+        found = self.path.stat()
+        if found.st_uid != os.geteuid():
+            raise UserError(f"The data directory {self.path} belongs to another user.")
+        if not stat.S_IMODE(found.st_mode) & 0o077:
+            return
+        others = {entry.name for entry in self.path.iterdir()}
+        if others <= {LOCK_FILE, API_FILE, CONFIG_FILE, LOG_FILE}:
+            self.path.chmod(0o700)
+            return
+        raise UserError(
+            f"Others can read the data directory {self.path}: use `chmod 700` or another one."
+        )
+
+    def _take_lock(self) -> None:
+        lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if fcntl is not None:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(lock)
+                raise UserError(f"A node runs in {self.path} already.") from None
+        self._lock = lock
+
+    def publish(self, api: ApiFile) -> None:
+        """Write ``api.json`` in one step, readable by the owner only."""
+        descriptor, name = tempfile.mkstemp(prefix=".api-", dir=self.path)  # mode 0600
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(asdict(api), file)
+        os.replace(name, self.path / API_FILE)
+        self._published = True
+
+    def withdraw(self) -> None:
+        """Remove ``api.json`` if this node wrote it."""
+        if self._published:
+            self._published = False
+            (self.path / API_FILE).unlink(missing_ok=True)
