@@ -1,0 +1,167 @@
+"""The mix: takes packets off their outer layer, holds each for its delay, sends it on.
+
+::
+
+    receive ── limits ── unwrap ── checks ── pool: one heap by (due, sequence number)
+                  │         │         │                  │ handle_timer(now ≥ due)
+                  └─────────┴─────────┴─> counters       ├─> SendPacket(next_id, packet)
+                                                         └─> Request(body)
+
+The sender draws each delay from an exponential distribution, so the order in which packets
+leave says nothing about the order in which they came (Loopix §4.1; Kesdogan et al. 1998,
+"stop-and-go mixes"). The relay only obeys, up to the network's cap. No task per packet: a
+driver sleeps until :meth:`MixMachine.next_deadline`. Spec: mix.
+"""
+
+import heapq
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+from shoal_protocol.clock import MILLISECOND, SECOND, index_of
+from shoal_protocol.errors import RemoteProtocolError
+from shoal_protocol.packets import keys, unwrap
+from shoal_protocol.parameters import NetworkParameters
+from shoal_protocol.relay import limits as relay_limits
+from shoal_protocol.rng import Rng
+
+
+@dataclass(frozen=True, slots=True)
+class SendPacket:
+    """Send ``packet`` (3,072 bytes) to ``next_id`` (16 bytes).
+
+    ``to_client`` tells a connected client from a relay: a driver never dials a client, and
+    never sends to a client what was addressed to a relay.
+    """
+
+    next_id: bytes
+    packet: bytes
+    to_client: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Hand ``body`` (2,640 bytes) to this relay's services."""
+
+    body: bytes
+
+
+Event = SendPacket | Request
+
+
+class MixMachine:
+    """One relay's mix, sans-I/O.
+
+    Args:
+        keyring: this relay's mix keys; the machine advances it at each change of epoch.
+        own_id: this relay's 16-byte id.
+        parameters: the network's.
+        now: ns.
+        rng: for new mix keys.
+        limits: how much to take and hold.
+
+    ``counters`` counts by fixed names: every reason of :func:`unwrap.unwrap`, "rate limit",
+    "delay over the cap", "hop to oneself", "pool full", "peer's share of the pool full" for
+    what was dropped; "forwarded", "to client", "requests" for what left the pool.
+    """
+
+    def __init__(
+        self,
+        keyring: keys.MixKeyring,
+        own_id: bytes,
+        parameters: NetworkParameters,
+        *,
+        now: int,
+        rng: Rng,
+        limits: relay_limits.Limits | None = None,
+    ) -> None:
+        self._keyring: Final = keyring
+        self._own_id: Final = own_id
+        self._epoch_s: Final = parameters.epoch_s
+        self._max_delay_ms: Final = parameters.max_hop_delay_ms
+        self._rng: Final = rng
+        self._limits: Final = limits or relay_limits.Limits()
+        self._limiter: Final = relay_limits.PeerLimiter(
+            self._limits.peer_rate, self._limits.peer_burst, self._limits.peers
+        )
+        self._pool: list[tuple[int, int, Event, bytes]] = []  # due ns, sequence number, …, peer
+        self._held: Counter[bytes] = Counter()  # packets in the pool, by peer
+        self._sequence = 0
+        self.counters: Final[Counter[str]] = Counter()
+        self._rotate(now)
+
+    def public_keys(self) -> tuple[tuple[int, bytes], ...]:
+        """Return (epoch, public mix key 32) of each key held, for the relay's descriptor."""
+        return self._keyring.public()
+
+    @property
+    def pool_size(self) -> int:
+        """Packets held now: with the rate, what anonymity is made of."""
+        return len(self._pool)
+
+    def receive(self, packet: bytes, peer: bytes, now: int) -> list[Event]:
+        """Take ``packet`` from ``peer`` (16-byte id); return what is due by ``now`` (ns).
+
+        Nothing is raised and nothing answered: what is wrong is dropped and counted.
+        """
+        try:
+            event, delay_ms = self._accept(packet, peer, now)
+        except RemoteProtocolError as error:
+            self.counters[error.reason] += 1
+        else:
+            heapq.heappush(self._pool, (now + delay_ms * MILLISECOND, self._sequence, event, peer))
+            self._held[peer] += 1
+            self._sequence += 1
+        return self._release(now)
+
+    def next_deadline(self) -> int:
+        """Return when :meth:`handle_timer` has work again (ns): a packet, or a new epoch."""
+        if self._pool:
+            return min(self._pool[0][0], self._next_epoch)
+        return self._next_epoch
+
+    def handle_timer(self, now: int) -> list[Event]:
+        """Return what is due by ``now`` (ns), earliest first; rotate the mix keys if it is time."""
+        if now >= self._next_epoch or now < self._next_epoch - self._epoch_s * SECOND:
+            self._rotate(now)
+        return self._release(now)
+
+    def _accept(self, packet: bytes, peer: bytes, now: int) -> tuple[Event, int]:
+        if not self._limiter.take(peer, now):
+            raise RemoteProtocolError("rate limit")
+        # Before the packet's replay tag is spent, so that its sender may try again.
+        if len(self._pool) >= self._limits.pool:
+            raise RemoteProtocolError("pool full")
+        if self._held[peer] >= self._limits.peer_pool:
+            raise RemoteProtocolError("peer's share of the pool full")
+        match unwrap.unwrap(packet, self._keyring):
+            case unwrap.Forward(next_id, delay_ms, onward):
+                if next_id == self._own_id:
+                    raise RemoteProtocolError("hop to oneself")
+                event: Event = SendPacket(next_id, onward)
+            case unwrap.ToClient(client_id, delay_ms, onward):
+                event = SendPacket(client_id, onward, to_client=True)
+            case unwrap.Exit(body, delay_ms):
+                event = Request(body)
+        if delay_ms > self._max_delay_ms:
+            raise RemoteProtocolError("delay over the cap")
+        return event, delay_ms
+
+    def _release(self, now: int) -> list[Event]:
+        events: list[Event] = []
+        while self._pool and self._pool[0][0] <= now:
+            _, _, event, peer = heapq.heappop(self._pool)
+            self._held[peer] -= 1
+            if not self._held[peer]:
+                del self._held[peer]
+            if isinstance(event, Request):
+                self.counters["requests"] += 1
+            else:
+                self.counters["to client" if event.to_client else "forwarded"] += 1
+            events.append(event)
+        return events
+
+    def _rotate(self, now: int) -> None:
+        epoch = index_of(now, self._epoch_s)
+        self._keyring.advance(epoch, self._rng)
+        self._next_epoch = (epoch + 1) * self._epoch_s * SECOND
