@@ -1,0 +1,1 @@
+"""Kademlia over authenticated channels: where announcements are put and found."""

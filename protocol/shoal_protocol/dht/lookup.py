@@ -1,0 +1,250 @@
+"""What a node does in the DHT: joins, puts, gets, and keeps its table and records in order.
+
+::
+
+    bootstrap(contacts) ─► walk to the own position ─► look into each range further away ─► ping
+    put(record) ─► verify ─► walk to its key ─► Store at the k nearest that answer
+    get(key)    ─► walk; best of QUORUM verified ─► Found ─► repair(Found) gives it to laggards
+    introduce(contacts) ─► ping those that would find room
+    greet()     ─► ping those that asked to be dialled
+    maintain()  ─► expire, greet, ping doubtful contacts, look into quiet ranges, put records again
+
+All of them are coroutines that yield ``calls.Calls`` and are stepped by a driver. A contact
+enters the table only here, when a call to it was answered rightly. No node puts or gets a
+pseudonym's record for a person from that person's own address: a relay does it for a SURB
+(protocol, "Kademlia DHT and announcements"). spec: dht §5
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shoal_protocol.dht import contacts, crawl, messages, routing
+from shoal_protocol.dht.calls import Call, Calls
+from shoal_protocol.dht.contacts import Contact
+from shoal_protocol.dht.crawl import Shown
+from shoal_protocol.dht.messages import Status
+from shoal_protocol.dht.routing import Table
+from shoal_protocol.dht.storage import RecordStore
+from shoal_protocol.errors import LocalProtocolError, RemoteProtocolError
+from shoal_protocol.parameters import NetworkParameters
+from shoal_protocol.rng import Rng
+
+RECORDS_A_TURN: Final = 8  # records put again in one call of ``maintain``; spec: dht §4
+CHECKS_A_TURN: Final = 32  # contacts pinged in one call of ``maintain``; spec: dht §3
+
+_SAFE: Final = frozenset({Status.STORED, Status.HELD})
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The best verified record, what finding it took, and who should be given it."""
+
+    key: bytes
+    record: bytes
+    rounds: int
+    calls: int
+    lagging: tuple[Contact, ...]
+
+
+def admit_all(contact: Contact) -> bool:
+    """The rule of a network without rules about who may serve the DHT."""
+    return True
+
+
+class Lookups:
+    """One node's operations over its ``table`` and ``store``.
+
+    Args:
+        parameters: the network's: k, α.
+        rng: draws targets and samples.
+        address: where this node serves, in wire form; told to those it pings.
+        admit: whether a contact may be dialled and stand in the table at all; the seam for
+            rules of tenure and of subnets.
+
+    ``counters``: calls, silent, refused, lookups, found, puts.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        store: RecordStore,
+        parameters: NetworkParameters,
+        rng: Rng,
+        address: str = "",
+        admit: Callable[[Contact], bool] = admit_all,
+    ) -> None:
+        self.table: Final = table
+        self.store: Final = store
+        self.address = address
+        self.counters: Counter[str] = Counter()
+        self._own = table.own
+        self._parameters = parameters
+        self._k = parameters.dht_k
+        self._alpha = parameters.dht_alpha
+        self._rng = rng
+        self._admit = admit
+
+    async def bootstrap(self, seeds: Iterable[Contact], now: int) -> int:
+        """Join through any of ``seeds``; returns the number of contacts in the table."""
+        neighbours = await self._walk(self._own, self._admitted(seeds), now)
+        for target in self.table.far_ranges(self._rng):
+            await self._walk(target, (), now)
+        await self._ping(neighbours)
+        return len(self.table)
+
+    async def introduce(self, heard_of: Iterable[Contact], now: int) -> int:
+        """Ping contacts of the relay directory that would find room; returns how many answered.
+
+        At most k of them, drawn at random, so that a large directory comes in over several
+        calls.
+        """
+        wanted = [contact for contact in heard_of if self.table.wants(contact)]
+        return await self._ping(self._rng.sample(self._admitted(wanted), self._k))
+
+    async def greet(self) -> int:
+        """Ping contacts that asked to be dialled; returns how many answered."""
+        return await self._ping(self._admitted(self.table.candidates(CHECKS_A_TURN)))
+
+    async def nearest(self, target: bytes, now: int) -> list[Contact]:
+        """Return the k nodes nearest to ``target`` (32 bytes) that answer, nearest first."""
+        return await self._walk(target, (), now)
+
+    async def get(self, key: bytes, now: int) -> Found | None:
+        """Return the best verified record under ``key`` (32 bytes), or None.
+
+        A record is as good as the k nodes nearest to its key, or those of QUORUM that show
+        it first: the highest signed revision among them wins.
+        """
+        self.counters["lookups"] += 1
+        seeds = self.table.nearest(key, self._k)
+        self.table.touch(key, now)
+        held = self.store.get(key, now)
+        local = None if held is None else self._verify(key, held, now)
+        walk = crawl.ValueCrawl(self, key, seeds, self._k, self._alpha, self._own, local)
+        best = await walk.run()
+        if best is None:
+            return None
+        self.counters["found"] += 1
+        return Found(key, best.record, walk.rounds, walk.calls, tuple(walk.lagging(best)))
+
+    async def repair(self, found: Found) -> int:
+        """Give the record to nodes that lack it; returns how many took it."""
+        return await self._store_at(found.lagging, found.record)
+
+    async def put(self, record: bytes, now: int) -> int:
+        """Store ``record`` at the k nodes nearest to its key.
+
+        Returns:
+            The number of nodes, this one included, that hold it now.
+
+        Raises:
+            RemoteProtocolError: the record doesn't verify; nobody was asked.
+        """
+        return await self._spread(self.store.validate(record, now).key, record, now)
+
+    async def maintain(self, now: int) -> None:
+        """Do what is due: to be called every minute or so."""
+        self.store.expire(now)
+        await self.greet()
+        await self._ping(self.table.checks()[:CHECKS_A_TURN])
+        for target in self.table.stale(now, self._rng):
+            await self._walk(target, (), now)
+        for key, record in self.store.due(now, RECORDS_A_TURN):
+            await self._spread(key, record, now)
+
+    def call_find_node(self, peer: Any, target: Any) -> Call:
+        """Return the call of a node crawl; see ``crawl.Asker``."""
+        return Call(routing.contact_of(peer), messages.FindNode(target.id))
+
+    def call_find_value(self, peer: Any, target: Any) -> Call:
+        """Return the call of a value crawl; see ``crawl.Asker``."""
+        return Call(routing.contact_of(peer), messages.FindValue(target.id))
+
+    def read(self, call: Call, reply: bytes | None, now: int) -> tuple[Contact, ...] | Shown | None:
+        """Return what the reply to a crawl's call says; see ``crawl.Asker``."""
+        match self._read(call, reply, now):
+            case messages.Nodes(named):
+                return tuple(self._known(contact) for contact in self._admitted(named))
+            case Shown() as shown:
+                return shown
+            case None:
+                return None
+            case _:
+                raise LocalProtocolError("a crawl asks for nodes and values only")
+
+    def _read(
+        self, call: Call, reply: bytes | None, now: int
+    ) -> messages.Pong | messages.Nodes | messages.Stored | Shown | None:
+        """Decode and verify a reply; the table learns whether the contact is sound."""
+        self.counters["calls"] += 1
+        if reply is None:
+            self.counters["silent"] += 1
+            self.table.failed(call.contact, now)
+            return None
+        try:
+            message = messages.decode_reply(call.request, reply, self._parameters)
+            if isinstance(message, messages.Value):
+                assert isinstance(call.request, messages.FindValue)
+                shown = self._verify(call.request.key, message.record, now)
+                self.table.heard(call.contact, now)
+                return shown
+        except RemoteProtocolError:
+            self.counters["refused"] += 1
+            self.table.failed(call.contact, now)
+            return None
+        self.table.heard(call.contact, now)
+        return message
+
+    def _verify(self, key: bytes, record: bytes, now: int) -> Shown:
+        verified = self.store.validate(record, now)
+        if verified.key != key:
+            raise RemoteProtocolError("dht key")
+        return Shown(verified.revision, record)
+
+    def _known(self, contact: Contact) -> Contact:
+        """Prefer the address that answered before over the one that somebody names."""
+        return self.table.find(contact.position) or contact
+
+    def _admitted(self, named: Iterable[Contact]) -> list[Contact]:
+        return [contact for contact in named if self._admit(contact)]
+
+    async def _walk(self, target: bytes, seeds: Iterable[Contact], now: int) -> list[Contact]:
+        self.table.touch(target, now)
+        known = [*self.table.nearest(target, self._k), *seeds]
+        walk = crawl.NodeCrawl(self, target, known, self._k, self._alpha, self._own)
+        return await walk.run()
+
+    async def _ping(self, those: Iterable[Contact]) -> int:
+        calls = tuple(Call(contact, messages.Ping(self.address)) for contact in those)
+        if not calls:
+            return 0
+        answers = await Calls(calls)
+        read = [
+            self._read(call, reply, answers.now)
+            for call, reply in zip(calls, answers.replies, strict=True)
+        ]
+        return sum(message is not None for message in read)
+
+    async def _spread(self, key: bytes, record: bytes, now: int) -> int:
+        self.counters["puts"] += 1
+        nearest = await self._walk(key, (), now)
+        own_distance = contacts.distance(key, self._own)
+        nearer = sum(contacts.distance(key, c.position) < own_distance for c in nearest)
+        holders = 0
+        if nearer < self._k:
+            nearest = nearest[: self._k - 1]
+            holders += self.store.put(record, now) in _SAFE
+        return holders + await self._store_at(nearest, record)
+
+    async def _store_at(self, those: Iterable[Contact], record: bytes) -> int:
+        calls = tuple(Call(contact, messages.Store(record)) for contact in those)
+        if not calls:
+            return 0
+        answers = await Calls(calls)
+        holders = 0
+        for call, reply in zip(calls, answers.replies, strict=True):
+            message = self._read(call, reply, answers.now)
+            holders += isinstance(message, messages.Stored) and message.status in _SAFE
+        return holders
