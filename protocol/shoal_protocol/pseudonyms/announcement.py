@@ -10,7 +10,8 @@ All integers big-endian::
         u8  nonce[8];                  // work over (blinded, period, revision)
         u8  salt[16];                  // makes the key of the body
         u8  body[1919];                // ChaCha20-Poly1305 of the struct below, tag behind
-        u8  signature[64];             // by the blinded key, over all before it
+        u8  signature[64];             // by the blinded key, over the network's hash and
+                                       // all before it
     }                                  // outer fields: 129
 
     struct body {                      // 1,903 bytes
@@ -100,9 +101,9 @@ def _parse_outer(record: bytes) -> _Outer:
     return outer
 
 
-def _verify(outer: _Outer, record: bytes) -> None:
+def _verify(outer: _Outer, record: bytes, network: bytes) -> None:
     crypto.ed25519_check_point(outer.blinded)
-    crypto.ed25519_verify(outer.blinded, record[:_SIGNED], record[_SIGNED:])
+    crypto.ed25519_verify(outer.blinded, network + record[:_SIGNED], record[_SIGNED:])
 
 
 def _body_key(pseudonym: bytes, outer: bytes, network: bytes) -> bytes:
@@ -186,7 +187,7 @@ def build(
     outer = _OUTER.pack(VERSION, secret.public, prekeys.day, revision, nonce, salt)
     key = _body_key(public.pseudonym, outer, network)
     signed = outer + crypto.aead_seal(key, _ZERO_NONCE, body, outer)
-    return signed + secret.sign(signed)
+    return signed + secret.sign(network + signed)
 
 
 def open_record(pseudonym: bytes, record: bytes, *, period: int, network: bytes) -> Announcement:
@@ -206,7 +207,7 @@ def open_record(pseudonym: bytes, record: bytes, *, period: int, network: bytes)
     outer = _parse_outer(record)
     if outer.period != period or outer.blinded != blinded_key(pseudonym, period, network):
         raise RemoteProtocolError("announcement key")
-    _verify(outer, record)
+    _verify(outer, record, network)
     head = record[: _OUTER.size]
     key = _body_key(pseudonym, head, network)
     body = crypto.aead_open(key, _ZERO_NONCE, record[_OUTER.size : _SIGNED], head)
@@ -250,7 +251,7 @@ def validate(record: bytes, now: int, params: NetworkParameters) -> Stored:
         raise RemoteProtocolError("announcement period")
     challenge = work_challenge(outer.blinded, outer.period, outer.revision, params.hash)
     work.check(challenge, outer.nonce, params.announce_work_bits)
-    _verify(outer, record)
+    _verify(outer, record, params.hash)
     key = dht_key(outer.blinded, params.hash)
     return Stored(key, outer.blinded, outer.period, outer.revision)
 
