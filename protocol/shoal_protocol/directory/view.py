@@ -160,8 +160,13 @@ class DirectoryView:
         self.checks += 1
         return descriptors.open_descriptor(sealed, self.params)
 
-    def check_lease(self, data: bytes, now: int) -> Lease | None:
+    def check_lease(self, data: bytes, now: int, *, arriving: bool = False) -> Lease | None:
         """Verify a lease if it would be news; None, and counted, if not.
+
+        Args:
+            data: the lease.
+            now: ns.
+            arriving: the relay's descriptor is about to be accepted.
 
         Raises:
             RemoteProtocolError: as :func:`lease.decode_lease`.
@@ -171,6 +176,9 @@ class DirectoryView:
             self.skipped["lease time"] += 1
             return None
         entry = self._entries.get(sealed.relay_id)
+        if entry is None and not arriving:
+            self.skipped["unknown relay"] += 1
+            return None
         if entry and entry.lease and not self._newer(sealed.version, until, entry.lease):
             self.skipped["known lease"] += 1
             return None
@@ -199,7 +207,6 @@ class DirectoryView:
         """Hold a lease that :meth:`check_lease` returned; return whether it is news."""
         entry = self._entries.get(found.relay_id)
         if entry is None:
-            self.skipped["unknown relay"] += 1
             return False
         if entry.lease and not self._newer(found.version, found.until, entry.lease):
             return False
@@ -258,17 +265,19 @@ class DirectoryView:
         in_time = item.barred or leases.in_time(item.until, now, self.params)
         if not in_time or not self._in_epoch(item.epoch, now):
             return Need.NOTHING
-        mine = self.tree.get(item.relay_id)
-        if mine is None:
-            room = item.relay_id in self._entries or len(self._entries) < self._limit
-            return Need.ALL if room else Need.NOTHING
-        if item.rank > mine.rank:
-            return Need.ALL
-        if item.rank < mine.rank or mine.barred:
+        if item.relay_id not in self._entries and len(self._entries) >= self._limit:
             return Need.NOTHING
-        if item.digest != mine.digest:
+        return self.ahead(item, self.tree.get(item.relay_id))
+
+    def ahead(self, item: Item, behind: Item | None) -> Need:
+        """Return what ``item``'s holder has and that of ``behind`` lacks, of one relay."""
+        if behind is None or item.rank > behind.rank:
             return Need.ALL
-        return Need.LEASE if item.until >= mine.until + self._lease_step else Need.NOTHING
+        if item.rank < behind.rank or item.barred:
+            return Need.NOTHING
+        if item.digest != behind.digest:
+            return Need.ALL
+        return Need.LEASE if item.until >= behind.until + self._lease_step else Need.NOTHING
 
     def expire(self, now: int) -> bool:
         """Drop what has ended by ``now``; return whether anything was dropped."""
