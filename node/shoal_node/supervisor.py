@@ -63,9 +63,9 @@ def leaves(error: BaseException) -> list[BaseException]:
     return [error]
 
 
-def _report(name: str, error: BaseException) -> None:
+def _report(name: str, error: BaseException, *, expected_all: bool = False) -> None:
     for leaf in leaves(error):
-        expected = isinstance(leaf, EXPECTED)
+        expected = expected_all or isinstance(leaf, EXPECTED)
         frames = traceback.extract_tb(leaf.__traceback__)
         ours = [frame for frame in frames if "shoal_" in frame.filename]
         log.log(
@@ -73,7 +73,7 @@ def _report(name: str, error: BaseException) -> None:
             "contained failure: in=%s error=%s label=%s at=%s",
             name,
             type(leaf).__name__,
-            label_of(leaf) if expected else "-",
+            label_of(leaf) if isinstance(leaf, EXPECTED) else "-",
             "-" if not frames else _place((ours or frames)[-1]),
         )
 
@@ -87,6 +87,7 @@ async def contain(
     fn: Callable[..., Awaitable[object]],
     *args: object,
     counters: Counter[str] | None = None,
+    label: str | None = None,
     on_error: Callable[[BaseException], None] | None = None,
 ) -> bool:
     """Run ``fn(*args)`` and let no failure of it out.
@@ -94,6 +95,8 @@ async def contain(
     Args:
         name: what runs, a fixed label for the log.
         counters: where each error is counted under its label; ChannelClosed is no error here.
+        label: given where a peer may cause any error at all, as in a library that parses its
+            bytes: the failure counts once under this label and is logged at DEBUG.
         on_error: called with the error (perhaps a group) after it has been logged.
 
     Returns:
@@ -107,10 +110,12 @@ async def contain(
     except BaseExceptionGroup as group:
         mine, others = group.split(Exception)
         if mine is not None:
-            _report(name, mine)
+            _report(name, mine, expected_all=label is not None)
         raise (others or group) from None
-    _report(name, failure)
-    if counters is not None:
+    _report(name, failure, expected_all=label is not None)
+    if counters is not None and label is not None:
+        counters[label] += 1
+    elif counters is not None:
         counters.update(
             label_of(leaf) for leaf in leaves(failure) if not isinstance(leaf, ChannelClosed)
         )
