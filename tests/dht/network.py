@@ -9,8 +9,6 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from support import START, seeded
-
 from shoal_protocol import clock, crypto, parameters
 from shoal_protocol.clock import SECOND, seconds
 from shoal_protocol.constants import RECORD_LENGTH
@@ -22,6 +20,7 @@ from shoal_protocol.dht.routing import Table
 from shoal_protocol.dht.server import DhtServer, ServerLimits
 from shoal_protocol.dht.storage import RecordStore
 from shoal_protocol.errors import RemoteProtocolError
+from support import START, seeded
 
 T = TypeVar("T")
 PARAMETERS: Final = parameters.LAB

@@ -123,8 +123,13 @@ class Table(RoutingTable):  # type: ignore[misc]
 
     def asked(self, contact: Contact) -> None:
         """Note that ``contact`` asks to be dialled; it stands in no bucket until it was."""
-        if len(self._candidates) < CANDIDATES_MOST and self.wants(contact):
+        if len(self._candidates) < CANDIDATES_MOST:
             self._candidates[contact.position] = contact
+
+    @property
+    def has_candidates(self) -> bool:
+        """Whether anybody waits to be dialled."""
+        return bool(self._candidates)
 
     def candidates(self, most: int) -> list[Contact]:
         """Take out up to ``most`` contacts that wait to be dialled, longest waiting first."""

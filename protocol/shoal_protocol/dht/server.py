@@ -38,6 +38,8 @@ class ServerLimits:
     puts_burst: int = 256
     puts_per_s: float = 4
     refused_put_cost: int = 10  # tokens
+    greetings_burst: int = 4  # times that this node dials one peer because it asked to be
+    greetings_per_s: float = 1 / 30
     peers: int = 4096  # peers whose tokens aren't all back; see relay.limits
 
 
@@ -61,6 +63,7 @@ class DhtServer:
         self._far = FAR_PER_K * parameters.dht_k
         self._limits = limits = limits or ServerLimits()
         self._requests = PeerLimiter(limits.requests_per_s, limits.requests_burst, limits.peers)
+        self._greetings = PeerLimiter(limits.greetings_per_s, limits.greetings_burst, limits.peers)
         self._puts = PeerLimiter(limits.puts_per_s, limits.puts_burst, limits.peers)
         self.counters: Counter[str] = Counter()
 
@@ -89,7 +92,7 @@ class DhtServer:
         match request:
             case messages.Ping(address):
                 if address:
-                    self._greet(contacts.contact_at(peer_id, address))
+                    self._greet(contacts.contact_at(peer_id, address), now)
                 return messages.Pong()
             case messages.FindNode(target):
                 return self._nodes(target, peer_id)
@@ -103,13 +106,14 @@ class DhtServer:
             case _:  # pragma: no cover
                 assert_never(request)
 
-    def _greet(self, contact: Contact) -> None:
+    def _greet(self, contact: Contact, now: int) -> None:
         try:
             contacts.check(contact, self._parameters)
         except RemoteProtocolError as error:
             self.counters[error.reason] += 1
             return
-        self._table.asked(contact)
+        if self._table.wants(contact) and self._greetings.take(contact.peer_id, now):
+            self._table.asked(contact)
 
     def _nodes(self, target: bytes, peer_id: bytes) -> messages.Nodes:
         asker = contacts.position_of(peer_id)
