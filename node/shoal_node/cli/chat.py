@@ -1,0 +1,200 @@
+"""``shoal send`` and ``shoal inbox``: chat from a terminal."""
+
+import argparse
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from shoal_node.cli import console, options
+from shoal_node.usage import UsageError
+from shoal_protocol.errors import UserError
+
+if TYPE_CHECKING:
+    from shoal_node.api.client import Client
+
+ORDER: Final = ("queued", "stored", "fetched", "read")
+MAX_TEXT: Final = 32_768  # bytes, what the API takes
+DEFAULT_TIMEOUT: Final = 120.0  # s of --wait
+PAGE: Final = 500  # messages a call
+
+
+def add(commands: options.Commands) -> None:
+    """Add the commands."""
+    send = options.command(
+        commands,
+        "send",
+        _send,
+        "send a message; the first one to a pseudonym is a contact request",
+        'shoal send --from ID --to PSEUDONYM "see you at eight" --wait read',
+    )
+    options.add_data(send)
+    options.add_json(send)
+    send.add_argument("--from", dest="persona", metavar="ID", required=True, help="your persona")
+    send.add_argument(
+        "--to", metavar="PSEUDONYM_OR_CONTACT", required=True, help="a pseudonym or a contact's id"
+    )
+    send.add_argument("text", metavar="TEXT", nargs="?", help="the text, or - for standard input")
+    send.add_argument("--file", metavar="F", type=Path, help="send the text of a file")
+    send.add_argument("--wait", choices=("stored", "read"), help="wait until it is so")
+    send.add_argument(
+        "--timeout",
+        metavar="S",
+        type=options.seconds,
+        default=DEFAULT_TIMEOUT,
+        help=f"seconds to wait (default {DEFAULT_TIMEOUT:.0f})",
+    )
+    inbox = options.command(
+        commands,
+        "inbox",
+        _inbox,
+        "print the messages that came, oldest first; reading changes nothing",
+        "shoal inbox --persona ID --follow --json",
+    )
+    options.add_data(inbox)
+    options.add_json(inbox)
+    inbox.add_argument("--persona", metavar="ID", help="only those to this persona")
+    inbox.add_argument("--follow", action="store_true", help="go on with new ones")
+
+
+def _text(arguments: argparse.Namespace) -> str:
+    if (arguments.text is None) == (arguments.file is None):
+        raise UsageError("send: give either TEXT, or - for standard input, or --file F.")
+    try:
+        if arguments.file is not None:
+            with arguments.file.open("rb") as file:
+                data = file.read(MAX_TEXT + 1)
+        elif arguments.text == "-":
+            data = sys.stdin.buffer.read(MAX_TEXT + 1)
+        else:
+            data = arguments.text.encode("utf-8", "surrogateescape")
+    except OSError as error:
+        raise UserError(f"{arguments.file} cannot be read: {error.strerror}.") from None
+    if not 1 <= len(data) <= MAX_TEXT:
+        raise UserError(f"A message has 1 to {MAX_TEXT} bytes.")
+    try:
+        return str(data.decode())
+    except UnicodeDecodeError:
+        raise UserError("The text is not UTF-8.") from None
+
+
+def _conversation(client: "Client", persona: str, to: str) -> str:
+    """The conversation of ``persona`` with the contact or pseudonym ``to``, made if need be."""
+    for contact in client.get("personas", persona, "contacts"):
+        if to in (contact["id"], contact["pseudonym"]):
+            return str(contact["conversation"])
+    added = client.post("personas", persona, "contacts", body={"pseudonym": to})
+    return str(added["conversation"])
+
+
+def _send(arguments: argparse.Namespace) -> None:
+    text = _text(arguments)
+    client = options.client(arguments)
+    conversation = _conversation(client, arguments.persona, arguments.to)
+    key = secrets.token_hex(16)
+    if arguments.wait is None:
+        sent = client.post("conversations", conversation, "messages", body={"text": text}, key=key)
+        status = sent["status"]
+    else:
+        deadline = time.monotonic() + arguments.timeout
+        with client.follow() as events:
+            events.next(arguments.timeout)  # from now on nothing is missed
+            sent = client.post(
+                "conversations", conversation, "messages", body={"text": text}, key=key
+            )
+            status = sent["status"]
+            while status != "failed" and not _reached(status, arguments.wait):
+                frame = events.next(max(deadline - time.monotonic(), 0.0))
+                if frame is None:
+                    raise UserError(
+                        f"Message {sent['id']} is {status}, not {arguments.wait}, after "
+                        f"{arguments.timeout:g} s; the node goes on trying."
+                    )
+                if frame["type"] == "status" and frame["data"]["id"] == sent["id"]:
+                    status = frame["data"]["status"]
+    if arguments.json:
+        console.out_json({"id": sent["id"], "status": status})
+    else:
+        console.out(f"{status}  {console.clean(sent['id'])}")
+    if status == "failed":
+        raise UserError(f"Message {sent['id']} could not be delivered.")
+
+
+def _reached(status: str, wanted: str) -> bool:
+    return ORDER.index(status) >= ORDER.index(wanted)
+
+
+def history(client: "Client", conversation: str) -> list[dict[str, Any]]:
+    """All messages of a conversation, oldest first."""
+    found: list[dict[str, Any]] = []
+    before = None
+    while True:
+        page = client.get("conversations", conversation, "messages", before=before, limit=PAGE)
+        found[:0] = page
+        if len(page) < PAGE:
+            return found
+        before = page[0]["id"]
+
+
+def received(client: "Client", persona: str | None) -> list[dict[str, Any]]:
+    """All messages that came to ``persona``, or to any, oldest first."""
+    found = [
+        message
+        for conversation in client.get("conversations")
+        if persona in (None, conversation["persona"])
+        for message in history(client, conversation["id"])
+        if not message["outgoing"]
+    ]
+    return sorted(found, key=lambda message: (message["received"], message["id"]))
+
+
+def _inbox(arguments: argparse.Namespace) -> None:
+    client = options.client(arguments)
+    if arguments.persona is not None and arguments.persona not in {
+        one["id"] for one in client.get("personas")
+    }:
+        raise UserError("There is no such persona.")
+    messages = (
+        _following(client, arguments.persona)
+        if arguments.follow
+        else iter(received(client, arguments.persona))
+    )
+    for message in messages:
+        _print(message, as_json=arguments.json)
+
+
+def _following(client: "Client", persona: str | None) -> Iterator[dict[str, Any]]:
+    """The whole history, then each new message once, for as long as the node runs."""
+    from shoal_node.api.client import NodeGone
+
+    seen: set[str] = set()
+    while True:
+        with client.follow() as events:
+            for message in received(client, persona):
+                if message["id"] not in seen:
+                    seen.add(message["id"])
+                    yield message
+            try:
+                while True:
+                    frame = events.next()
+                    if frame is None or frame["type"] != "message":
+                        continue
+                    message = frame["data"]
+                    fresh = not message["outgoing"] and message["id"] not in seen
+                    if fresh and persona in (None, message["persona"]):
+                        seen.add(message["id"])
+                        yield message
+            except NodeGone:
+                client.get("status")  # raises when the node itself has gone
+
+
+def _print(message: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        keys = ("id", "from", "text", "status", "received", "request", "persona", "conversation")
+        console.out_json({key: message[key] for key in keys})
+        return
+    request = "  (contact request)" if message["request"] else ""
+    console.out(f"{message['received']}  {console.clean(message['from'])}{request}")
+    console.out(f"    {console.clean(message['text'])}")

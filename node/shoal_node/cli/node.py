@@ -1,0 +1,86 @@
+"""``shoal up`` and ``shoal relay``: run a node in the foreground until interrupted."""
+
+import argparse
+import os
+from typing import TYPE_CHECKING
+
+from shoal_node.cli import options
+
+if TYPE_CHECKING:
+    from shoal_node.config import Role
+
+_FLAGS = ("listen", "bootstrap", "api", "preset", "network", "relay")
+
+
+def add(commands: options.Commands) -> None:
+    """Add the commands."""
+    up = options.command(
+        commands,
+        "up",
+        _up,
+        "run a person's node until interrupted",
+        "shoal up --bootstrap /ip4/192.0.2.7/tcp/4001/p2p/12D3KooW…",
+    )
+    _add_flags(up)
+    up.add_argument(
+        "--relay",
+        choices=("auto", "yes", "no"),
+        help="be a relay too (default auto, which means no as yet)",
+    )
+    relay = options.command(
+        commands,
+        "relay",
+        _relay,
+        "run an always-on relay until interrupted",
+        "shoal relay --listen /ip4/0.0.0.0/tcp/4001",
+    )
+    _add_flags(relay)
+
+
+def _add_flags(parser: argparse.ArgumentParser) -> None:
+    options.add_data(parser)
+    parser.add_argument(
+        "--listen",
+        metavar="MULTIADDR",
+        action="append",
+        help="address to listen on, such as /ip4/0.0.0.0/tcp/4001; may be repeated",
+    )
+    parser.add_argument(
+        "--bootstrap",
+        metavar="MULTIADDR",
+        action="append",
+        help="address of a relay to join through, with /p2p/…; may be repeated",
+    )
+    parser.add_argument(
+        "--api",
+        metavar="HOST:PORT",
+        help="where the local API answers (default 127.0.0.1, a random port)",
+    )
+    parser.add_argument("--preset", choices=options.PRESETS, help="traffic (default balanced)")
+    parser.add_argument(
+        "--network",
+        metavar="NAME",
+        choices=("main", "lab"),
+        help="main or lab (default: lab when all addresses are loopback or private)",
+    )
+    parser.add_argument("--verbose", action="store_true", help="log more")
+
+
+def _up(arguments: argparse.Namespace) -> int | None:
+    return _run("person", arguments)
+
+
+def _relay(arguments: argparse.Namespace) -> int | None:
+    return _run("relay", arguments)
+
+
+def _run(role: "Role", arguments: argparse.Namespace) -> int | None:
+    from shoal_node import config
+
+    flags = {name: getattr(arguments, name, None) for name in _FLAGS}
+    settings = config.load(
+        role, options.data_path(arguments), flags, os.environ, verbose=arguments.verbose
+    )
+    from shoal_node import daemon
+
+    return daemon.main(settings)

@@ -1,0 +1,238 @@
+"""A node's configuration: one frozen value, built once from flags, environment and a file.
+
+::
+
+    flags  >  SHOAL_LISTEN, SHOAL_BOOTSTRAP, SHOAL_API, …  >  DIR/config.toml  >  defaults
+
+    # config.toml
+    listen = ["/ip4/0.0.0.0/tcp/4001"]
+    bootstrap = ["/ip4/192.0.2.7/tcp/4001/p2p/12D3Koo…"]
+    api = "127.0.0.1:8080"
+    preset = "balanced"
+    network = "main"
+
+Every refusal is one sentence that names where the bad value stands. The network is ``lab``
+without being asked for when all bootstrap addresses, or with none all listen addresses, are
+loopback or private: such a network cannot have the subnets that the main one's rules need.
+"""
+
+import ipaddress
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from shoal_node import home
+from shoal_node.transport import address
+from shoal_node.usage import UsageError
+from shoal_protocol import parameters
+from shoal_protocol.errors import RemoteProtocolError
+
+Role = Literal["person", "relay"]
+
+DEFAULT_API: Final = "127.0.0.1:0"
+DEFAULT_PRESET: Final = "balanced"
+ANY_ADDRESS: Final = "/ip4/0.0.0.0/tcp/0"
+LOOPBACK_ADDRESS: Final = "/ip4/127.0.0.1/tcp/0"
+
+LISTS: Final = ("listen", "bootstrap")
+TEXTS: Final = ("api", "preset", "network", "relay")
+MAX_ADDRESSES: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """All that a node is told at its start."""
+
+    role: Role
+    data: Path
+    listen: tuple[str, ...]  # multiaddrs without /p2p/; none for a person's node
+    bootstrap: tuple[str, ...]  # multiaddrs with /p2p/; none for a network's first relay
+    network: str = "main"
+    preset: str = DEFAULT_PRESET
+    api_host: str = "127.0.0.1"
+    api_port: int = 0
+    verbose: bool = False  # log at DEBUG
+
+    @property
+    def network_parameters(self) -> parameters.NetworkParameters:
+        """The network's numbers."""
+        return parameters.NETWORKS[self.network]
+
+    @property
+    def traffic(self) -> parameters.Preset:
+        """The person's choice of traffic."""
+        return parameters.PRESETS[self.preset]
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    value: Any
+    where: str  # how the user wrote it
+
+
+def load(
+    role: Role,
+    data: Path,
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+    *,
+    verbose: bool = False,
+) -> NodeConfig:
+    """Build the configuration of a node.
+
+    Args:
+        role: what the command starts.
+        data: the node's home, where ``config.toml`` may be.
+        flags: by name (``listen``, ``bootstrap``, ``api``, ``preset``, ``network``,
+            ``relay``); None or an empty list means not given.
+        environ: the environment.
+        verbose: log at DEBUG.
+
+    Raises:
+        UsageError: a value is wrong.
+    """
+    settings = _read_file(data / home.CONFIG_FILE)
+    for name in (*LISTS, *TEXTS):
+        variable = f"SHOAL_{name.upper()}"
+        text = environ.get(variable)
+        if text:
+            value = [part for part in text.split(",") if part] if name in LISTS else text
+            settings[name] = _Setting(value, variable)
+        if flags.get(name):
+            settings[name] = _Setting(flags[name], f"--{name}")
+    bootstrap = _addresses(settings.get("bootstrap"), peers=True)
+    listen = _addresses(settings.get("listen"), peers=False)
+    if role == "relay" and not listen:
+        local = bool(bootstrap) and all(_is_loopback(one) for one in bootstrap)
+        listen = (address.parse(LOOPBACK_ADDRESS if local else ANY_ADDRESS),)
+    deciding = bootstrap or listen
+    lab = bool(deciding) and all(_is_private(one) for one in deciding)
+    network = _choice(settings.get("network"), tuple(parameters.NETWORKS), "lab" if lab else "main")
+    preset = _choice(settings.get("preset"), tuple(parameters.PRESETS), DEFAULT_PRESET)
+    _check_relay(role, settings.get("relay"))
+    if role == "person" and not bootstrap:
+        raise UsageError(
+            "--bootstrap is needed: there is no public network to join by itself yet, so name "
+            "the address of a relay that you know."
+        )
+    host, port = _endpoint(settings.get("api", _Setting(DEFAULT_API, "--api")))
+    return NodeConfig(
+        role=role,
+        data=data,
+        listen=tuple(str(one) for one in listen),
+        bootstrap=tuple(str(one) for one in bootstrap),
+        network=network,
+        preset=preset,
+        api_host=host,
+        api_port=port,
+        verbose=verbose,
+    )
+
+
+def _read_file(path: Path) -> dict[str, _Setting]:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
+    except ValueError as error:  # what is no TOML, or no UTF-8
+        raise UsageError(f"{path} is not TOML: {str(error).rstrip('.')}.") from None
+    settings = {}
+    for name, value in table.items():
+        where = f"{name} in {path}"
+        if name in LISTS:
+            good = isinstance(value, list) and all(isinstance(one, str) for one in value)
+            kind = "a list of texts"
+        elif name in TEXTS:
+            good, kind = isinstance(value, str), "a text"
+        else:
+            raise UsageError(f"{where}: there is no such setting.")
+        if not good:
+            raise UsageError(f"{where} must be {kind}.")
+        settings[name] = _Setting(value, where)
+    return settings
+
+
+def _addresses(setting: _Setting | None, *, peers: bool) -> tuple[address.Address, ...]:
+    if setting is None:
+        return ()
+    texts: Sequence[str] = setting.value
+    if len(texts) > MAX_ADDRESSES:
+        raise UsageError(f"{setting.where}: at most {MAX_ADDRESSES} addresses, not {len(texts)}.")
+    found = []
+    for text in texts:
+        shown = text[:80]
+        try:
+            one = address.parse(text)
+        except RemoteProtocolError:
+            raise UsageError(
+                f"{setting.where} {shown}: this is no address such as /ip4/192.0.2.7/tcp/4001."
+            ) from None
+        if one.kind == "memory":
+            raise UsageError(f"{setting.where} {shown}: this is no TCP address.")
+        if peers and one.peer_id is None:
+            raise UsageError(f"{setting.where} {shown}: the relay's /p2p/… is missing at the end.")
+        if peers and one.port == 0:
+            raise UsageError(f"{setting.where} {shown}: a relay cannot be reached at port 0.")
+        if not peers and one.peer_id is not None:
+            raise UsageError(
+                f"{setting.where} {shown}: leave out /p2p/…, which names another node."
+            )
+        if not peers and one.kind not in ("ip4", "ip6"):
+            raise UsageError(f"{setting.where} {shown}: listen on an IP address, not on a name.")
+        found.append(one)
+    return tuple(found)
+
+
+def _is_loopback(one: address.Address) -> bool:
+    return one.kind in ("ip4", "ip6") and ipaddress.ip_address(one.host).is_loopback
+
+
+def _is_private(one: address.Address) -> bool:
+    if one.kind not in ("ip4", "ip6"):
+        return one.host == "localhost"
+    host = ipaddress.ip_address(one.host)
+    return (host.is_loopback or host.is_private) and not host.is_unspecified
+
+
+def _choice(setting: _Setting | None, names: Sequence[str], default: str) -> str:
+    if setting is None:
+        return default
+    if setting.value not in names:
+        raise UsageError(
+            f"{setting.where} {str(setting.value)[:40]}: it can be {' or '.join(names)}."
+        )
+    return str(setting.value)
+
+
+def _check_relay(role: Role, setting: _Setting | None) -> None:
+    if role == "relay":
+        return
+    if _choice(setting, ("auto", "yes", "no"), "auto") == "yes" and setting is not None:
+        raise UsageError(
+            f"{setting.where} yes: a person's node cannot be a relay as well yet; "
+            "run `shoal relay` beside it."
+        )
+
+
+def _endpoint(setting: _Setting) -> tuple[str, int]:
+    host, colon, port = str(setting.value).rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    digits = port.isascii() and port.isdigit() and len(port) <= 5
+    if not colon or not digits or int(port) > 65_535:
+        raise UsageError(
+            f"{setting.where} {str(setting.value)[:80]}: write HOST:PORT, such as 127.0.0.1:8080."
+        )
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    if not loopback:
+        raise UsageError(
+            f"{setting.where} {str(setting.value)[:80]}: the API answers this machine only, "
+            "so HOST must be 127.0.0.1, [::1] or localhost."
+        )
+    return host, int(port)

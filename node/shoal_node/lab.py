@@ -1,0 +1,65 @@
+"""``shoal lab``: the demo's network kept up, to play with from other terminals."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from shoal_node import fleet
+
+_PAUSE: Final = 0.5  # s between two looks at the processes
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one person's node can be reached on this machine, with a persona made for it."""
+
+    name: str
+    data: str
+    url: str
+    persona: str
+    pseudonym: str
+
+
+def run(
+    relays: int,
+    people: int,
+    preset: str,
+    step: Callable[[str, int], Callable[[int], None]],
+    ready: Callable[[list[Place]], None],
+    main: fleet.Main = fleet.daemon_main,
+) -> None:
+    """Keep a network up until interrupted.
+
+    Args:
+        relays: relay processes.
+        people: people's nodes.
+        preset: the people's traffic.
+        step: begins a step of the progress; returns what tells how far it is.
+        ready: called once with the people's places.
+        main: what each node's process runs.
+
+    Raises:
+        UserError: the network did not form, or a node ended by itself.
+    """
+    total = relays + people
+    with fleet.Fleet(relays, people, preset=preset, main=main) as network:
+        network.start(step("Starting nodes", total))
+        network.await_ready(step("Joining the network", total))
+        places = []
+        for node in network.people:
+            client = node.client()
+            persona = client.post("personas", body={})
+            places.append(
+                Place(
+                    node.name,
+                    str(node.data),
+                    client.api.url,
+                    persona["id"],
+                    persona["pseudonym"],
+                )
+            )
+        ready(places)
+        while True:
+            network.check()
+            time.sleep(_PAUSE)
