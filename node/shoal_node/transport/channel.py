@@ -95,6 +95,15 @@ class QueuedChannel:
         except (trio.EndOfChannel, trio.ClosedResourceError):
             raise ChannelClosed(self._reason or "closed") from None
 
+    async def receive_many(self) -> list[bytes]:
+        """See ``interface.Channel``."""
+        frames = [await self.receive()]
+        try:
+            while True:
+                frames.append(self._inbox_out.receive_nowait())
+        except (trio.WouldBlock, trio.EndOfChannel, trio.ClosedResourceError):
+            return frames
+
     async def aclose(self) -> None:
         """See ``interface.Channel``."""
         if not self._closing:

@@ -121,6 +121,14 @@ class Channel(Protocol):
         """
         ...
 
+    async def receive_many(self) -> list[bytes]:
+        """Return every frame that is here, at least one: as ``receive``, with fewer task switches.
+
+        Raises:
+            ChannelClosed: as for ``receive``.
+        """
+        ...
+
     async def aclose(self) -> None:
         """Write out what is queued, within a short limit, and close; never raises ChannelClosed.
 

@@ -14,10 +14,11 @@ channel and is counted once. Cancelling ``run_libp2p`` closes every socket. spec
 
 import errno
 import ipaddress
+import math
 import socket as stdlib_socket
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -92,7 +93,7 @@ async def _listen(text: str) -> list[trio.SocketListener]:
     if address.kind not in ("ip4", "ip6"):
         raise UserError(f"{text} is no address to listen on: it takes an IP address.")
     try:
-        return await trio.open_tcp_listeners(address.port, host=address.host, backlog=BACKLOG)
+        return list(await trio.open_tcp_listeners(address.port, host=address.host, backlog=BACKLOG))
     except OSError as error:
         why = {
             errno.EADDRINUSE: "another program listens there",
@@ -174,19 +175,27 @@ class Libp2pTransport:
             raise DialError("address")
         if target.peer_id == self.peer_id:
             raise DialError("unreachable")
+        channel = None
         with trio.move_on_after(self.limits.dial_s):
-            if self.is_full(target.peer_id, protocol):
-                raise DialError("channel limit")
-            connection = self._usable(target.peer_id)
-            if connection is not None:
-                try:
-                    return await connection.open(protocol)
-                except DialError as error:
-                    if error.reason != "link lost":
-                        raise
-            return await (await self._dial(target, target.peer_id)).open(protocol)
-        self.counters["dial timeout"] += 1
-        raise DialError("too slow")
+            channel = await self._open(target, target.peer_id, protocol)
+        if channel is None:
+            self.counters["dial timeout"] += 1
+            raise DialError("too slow")
+        return channel
+
+    async def _open(
+        self, target: addresses.Address, peer_id: bytes, protocol: str
+    ) -> QueuedChannel:
+        if self.is_full(peer_id, protocol):
+            raise DialError("channel limit")
+        connection = self._usable(peer_id)
+        if connection is not None:
+            try:
+                return await connection.open(protocol)
+            except DialError as error:
+                if error.reason != "link lost":
+                    raise
+        return await (await self._dial(target, peer_id)).open(protocol)
 
     def is_full(self, peer_id: bytes, protocol: str) -> bool:
         """Whether this peer holds all the channels of a protocol that it may."""
@@ -335,7 +344,7 @@ class _Connection:
         self._scope = trio.CancelScope()
         self._nursery: trio.Nursery
         self._pending = 0  # streams that negotiate
-        self._used = trio.Event()
+        self._changed = trio.Event()  # replaced each time it is set
         self.ready = trio.Event()  # it can be used, or is over
 
     @property
@@ -376,7 +385,7 @@ class _Connection:
             self.ready.set()
             while True:
                 try:
-                    stream = await self._muxed.accept_stream()
+                    stream = await self._muxed.accept()
                 except self._transport.link.StreamErrors:
                     break
                 self._take(stream)
@@ -385,8 +394,7 @@ class _Connection:
             self._muxed.abort()
             with trio.move_on_after(self._transport.limits.linger_s):
                 while self.channels:
-                    self._used = trio.Event()
-                    await self._used.wait()
+                    await self._changed.wait()
             nursery.cancel_scope.cancel()
 
     async def _write(self) -> None:
@@ -397,15 +405,17 @@ class _Connection:
 
     async def _close_when_idle(self) -> None:
         while True:
-            if self.channels or self._pending:
-                self._used = trio.Event()
-                await self._used.wait()
-                continue
-            with trio.move_on_after(self._transport.limits.idle_s):
-                self._used = trio.Event()
-                await self._used.wait()
-                continue
-            self.close()
+            idle_s = self._transport.limits.idle_s
+            with trio.move_on_after(
+                math.inf if self.channels or self._pending else idle_s
+            ) as scope:
+                await self._changed.wait()
+            if scope.cancelled_caught:
+                self.close()
+
+    def _touch(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
 
     async def open(self, protocol: str) -> QueuedChannel:
         """Open a channel on this connection.
@@ -414,26 +424,26 @@ class _Connection:
             DialError: the link broke, or the peer refuses the protocol.
         """
         try:
-            stream = await self._muxed.open_stream()
+            stream = await self._muxed.open()
         except self._transport.link.StreamErrors:
             raise DialError("link lost") from None
         self._pending += 1
-        self._used.set()
+        self._touch()
         try:
             await self._transport.link.propose(stream, protocol, self._transport.limits.handshake_s)
             if self.closed:
                 raise DialError("link lost")
             channel = self._channel(protocol)
-            self._nursery.start_soon(self._drive, channel, stream)
-            stream = None
-            return channel
+        except BaseException:
+            await self._discard(stream)
+            raise
         finally:
             self._pending -= 1
-            self._used.set()
-            if stream is not None:
-                await self._discard(stream)
+            self._touch()
+        self._nursery.start_soon(self._drive, channel, stream)
+        return channel
 
-    def _take(self, stream: Any) -> None:
+    def _take(self, stream: "libp2p_link.SteadyStream") -> None:
         limits = self._transport.limits
         most = limits.channels * len(self._transport.handlers) + limits.channels
         if self._pending + len(self.channels) >= most:
@@ -441,10 +451,10 @@ class _Connection:
             self._nursery.start_soon(self._discard, stream)
             return
         self._pending += 1
-        self._used.set()
+        self._touch()
         self._nursery.start_soon(self._welcome, stream)
 
-    async def _welcome(self, stream: Any) -> None:
+    async def _welcome(self, stream: "libp2p_link.SteadyStream") -> None:
         """Agree on a protocol for a stream that the peer opened, and run its handler."""
         transport, agreed = self._transport, list[str]()
 
@@ -461,7 +471,7 @@ class _Connection:
                 return
         finally:
             self._pending -= 1
-            self._used.set()
+            self._touch()
         if transport.is_full(self.peer.peer_id, agreed[0]):
             transport.counters["channel limit"] += 1
             await self._discard(stream)
@@ -490,7 +500,7 @@ class _Connection:
         self.channels.add(channel)
         return channel
 
-    async def _drive(self, channel: QueuedChannel, stream: Any) -> None:
+    async def _drive(self, channel: QueuedChannel, stream: "libp2p_link.SteadyStream") -> None:
         """Move a channel's frames until either side is done with it."""
         try:
             async with trio.open_nursery() as nursery:
@@ -502,11 +512,12 @@ class _Connection:
         finally:
             channel.shut("link lost")
             self.channels.discard(channel)
-            self._used.set()
-            with trio.CancelScope(shield=True):  # queues twelve bytes, never waits
-                await self._discard(stream)
+            self._touch()
+            await self._discard(stream)
 
-    async def _read(self, nursery: trio.Nursery, channel: QueuedChannel, stream: Any) -> None:
+    async def _read(
+        self, nursery: trio.Nursery, channel: QueuedChannel, stream: "libp2p_link.SteadyStream"
+    ) -> None:
         decoder, counters = Decoder(channel.framing), self._transport.counters
         wanted, reason = True, "closed by peer"
         try:
@@ -517,6 +528,7 @@ class _Connection:
                             await channel.deliver(frame)
                         except ChannelClosed:
                             wanted = False  # our end is closed; read on until the peer's is
+                await trio.lowlevel.checkpoint()  # whoever receives has its turn
         except EOFError:
             if self.closed:
                 reason = "link lost"
@@ -530,7 +542,9 @@ class _Connection:
         channel.shut(reason)
         nursery.cancel_scope.cancel()
 
-    async def _send(self, nursery: trio.Nursery, channel: QueuedChannel, stream: Any) -> None:
+    async def _send(
+        self, nursery: trio.Nursery, channel: QueuedChannel, stream: "libp2p_link.SteadyStream"
+    ) -> None:
         encode, limits = channel.framing.encode, self._transport.limits
         reason = "closed"
         try:
@@ -549,11 +563,12 @@ class _Connection:
             await trio.sleep(limits.linger_s)  # the reader ends this when the peer closes too
         nursery.cancel_scope.cancel()
 
-    async def _discard(self, stream: Any) -> None:
+    async def _discard(self, stream: "libp2p_link.SteadyStream") -> None:
         """Make sure that a stream is gone on both sides."""
-        try:
-            if not stream.closed:
-                await stream.reset()
-        except self._transport.link.StreamErrors:
-            pass
+        with trio.CancelScope(shield=True):  # queues twelve bytes and waits for nobody
+            try:
+                if not stream.closed:
+                    await stream.reset()
+            except self._transport.link.StreamErrors:
+                pass
         self._muxed.forget(stream)

@@ -32,7 +32,7 @@ import trio
 from shoal_node import supervisor
 from shoal_node.transport.interface import DialError, Handlers, Peer, TransportLimits
 from shoal_protocol import crypto, identity
-from shoal_protocol.errors import RemoteProtocolError
+from shoal_protocol.errors import LocalProtocolError, RemoteProtocolError
 
 # py-libp2p configures logging when it is imported, perhaps with a file: keep it silent.
 os.environ.pop("LIBP2P_DEBUG", None)
@@ -68,6 +68,7 @@ PINNED: Final = "0.8.1"  # the version whose private parts are overridden here
 HANDSHAKE_BUDGET: Final = 16_384  # bytes read before a connection is authenticated
 NEGOTIATION_BUDGET: Final = 1_024  # bytes read to agree on one stream's protocol
 WINDOW: Final = yamux.DEFAULT_WINDOW_SIZE  # bytes a stream may receive unread, 256 KiB
+GRANT: Final = WINDOW // 4  # bytes read before the peer is granted as many again
 MAX_QUEUED: Final = 131_072  # bytes waiting for the socket before writers wait
 MAX_CONTROL: Final = 262_144  # bytes; above it a peer makes us answer and reads nothing
 MAX_WRITE: Final = 65_519  # bytes in one Noise message: 65,535 − 16
@@ -191,14 +192,15 @@ class _UnreadOfStreams(dict[int, bytearray]):
         self._muxed = muxed
 
     def __setitem__(self, stream_id: int, _buffer: bytearray) -> None:
-        unread = self._muxed.streams[stream_id].unread = _Unread(self._muxed)
+        unread = _Unread(self._muxed)
+        steady(self._muxed.streams[stream_id]).unread = unread
         super().__setitem__(stream_id, unread)
 
 
 class SteadyStream(yamux.YamuxStream):
     """A yamux stream with a constant, enforced window, whose calls may be cancelled.
 
-    The window is yamux's first, 256 KiB: every byte read is granted again at once. ``write``
+    The window is yamux's first, 256 KiB; what is read is granted again by the quarter. ``write``
     waits for the peer's window by an event, for as long as it takes; the caller sets a limit.
     """
 
@@ -208,6 +210,7 @@ class SteadyStream(yamux.YamuxStream):
     def __init__(self, stream_id: int, conn: "SteadyYamux", is_initiator: bool) -> None:
         self._credit = 0
         self._credited = trio.Event()
+        self._ungranted = 0
         super().__init__(stream_id, conn, is_initiator)
 
     @property
@@ -240,9 +243,12 @@ class SteadyStream(yamux.YamuxStream):
             await event.wait()
         data = bytes(self.unread[:n])
         del self.unread[: len(data)]
-        self.recv_window += len(data)
-        if not (self.recv_closed or self.closed or self.conn.event_shutting_down.is_set()):
-            await self.send_window_update(len(data))
+        self._ungranted += len(data)
+        over = self.recv_closed or self.closed or self.conn.event_shutting_down.is_set()
+        if self._ungranted >= GRANT and not over:
+            granted, self._ungranted = self._ungranted, 0
+            self.recv_window += granted
+            await self.send_window_update(granted)
         return data
 
     async def write(self, data: bytes) -> None:
@@ -264,7 +270,14 @@ class SteadyStream(yamux.YamuxStream):
 
 
 yamux.MAX_WINDOW_SIZE = WINDOW  # the longest DATA frame that a peer may announce
-yamux.YamuxStream = SteadyStream  # type: ignore[misc]
+yamux.YamuxStream = SteadyStream  # type: ignore[misc, assignment]
+
+
+def steady(stream: object) -> SteadyStream:
+    """Return a stream of the library's as what it is since the line above."""
+    if not isinstance(stream, SteadyStream):
+        raise LocalProtocolError("py-libp2p made a stream of another kind")
+    return stream
 
 
 class SteadyYamux(yamux.Yamux):
@@ -357,6 +370,14 @@ class SteadyYamux(yamux.Yamux):
         self._wake()
         for event in list(self.stream_events.values()):
             event.set()
+
+    async def accept(self) -> SteadyStream:
+        """Wait for the peer to open a stream; raises MuxedConnUnavailable when it can't."""
+        return steady(await self.accept_stream())
+
+    async def open(self) -> SteadyStream:
+        """Open a stream; raises MuxedStreamError when the connection is over."""
+        return steady(await self.open_stream())
 
     def forget(self, stream: SteadyStream) -> None:
         """Drop what py-libp2p keeps of a stream that nobody reads any more."""
