@@ -5,7 +5,7 @@ from typing import Final
 from shoal_protocol import clock
 from shoal_protocol.parameters import LAB, NetworkParameters
 from shoal_protocol.pseudonyms import announcement, work
-from shoal_protocol.pseudonyms.persona import PersonaSecrets
+from shoal_protocol.pseudonyms.persona import PersonaSecrets, Prekeys
 from support import START, seeded
 
 NETWORK: Final = LAB.hash
@@ -52,6 +52,11 @@ def persona(name: str, network: bytes = NETWORK) -> PersonaSecrets:
     return PersonaSecrets(seeded(name).bytes(32), network=network)
 
 
+def prekeys(who: PersonaSecrets, day: int = TODAY, seed: int | str = 0) -> Prekeys:
+    """Return the prekeys of ``who`` for ``day``, other than anybody else's and any other day's."""
+    return who.prekeys(day, seeded(f"{who.pseudonym.hex()} {day} {seed}"))
+
+
 def announced(
     who: PersonaSecrets,
     day: int = TODAY,
@@ -62,12 +67,13 @@ def announced(
     effort: int = 0,
 ) -> bytes:
     """Return a paid announcement of ``who``, with prekeys drawn from ``seed``."""
-    prekeys = who.prekeys(day, seeded(seed))
     blinded = announcement.blinded_key(who.pseudonym, day, who.network)
     challenge = announcement.work_challenge(blinded, day, revision, who.network)
     start = int.from_bytes(seeded(challenge.hex()).bytes(8), "big")
     nonce = work.solve(challenge, params.announce_work_bits, start=start)
-    return announcement.build(who, prekeys, revision=revision, nonce=nonce, effort=effort)
+    return announcement.build(
+        who, prekeys(who, day, seed), revision=revision, nonce=nonce, effort=effort
+    )
 
 
 def reached(who: PersonaSecrets, day: int = TODAY) -> announcement.Announcement:

@@ -16,7 +16,7 @@ from shoal_protocol.errors import LocalProtocolError, RemoteProtocolError
 from shoal_protocol.parameters import LAB
 from shoal_protocol.pseudonyms import announcement, work
 from shoal_protocol.pseudonyms.announcement import Stored
-from support import START, seeded
+from support import START
 
 ADA = people.persona("ada")
 RECORD = people.announced(ADA, effort=12)
@@ -36,8 +36,7 @@ def flip(record: bytes, place: int, bit: int = 1) -> bytes:
 
 
 def test_who_knows_the_pseudonym_reads_all_that_is_announced() -> None:
-    prekeys = ADA.prekeys_of(TODAY)
-    assert prekeys is not None
+    prekeys = people.prekeys(ADA)
     found = announcement.open_record(ADA.pseudonym, RECORD, period=TODAY, network=NETWORK)
     assert found == announcement.Announcement(
         pseudonym=ADA.pseudonym,
@@ -107,7 +106,7 @@ def test_an_unsigned_record_is_refused() -> None:
 
 
 def test_an_unpaid_record_is_refused_before_its_signature_is_looked_at() -> None:
-    prekeys = ADA.prekeys(TODAY, seeded())
+    prekeys = people.prekeys(ADA)
     blinded = announcement.blinded_key(ADA.pseudonym, TODAY, NETWORK)
     challenge = announcement.work_challenge(blinded, TODAY, 2, NETWORK)
     unpaid = next(n for n in (bytes(7) + bytes([i]) for i in range(256)) if not worth(challenge, n))

@@ -29,7 +29,7 @@ from shoal_protocol.sessions import cloak, padding
 
 TAG_LENGTH: Final = 16  # bytes; spec: sessions §3
 ID_LENGTH: Final = 16  # bytes
-AHEAD: Final = 128  # messages that may be unacknowledged at once; later tags aren't known yet
+AHEAD: Final = 256  # bodies that may be lost in a row; later tags aren't known yet
 BEHIND: Final = 1024  # keys of skipped messages that are kept; the oldest goes first
 BODY_LENGTH: Final = cloak.BODY_LENGTH
 _PADDED: Final = BODY_LENGTH - TAG_LENGTH - crypto.AEAD_TAG_LENGTH
@@ -131,8 +131,9 @@ class Session:
     def seal(self, plaintext: bytes) -> bytes:
         """Return the 1,987-byte body of the next message; ``plaintext`` ≤ :data:`CAPACITY`.
 
-        At most :data:`AHEAD` messages may be on their way at once: a receiver that misses
-        so many in a row knows no later one. A retransmission sends the same body again.
+        Fewer than :data:`AHEAD` bodies, acknowledgements included, may be made beyond the
+        last that is known to have come: a receiver that misses so many in a row knows no
+        later one. A retransmission sends the same body again.
         """
         padded = padding.pad(plaintext, _PADDED)
         tag, message_key = self._sender.next()
