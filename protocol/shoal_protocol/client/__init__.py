@@ -1,0 +1,1 @@
+"""The person's side: paths, guards, cover traffic, inbox reading and delivery."""

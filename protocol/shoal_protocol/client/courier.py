@@ -1,0 +1,134 @@
+"""Round trips: what went up with a SURB and what came down by it; spec: client §4.
+
+::
+
+    ask() ──► outstanding[SURB id] ──(packet with that id)──► receive(): (purpose, reply)
+                      └──(deadline)──► expire(): [purpose]
+
+A packet that answers nothing outstanding, or that does not open, is refused and counted
+by the caller; a SURB answers once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import Final, Generic, TypeVar
+
+from shoal_protocol.errors import RemoteProtocolError
+from shoal_protocol.packets import build
+from shoal_protocol.packets import surb as surbs
+from shoal_protocol.packets.keys import Hop
+from shoal_protocol.rng import Rng
+from shoal_protocol.service import messages
+from shoal_protocol.service.messages import Reply, Request, RequestType
+
+Purpose = TypeVar("Purpose")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request without its SURB; the fields are those of :class:`messages.Request`."""
+
+    type: RequestType
+    record: bytes
+    wait_ms: int = 0
+    cursor: int = 0
+    effort: int = 0
+    nonce: bytes = bytes(8)
+
+
+@dataclass(slots=True)
+class _Outstanding(Generic[Purpose]):
+    secret: surbs.SurbSecret
+    purpose: Purpose
+    loop: bool
+
+
+class Courier(Generic[Purpose]):
+    """The outstanding round trips of one session.
+
+    Args:
+        client: the id (16 bytes) under which the guard knows this session.
+        network: hash of the network's parameters.
+    """
+
+    def __init__(self, client: bytes, *, network: bytes, rng: Rng) -> None:
+        self._client: Final = client
+        self._network = network
+        self._rng = rng
+        self._outstanding: dict[bytes, _Outstanding[Purpose]] = {}
+        self._deadlines: list[tuple[int, bytes]] = []
+
+    def __len__(self) -> int:
+        return len(self._outstanding)
+
+    def ask(
+        self,
+        question: Question,
+        forward: Sequence[Hop],
+        reply: Sequence[Hop],
+        purpose: Purpose,
+        deadline: int,
+    ) -> bytes:
+        """Return the packet that carries ``question``; its answer is due by ``deadline``."""
+        surb, secret = surbs.create(reply, self._client, network=self._network, rng=self._rng)
+        request = Request(
+            question.type,
+            surb,
+            question.record,
+            question.wait_ms,
+            question.cursor,
+            question.effort,
+            question.nonce,
+        )
+        self._remember(secret, purpose, deadline, loop=False)
+        return build.forward(forward, request.encode(), network=self._network, rng=self._rng)
+
+    def loop(self, way: Sequence[Hop], purpose: Purpose, deadline: int) -> bytes:
+        """Return a packet that comes back to this session along ``way``."""
+        packet, secret = surbs.loop(way, self._client, network=self._network, rng=self._rng)
+        self._remember(secret, purpose, deadline, loop=True)
+        return packet
+
+    def receive(self, packet: bytes) -> tuple[Purpose, Reply | None]:
+        """Take a packet from the guard: what it answers and the reply (None for a loop).
+
+        Raises RemoteProtocolError: "unknown surb", or as the packet or reply is malformed.
+        """
+        name = surbs.id_of(packet)
+        waiting = self._outstanding.get(name)
+        if waiting is None:
+            raise RemoteProtocolError("unknown surb")
+        body = surbs.open(waiting.secret, packet)
+        reply = None if waiting.loop else messages.decode_reply(body)
+        del self._outstanding[name]
+        return waiting.purpose, reply
+
+    def next_deadline(self) -> int | None:
+        """When the next round trip is overdue."""
+        while self._deadlines and self._deadlines[0][1] not in self._outstanding:
+            heappop(self._deadlines)
+        return self._deadlines[0][0] if self._deadlines else None
+
+    def expire(self, now: int) -> list[Purpose]:
+        """Give up what is overdue and return what it was for."""
+        overdue: list[Purpose] = []
+        while self._deadlines and self._deadlines[0][0] <= now:
+            _, name = heappop(self._deadlines)
+            waiting = self._outstanding.pop(name, None)
+            if waiting is not None:
+                overdue.append(waiting.purpose)
+        return overdue
+
+    def reset(self) -> list[Purpose]:
+        """Give everything up: the guard changed, so no SURB of this session works any more."""
+        given_up = [waiting.purpose for waiting in self._outstanding.values()]
+        self._outstanding.clear()
+        self._deadlines.clear()
+        return given_up
+
+    def _remember(
+        self, secret: surbs.SurbSecret, purpose: Purpose, deadline: int, *, loop: bool
+    ) -> None:
+        self._outstanding[secret.id] = _Outstanding(secret, purpose, loop)
+        heappush(self._deadlines, (deadline, secret.id))

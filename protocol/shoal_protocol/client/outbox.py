@@ -1,0 +1,194 @@
+"""Records on their way to the relays of an inbox, until the reader has them; spec: client §7.
+
+::
+
+    queued ──PUT at ranks 0…K−1──► stored (one relay said OK) ──acknowledged──► gone
+       ▲          │ no answer: again after a growing, jittered time, over fresh relays
+       └──────────┴── stored, but not acknowledged for long: put again everywhere
+
+The first PUT of a record goes to rank 0. A relay that left the directory is replaced by
+the next in rank. The same record is put unchanged each time: relays deduplicate it.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from shoal_protocol import clock, crypto
+from shoal_protocol.parameters import NetworkParameters
+from shoal_protocol.rng import Rng
+from shoal_protocol.service import placement
+
+MAX_RECORDS: Final = 4096  # on their way at once
+RETRY_GROWTH: Final = 1.5
+RETRY_LONGEST: Final = 30 * clock.SECOND
+UNSEEN_FIRST: Final = 30 * clock.SECOND  # stored, and not acknowledged
+UNSEEN_LONGEST: Final = 3600 * clock.SECOND
+
+
+@dataclass(slots=True)
+class _Replica:
+    rank: int
+    due: int
+    attempts: int = 0
+    in_flight: bool = False
+    stored: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Outgoing:
+    """One record on its way.
+
+    ``key`` is the caller's, as are ``owner`` and ``conversation`` (ids of whose it is);
+    ``needs_ack`` False means that it is done once it is stored everywhere.
+    """
+
+    key: bytes
+    address: bytes
+    record: bytes
+    created: int
+    needs_ack: bool
+    owner: str = ""
+    conversation: str = ""
+    stored: bool = False
+    replicas: dict[bytes, _Replica] = field(default_factory=dict)
+    view: int = -1  # version of the directory that the replicas were ranked by
+    again: int | None = None  # when it is put again though stored
+    rounds: int = 0
+
+
+class Outbox:
+    """All records of one node that are on their way.
+
+    Args:
+        patience: ns after which an unanswered PUT is taken for lost.
+    """
+
+    def __init__(self, params: NetworkParameters, patience: int, rng: Rng) -> None:
+        self._params = params
+        self._patience: Final = patience
+        self._rng = rng
+        self._records: dict[int, Outgoing] = {}
+        self._sequence = 0
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def records(self) -> Iterator[Outgoing]:
+        """All records, oldest first."""
+        return iter(self._records.values())
+
+    @property
+    def patience(self) -> int:
+        """How long a PUT may stay unanswered (ns)."""
+        return self._patience
+
+    def add(self, outgoing: Outgoing) -> None:
+        """Take a record; its replicas are ranked when it is first looked at."""
+        self._sequence += 1
+        self._records[self._sequence] = outgoing
+
+    def next_put(
+        self, relays: Iterable[bytes], view: int, reachable: set[bytes], now: int
+    ) -> tuple[Outgoing, bytes] | None:
+        """Return the PUT that most wants the slot, as (record, relay id), or None.
+
+        Args:
+            relays: ids in the directory; view: a number that changes when they do.
+            reachable: ids that may be asked from behind the present guard.
+        """
+        best: tuple[tuple[int, int, int], Outgoing, bytes] | None = None
+        ids = list(relays)
+        for number, outgoing in self._records.items():
+            if outgoing.view != view:
+                self._rank(outgoing, ids, view, reachable, now)
+            for relay, replica in outgoing.replicas.items():
+                if replica.in_flight or replica.stored or replica.due > now:
+                    continue
+                urgency = 0 if not (replica.attempts or replica.rank) else 1
+                if outgoing.stored:
+                    urgency = 2
+                order = (urgency, replica.due, number)
+                if best is None or order < best[0]:
+                    best = order, outgoing, relay
+        return None if best is None else (best[1], best[2])
+
+    def sent(self, outgoing: Outgoing, relay: bytes) -> None:
+        """Note that a PUT went out."""
+        replica = outgoing.replicas[relay]
+        replica.in_flight = True
+        replica.attempts += 1
+
+    def answered(self, outgoing: Outgoing, relay: bytes, stored: bool, now: int) -> bool:
+        """Note the relay's answer; True when the record is stored for the first time."""
+        replica = outgoing.replicas.get(relay)
+        if replica is None:
+            return False
+        replica.in_flight = False
+        if not stored:
+            self._retry(replica, now)
+            return False
+        replica.stored = True
+        first = not outgoing.stored
+        outgoing.stored = True
+        if all(r.stored for r in outgoing.replicas.values()):
+            self._all_stored(outgoing, now)
+        return first
+
+    def lost(self, outgoing: Outgoing, relay: bytes, now: int) -> None:
+        """Note that no answer came in time."""
+        replica = outgoing.replicas.get(relay)
+        if replica is not None:
+            replica.in_flight = False
+            self._retry(replica, now)
+
+    def done(self, keys: Iterable[bytes]) -> list[Outgoing]:
+        """Take records out that the reader has acknowledged, or that are given up."""
+        wanted = set(keys)
+        return self._drop([n for n, o in self._records.items() if o.key in wanted])
+
+    def expire(self, now: int) -> list[Outgoing]:
+        """Put again what waits unseen; take out and return what outlived its entries."""
+        life = clock.seconds(self._params.entry_life_s)
+        for outgoing in self._records.values():
+            if outgoing.again is not None and outgoing.again <= now:
+                outgoing.again = None
+                for replica in outgoing.replicas.values():
+                    replica.stored = False
+                    replica.due = now
+        return self._drop([n for n, o in self._records.items() if o.created + life <= now])
+
+    def _drop(self, numbers: list[int]) -> list[Outgoing]:
+        return [self._records.pop(number) for number in numbers]
+
+    def _rank(
+        self, outgoing: Outgoing, ids: list[bytes], view: int, reachable: set[bytes], now: int
+    ) -> None:
+        outgoing.view = view
+        reach = self._params.replicas + self._params.replica_slack
+        ranked = [r for r in placement.rank(outgoing.address, ids, reach) if r in reachable]
+        old = outgoing.replicas
+        outgoing.replicas = {
+            relay: old.get(relay) or _Replica(rank, now)
+            for rank, relay in enumerate(ranked[: self._params.replicas])
+        }
+        for rank, relay in enumerate(outgoing.replicas):
+            outgoing.replicas[relay].rank = rank
+
+    def _retry(self, replica: _Replica, now: int) -> None:
+        pause = self._patience * RETRY_GROWTH ** min(replica.attempts - 1, 16) - self._patience
+        pause = min(pause, RETRY_LONGEST)
+        replica.due = now + round(pause * (0.5 + self._rng.uniform()))
+
+    def _all_stored(self, outgoing: Outgoing, now: int) -> None:
+        if not outgoing.needs_ack:
+            self.done([outgoing.key])
+            return
+        pause = min(UNSEEN_FIRST << min(outgoing.rounds, 16), UNSEEN_LONGEST)
+        outgoing.rounds += 1
+        outgoing.again = now + round(pause * (0.75 + self._rng.uniform() / 2))
+
+
+def record_key(record: bytes) -> bytes:
+    """Return a name for a record, for callers without one of their own."""
+    return crypto.digest(record, size=16)

@@ -1,0 +1,129 @@
+"""Which relays an envelope crosses; protocol.md "Paths, guards and cover"; spec: client §1.
+
+::
+
+    forward  person ─► G ─► A ─► B ─► S          G the guard, S the relay asked
+    reply    person ◄─ G ◄─ B′ ◄─ A′ ◄─ S
+    loop     person ─► G ─► A ─► B ─► G ─► person
+
+A, B, A′ and B′ are drawn evenly from all that may stand there. No relay stands twice on a
+way (the guard of a loop excepted), and where the network's parameters ask for it no two
+share a family or a subnet (/16 of IPv4, /32 of IPv6).
+"""
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shoal_protocol import clock
+from shoal_protocol.directory.descriptor import Descriptor
+from shoal_protocol.packets.keys import Hop
+from shoal_protocol.parameters import NetworkParameters
+from shoal_protocol.rng import Rng
+
+
+@dataclass(frozen=True, slots=True)
+class RoundTrip:
+    """The relays of a request and of its reply, each in the order of travel."""
+
+    forward: tuple[Descriptor, ...]
+    reply: tuple[Descriptor, ...]
+
+
+def subnets(relay: Descriptor) -> frozenset[bytes]:
+    """Return the /16 (IPv4) and /32 (IPv6) prefixes of a relay's addresses."""
+    found: set[bytes] = set()
+    for address in relay.addresses:
+        parts = address.split("/")
+        if len(parts) > 2 and parts[1] in ("ip4", "ip6"):
+            packed = ipaddress.ip_address(parts[2]).packed
+            found.add(packed[: 2 if len(packed) == 4 else 4])
+    return frozenset(found)
+
+
+def conflict(a: Descriptor, b: Descriptor, params: NetworkParameters) -> bool:
+    """Whether ``a`` and ``b`` may not stand on one way."""
+    if a.relay_id == b.relay_id:
+        return True
+    if not params.distinct_subnets:
+        return False
+    return bool(a.family and a.family == b.family) or not subnets(a).isdisjoint(subnets(b))
+
+
+def usable(relays: Sequence[Descriptor], now: int, params: NetworkParameters) -> list[Descriptor]:
+    """Return the relays whose mix key of the present epoch is known."""
+    epoch = clock.index_of(now, params.epoch_s)
+    return [relay for relay in relays if relay.mix_key(epoch) is not None]
+
+
+class PathChooser:
+    """Draws ways through ``relays`` (all usable) for a person behind ``guard``."""
+
+    def __init__(
+        self,
+        relays: Sequence[Descriptor],
+        guard: Descriptor,
+        *,
+        params: NetworkParameters,
+        rng: Rng,
+    ) -> None:
+        self._relays = relays
+        self._guard = guard
+        self._params = params
+        self._rng = rng
+
+    def may_ask(self, service: Descriptor) -> bool:
+        """Whether ``service`` may be asked from behind this guard."""
+        return not conflict(self._guard, service, self._params)
+
+    def round_trip(self, service: Descriptor) -> RoundTrip | None:
+        """Draw the ways to and from ``service``; None when the relays do not suffice."""
+        out = self._fill([self._guard, service])
+        back = self._fill([self._guard, service])
+        if out is None or back is None:
+            return None
+        return RoundTrip((self._guard, *out, service), (*back, self._guard))
+
+    def loop(self) -> tuple[Descriptor, ...] | None:
+        """Draw G, A, B, G; None when the relays do not suffice."""
+        middle = self._fill([self._guard])
+        return None if middle is None else (self._guard, *middle, self._guard)
+
+    def any_service(self) -> Descriptor | None:
+        """Draw a relay to ask for something that every relay does."""
+        allowed = [relay for relay in self._relays if self.may_ask(relay)]
+        return self._rng.choice(allowed) if allowed else None
+
+    def _fill(self, fixed: list[Descriptor]) -> list[Descriptor] | None:
+        chosen: list[Descriptor] = []
+        for _ in range(self._params.path_mixes - 1):
+            taken = fixed + chosen
+            allowed = [
+                relay
+                for relay in self._relays
+                if not any(conflict(relay, other, self._params) for other in taken)
+            ]
+            if not allowed:
+                return None
+            chosen.append(self._rng.choice(allowed))
+        return chosen
+
+
+def hops(
+    way: Sequence[Descriptor],
+    mixes: int,
+    mean_delay_ms: int,
+    *,
+    now: int,
+    params: NetworkParameters,
+    rng: Rng,
+) -> list[Hop]:
+    """Turn a way into hops; the first ``mixes`` delay exponentially, the rest not at all."""
+    epoch = clock.index_of(now, params.epoch_s)
+    result: list[Hop] = []
+    for place, relay in enumerate(way):
+        delay = round(rng.exponential(mean_delay_ms)) if place < mixes else 0
+        key = relay.mix_key(epoch)
+        assert key is not None, "the way holds usable relays only"
+        result.append(Hop(relay.relay_id, epoch, key, min(delay, params.max_hop_delay_ms)))
+    return result

@@ -1,0 +1,351 @@
+"""A person's node without its sockets: everything between ``send`` and the guard's link.
+
+::
+
+    send_text ─► Correspondence ─► Outbox ─┐
+    Announcer, Lookup ─────────────────────┼─► quick slot ──┐
+    loop ──────────────────────────────────┘                ├─► Courier ─► SendUp ─► guard
+    Reader ────────────────────────────────────► waiting slot┘
+    guard ─► packet() ─► Courier ─► what it answered ─► Correspondence ─► MessageChanged
+
+The slots come from the cover schedule and from nothing else: what a person does decides
+only what is inside. The driver passes packets and link news in, and sends what comes out.
+"""
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from shoal_protocol import clock
+from shoal_protocol.client import paths
+from shoal_protocol.client.announcer import Announcer
+from shoal_protocol.client.courier import Courier, Question
+from shoal_protocol.client.cover import CoverSchedule, SlotClass
+from shoal_protocol.client.mailbox import Asked
+from shoal_protocol.client.outbox import Outbox, Outgoing
+from shoal_protocol.client.paths import PathChooser
+from shoal_protocol.client.people import Changed, People
+from shoal_protocol.client.reader import Get, Reader, ReadingBox
+from shoal_protocol.directory.descriptor import Descriptor
+from shoal_protocol.errors import RemoteProtocolError
+from shoal_protocol.packets.keys import Hop
+from shoal_protocol.parameters import NetworkParameters, Preset
+from shoal_protocol.rng import Rng
+from shoal_protocol.service.messages import Reply, RequestType, Status
+
+MARGIN: Final = 2 * clock.SECOND  # for links and machines, beyond the mixing delays
+DELAY_FACTOR: Final = 3  # times the mean of all mixing delays on a round trip
+LOOKUP_PATIENCE: Final = 8 * clock.SECOND  # a DHT operation takes this much longer
+MAX_LATENCIES: Final = 256  # look-up times kept for the median
+
+
+@dataclass(frozen=True, slots=True)
+class SendUp:
+    """Send ``packet`` (3,072 bytes) to the present guard."""
+
+    packet: bytes
+
+
+Event = SendUp | Changed
+
+
+@dataclass(frozen=True, slots=True)
+class TracedHop:
+    """One hop of an envelope as it was built."""
+
+    relay: Descriptor
+    role: str  # "guard", "mix" or "service"
+    delay_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Put:
+    outgoing: Outgoing
+    relay: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    box: ReadingBox
+    asked: Asked
+
+
+@dataclass(frozen=True, slots=True)
+class _Announce:
+    announcer: Announcer
+    day: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Lookup:
+    conversation: str
+    day: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Loop:
+    pass
+
+
+_Purpose = _Put | _Read | _Announce | _Lookup | _Loop
+
+
+class PersonMachine:
+    """One session of a person's node.
+
+    Args:
+        client: the 16-byte id under which the guard knows this session.
+        now: ns.
+    """
+
+    def __init__(
+        self,
+        client: bytes,
+        *,
+        params: NetworkParameters,
+        preset: Preset,
+        rng: Rng,
+        now: int,
+    ) -> None:
+        self._params = params
+        self._preset = preset
+        self._rng = rng
+        mixing_ms = 2 * params.path_mixes * preset.mean_delay_ms * DELAY_FACTOR
+        self._patience = mixing_ms * clock.MILLISECOND + MARGIN
+        self.outbox: Final = Outbox(params, self._patience, rng)
+        self.reader: Final = Reader(params, preset, rng)
+        self.people: Final = People(params, rng, self.outbox, self.reader)
+        self._courier: Courier[_Purpose] = Courier(client, network=params.hash, rng=rng)
+        self._cover = CoverSchedule(preset, rng, now)
+        self._guard: bytes | None = None
+        self._relays: dict[bytes, Descriptor] = {}
+        self._askable: dict[bytes, Descriptor] = {}
+        self._chooser: PathChooser | None = None
+        self._view = 0
+        self._view_epoch = 0
+        self._round_trips = 0
+        self.trace: list[TracedHop] = []
+        self.lookup_ms: deque[float] = deque(maxlen=MAX_LATENCIES)
+        self.counters: Counter[str] = Counter()
+
+    @property
+    def ready(self) -> bool:
+        """Whether messages can be sent: a packet has been there and back."""
+        return self._chooser is not None and self._round_trips > 0
+
+    @property
+    def outstanding(self) -> int:
+        """Packets that went up and whose reply has not come."""
+        return len(self._courier)
+
+    @property
+    def relays(self) -> int:
+        """Relays that paths are drawn from."""
+        return len(self._relays)
+
+    def directory_changed(self, relays: Sequence[Descriptor], now: int) -> None:
+        """Take the live relays of the directory's view; the same ones again change nothing."""
+        self._view_epoch = clock.index_of(now, self._params.epoch_s)
+        usable = {r.relay_id: r for r in paths.usable(relays, now, self._params)}
+        if usable != self._relays:
+            self._relays = usable
+            self._choose()
+
+    def guard_up(self, relay_id: bytes) -> None:
+        """Note that the link to this guard is there."""
+        if relay_id != self._guard:
+            self._guard = relay_id
+        self._choose()
+
+    def guard_down(self, now: int) -> None:
+        """Note that the guard's link is lost: everything outstanding is asked anew."""
+        self._guard = None
+        self._round_trips = 0
+        self._choose()
+        for purpose in self._courier.reset():
+            self._lost(purpose, now)
+
+    def next_deadline(self, now: int) -> int:
+        """When :meth:`handle_timer` has work (ns)."""
+        if self.people.working(now):
+            return now
+        overdue = self._courier.next_deadline()
+        slot = self._cover.next_deadline()
+        return slot if overdue is None else min(slot, overdue)
+
+    def handle_timer(self, now: int) -> list[Event]:
+        """Do what is due: a slot, what is overdue, a slice of proof of work."""
+        for purpose in self._courier.expire(now):
+            self.counters["overdue"] += 1
+            self._lost(purpose, now)
+        self.people.work(now)
+        slot = self._cover.draw(now)
+        if slot is None:
+            return []
+        events: list[Event] = list(self.people.tick(now))
+        packet = self._fill(slot, now)
+        if packet is not None:
+            events.append(SendUp(packet))
+        return events
+
+    def packet(self, packet: bytes, now: int) -> list[Event]:
+        """Take a packet that the guard delivered; what is wrong is dropped and counted."""
+        try:
+            purpose, reply = self._courier.receive(packet)
+        except RemoteProtocolError as error:
+            self.counters[error.reason] += 1
+            return []
+        self._round_trips += 1
+        return list(self._answered(purpose, reply, now))
+
+    def _choose(self) -> None:
+        self._view += 1
+        guard = self._relays.get(self._guard) if self._guard is not None else None
+        if guard is None:
+            self._chooser, self._askable = None, {}
+            return
+        relays = list(self._relays.values())
+        self._chooser = PathChooser(relays, guard, params=self._params, rng=self._rng)
+        self._askable = {r.relay_id: r for r in relays if self._chooser.may_ask(r)}
+
+    def _fill(self, slot: SlotClass, now: int) -> bytes | None:
+        if self._view_epoch != clock.index_of(now, self._params.epoch_s):
+            self.directory_changed(list(self._relays.values()), now)
+        if self._chooser is None:
+            return None
+        match slot:
+            case SlotClass.QUICK:
+                packet = self._quick(self._chooser, now)
+                return self._loop(self._chooser, now) if packet is None else packet
+            case SlotClass.WAITING:
+                get = self.reader.next_get(self._askable, self._view, now)
+                return None if get is None else self._get(self._chooser, get, now)
+            case _:
+                assert_never(slot)
+
+    def _quick(self, chooser: PathChooser, now: int) -> bytes | None:
+        announcement = self.people.announcement_due(now)
+        if announcement is not None:
+            announcer, day, record = announcement
+            question = Question(RequestType.DHT_PUT, record)
+            packet = self._ask_any(chooser, question, _Announce(announcer, day), now)
+            if packet is not None:
+                announcer.sent(day)
+            return packet
+        lookup = self.people.lookup_due(now)
+        if lookup is not None:
+            question = Question(RequestType.DHT_GET, lookup.key + bytes(2048 - len(lookup.key)))
+            purpose = _Lookup(lookup.conversation, lookup.day)
+            packet = self._ask_any(chooser, question, purpose, now)
+            if packet is not None:
+                self.people.lookup_sent(lookup.conversation)
+            return packet
+        put = self.outbox.next_put(self._relays, self._view, set(self._askable), now)
+        if put is None:
+            return None
+        outgoing, relay = put
+        question = Question(RequestType.INBOX_PUT, outgoing.record)
+        packet = self._ask(
+            chooser, question, self._relays[relay], _Put(outgoing, relay), self._patience, now
+        )
+        if packet is not None:
+            self.outbox.sent(outgoing, relay)
+        return packet
+
+    def _ask_any(
+        self, chooser: PathChooser, question: Question, purpose: _Purpose, now: int
+    ) -> bytes | None:
+        service = chooser.any_service()
+        if service is None:
+            return None
+        patience = self._patience + LOOKUP_PATIENCE
+        return self._ask(chooser, question, service, purpose, patience, now)
+
+    def _get(self, chooser: PathChooser, get: Get, now: int) -> bytes | None:
+        patience = self._patience + get.question.wait_ms * clock.MILLISECOND
+        purpose = _Read(get.box, get.asked)
+        packet = self._ask(chooser, get.question, get.relay, purpose, patience, now)
+        if packet is None:
+            self.reader.lost(get.box, get.asked)
+        return packet
+
+    def _ask(
+        self,
+        chooser: PathChooser,
+        question: Question,
+        service: Descriptor,
+        purpose: _Purpose,
+        patience: int,
+        now: int,
+    ) -> bytes | None:
+        trip = chooser.round_trip(service)
+        if trip is None:
+            return None
+        forward = self._hops(trip.forward, self._params.path_mixes, now)
+        reply = self._hops(trip.reply, self._params.path_mixes, now)
+        if isinstance(purpose, _Put):
+            self._trace(trip.forward, forward)
+        self.counters[question.type.name.lower()] += 1
+        return self._courier.ask(question, forward, reply, purpose, now + patience)
+
+    def _loop(self, chooser: PathChooser, now: int) -> bytes | None:
+        way = chooser.loop()
+        if way is None:
+            return None
+        self.counters["loop"] += 1
+        return self._courier.loop(self._hops(way, len(way), now), _Loop(), now + self._patience)
+
+    def _hops(self, way: Sequence[Descriptor], mixes: int, now: int) -> list[Hop]:
+        delay = self._preset.mean_delay_ms
+        return paths.hops(way, mixes, delay, now=now, params=self._params, rng=self._rng)
+
+    def _trace(self, way: Sequence[Descriptor], hops: Sequence[Hop]) -> None:
+        roles = ["guard", *["mix"] * (len(way) - 2), "service"]
+        self.trace = [
+            TracedHop(relay, role, hop.delay_ms)
+            for relay, role, hop in zip(way, roles, hops, strict=True)
+        ]
+
+    def _answered(self, purpose: _Purpose, reply: Reply | None, now: int) -> list[Changed]:
+        if reply is None:
+            return []
+        match purpose:
+            case _Put(outgoing, relay):
+                if self.outbox.answered(outgoing, relay, reply.status is Status.OK, now):
+                    return self.people.stored(outgoing)
+                return []
+            case _Read(box, asked):
+                self.reader.ended(box)
+                record = box.mailbox.answered(asked, reply)
+                if record is None or box.persona is None:
+                    return []
+                return self.people.entry(box.persona, box.day, record, now)
+            case _Announce(announcer, day):
+                announcer.answered(day, reply.status is Status.OK, now)
+                return []
+            case _Lookup(conversation, day):
+                found = reply.record if reply.status is Status.OK else None
+                took = self.people.looked_up(conversation, day, found, now)
+                if took is not None:
+                    self.lookup_ms.append(took / clock.MILLISECOND)
+                return []
+            case _Loop():
+                return []
+            case _:
+                assert_never(purpose)
+
+    def _lost(self, purpose: _Purpose, now: int) -> None:
+        match purpose:
+            case _Put(outgoing, relay):
+                self.outbox.lost(outgoing, relay, now)
+            case _Read(box, asked):
+                self.reader.lost(box, asked)
+            case _Announce(announcer, day):
+                announcer.answered(day, False, now)
+            case _Lookup(conversation, day):
+                self.people.looked_up(conversation, day, None, now)
+            case _Loop():
+                self.counters["loop lost"] += 1
+            case _:
+                assert_never(purpose)

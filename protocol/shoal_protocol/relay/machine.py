@@ -1,0 +1,57 @@
+"""A relay without its sockets: the mix, and the services that stand behind it.
+
+::
+
+    packet ─► MixMachine ─(delay over)─┬─► SendPacket ────────────────────► driver
+                                       └─► Request ─► ServiceDesk ─┬─► SendPacket
+                                                                   └─► DhtPut, DhtGet
+"""
+
+from typing import Final
+
+from shoal_protocol.relay import mix
+from shoal_protocol.service import desk
+from shoal_protocol.service.messages import Reply
+
+Event = mix.SendPacket | desk.DhtPut | desk.DhtGet
+
+
+class RelayMachine:
+    """One relay, sans-I/O.
+
+    Args:
+        mixer: takes packets apart and delays them.
+        services: answers what ends here.
+    """
+
+    def __init__(self, mixer: mix.MixMachine, services: desk.ServiceDesk) -> None:
+        self.mix: Final = mixer
+        self.desk: Final = services
+
+    def receive(self, packet: bytes, peer: bytes, now: int) -> list[Event]:
+        """Take a packet from ``peer`` (16-byte id)."""
+        return self._serve(self.mix.receive(packet, peer, now), now)
+
+    def next_deadline(self) -> int:
+        """When :meth:`handle_timer` has work."""
+        other = self.desk.next_deadline()
+        own = self.mix.next_deadline()
+        return own if other is None else min(own, other)
+
+    def handle_timer(self, now: int) -> list[Event]:
+        """Let go what is due."""
+        events = self._serve(self.mix.handle_timer(now), now)
+        return [*events, *self.desk.handle_timer(now)]
+
+    def finish(self, operation: desk.DhtPut | desk.DhtGet, reply: Reply) -> list[Event]:
+        """Answer a DHT operation that the driver has done."""
+        return list(self.desk.finish(operation.surb, reply))
+
+    def _serve(self, mixed: list[mix.Event], now: int) -> list[Event]:
+        events: list[Event] = []
+        for event in mixed:
+            if isinstance(event, mix.Request):
+                events += self.desk.request(event.body, now)
+            else:
+                events.append(event)
+        return events

@@ -1,0 +1,194 @@
+"""Requests to a relay through the onion and their replies; spec: service §2, §3.
+
+The body of a forward packet's payload (all integers big-endian)::
+
+    struct request_body {              // 2,640 bytes
+        u8  type; u8 version; u8 zero[2];
+        u32 wait_ms;                   // GET: how long it may wait
+        u64 cursor;                    // GET: the highest entry number already here
+        u8  zero2[16];                 // request: 32 in all
+        u8  surb[464];
+        u8  price_scheme; u8 effort; u8 zero3[6]; u8 nonce[8]; u8 zero4[80];   // price: 96
+        u8  record[2048];
+    }
+
+    struct reply_body {                // 2,640 bytes
+        u8  status; u8 version; u8 zero[2];
+        u32 remaining;                 // entries behind this one
+        u64 cursor;                    // this entry's number
+        u8  instance[16];              // the store that the cursor belongs to; reply: 32
+        u8  record[2048];
+        u8  zero2[560];
+    }
+
+    struct get_record {                // in request_body.record of an inbox GET
+        u8 address[32]; u8 instance[16]; u8 nonce[16]; u8 signature[64]; u8 zero[1920];
+    }
+"""
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from shoal_protocol import crypto
+from shoal_protocol.constants import RECORD_LENGTH
+from shoal_protocol.errors import RemoteProtocolError
+
+BODY_LENGTH: Final = 2640  # bytes of a payload behind its tag; spec: packet §1
+SURB_LENGTH: Final = 464  # bytes; spec: packet §5
+INSTANCE_LENGTH: Final = 16  # bytes
+VERSION: Final = 1
+
+_REQUEST: Final = struct.Struct(">BB2sIQ16s")
+_PRICE: Final = struct.Struct(">BB6s8s80s")
+_REPLY: Final = struct.Struct(">BB2sIQ16s")
+_GET: Final = struct.Struct("32s16s16s64s")
+_GET_PADDING: Final = bytes(RECORD_LENGTH - _GET.size)
+_REPLY_PADDING: Final = bytes(BODY_LENGTH - _REPLY.size - RECORD_LENGTH)
+_SURB_AT: Final = _REQUEST.size
+_PRICE_AT: Final = _SURB_AT + SURB_LENGTH
+_RECORD_AT: Final = _PRICE_AT + _PRICE.size
+EMPTY_RECORD: Final = bytes(RECORD_LENGTH)
+
+
+class RequestType(IntEnum):
+    """What is asked of the relay."""
+
+    INBOX_PUT = 1
+    INBOX_GET = 2
+    DHT_PUT = 3
+    DHT_GET = 4
+
+
+class Status(IntEnum):
+    """How a request ended; every well-formed payload gets exactly one reply."""
+
+    OK = 0
+    EMPTY = 1  # the wait ended and nothing came
+    NOT_FOUND = 2
+    FULL = 3
+    REFUSED = 4  # malformed, unsigned, unpaid, out of period
+    WRONG_INSTANCE = 5  # the store began anew; the reply carries its instance
+    NOT_RANKED = 6  # the address ranks this relay too low
+    UNAVAILABLE = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request with the SURB (464 bytes) that its reply travels by."""
+
+    type: RequestType
+    surb: bytes
+    record: bytes
+    wait_ms: int = 0
+    cursor: int = 0
+    effort: int = 0
+    nonce: bytes = bytes(8)
+
+    def encode(self) -> bytes:
+        """Return the 2,640 bytes of ``request_body``."""
+        return b"".join(
+            (
+                _REQUEST.pack(self.type, VERSION, bytes(2), self.wait_ms, self.cursor, bytes(16)),
+                self.surb,
+                _PRICE.pack(1 if self.effort else 0, self.effort, bytes(6), self.nonce, bytes(80)),
+                self.record,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One reply; ``record`` is 2,048 bytes, zeros where there is none."""
+
+    status: Status
+    record: bytes = EMPTY_RECORD
+    cursor: int = 0
+    remaining: int = 0
+    instance: bytes = bytes(INSTANCE_LENGTH)
+
+    def encode(self) -> bytes:
+        """Return the 2,640 bytes of ``reply_body``."""
+        head = _REPLY.pack(
+            self.status, VERSION, bytes(2), self.remaining, self.cursor, self.instance
+        )
+        return head + self.record + _REPLY_PADDING
+
+
+def surb_of(body: bytes) -> bytes:
+    """Return the SURB of a request body, whatever the rest holds."""
+    return body[_SURB_AT:_PRICE_AT]
+
+
+def decode_request(body: bytes) -> Request:
+    """Parse a request body; raises RemoteProtocolError("request")."""
+    if len(body) != BODY_LENGTH:
+        raise RemoteProtocolError("request")
+    kind, version, zero, wait_ms, cursor, zero2 = _REQUEST.unpack_from(body)
+    scheme, effort, zero3, nonce, zero4 = _PRICE.unpack_from(body, _PRICE_AT)
+    try:
+        request = Request(
+            RequestType(kind),
+            surb=body[_SURB_AT:_PRICE_AT],
+            record=body[_RECORD_AT:],
+            wait_ms=wait_ms,
+            cursor=cursor,
+            effort=effort,
+            nonce=nonce,
+        )
+    except ValueError:
+        raise RemoteProtocolError("request") from None
+    if version != VERSION or scheme != (1 if effort else 0) or any(zero + zero2 + zero3 + zero4):
+        raise RemoteProtocolError("request")
+    return request
+
+
+def decode_reply(body: bytes) -> Reply:
+    """Parse a reply body; raises RemoteProtocolError("reply")."""
+    if len(body) != BODY_LENGTH:
+        raise RemoteProtocolError("reply")
+    status, version, zero, remaining, cursor, instance = _REPLY.unpack_from(body)
+    record = body[_REPLY.size : _REPLY.size + RECORD_LENGTH]
+    try:
+        reply = Reply(Status(status), record, cursor, remaining, instance)
+    except ValueError:
+        raise RemoteProtocolError("reply") from None
+    if version != VERSION or any(zero) or body[_REPLY.size + RECORD_LENGTH :] != _REPLY_PADDING:
+        raise RemoteProtocolError("reply")
+    return reply
+
+
+@dataclass(frozen=True, slots=True)
+class InboxQuery:
+    """Who asks for which inbox of which store; signed by the inbox's daily key."""
+
+    address: bytes
+    instance: bytes
+    nonce: bytes
+    signature: bytes
+
+    def encode(self) -> bytes:
+        """Return the 2,048 bytes of ``get_record``."""
+        return _GET.pack(self.address, self.instance, self.nonce, self.signature) + _GET_PADDING
+
+
+def query_message(
+    address: bytes, instance: bytes, nonce: bytes, wait_ms: int, cursor: int, network: bytes
+) -> bytes:
+    """Return the 32 bytes that the inbox's daily key signs for one GET."""
+    numbers = struct.pack(">IQ", wait_ms, cursor)
+    return crypto.kdf(b"inbox get", network, address, instance, nonce, numbers)
+
+
+def decode_query(request: Request, network: bytes) -> InboxQuery:
+    """Parse and verify the record of an INBOX_GET.
+
+    Raises RemoteProtocolError, "request" on its form and "signature" on its signature.
+    """
+    address, instance, nonce, signature = _GET.unpack_from(request.record)
+    if request.record[_GET.size :] != _GET_PADDING:
+        raise RemoteProtocolError("request")
+    message = query_message(address, instance, nonce, request.wait_ms, request.cursor, network)
+    crypto.ed25519_verify(address, message, signature)
+    return InboxQuery(address, instance, nonce, signature)
