@@ -14,7 +14,7 @@ from shoal_node.clock import NodeClock
 from shoal_node.dht_links import LinkLimits
 from shoal_node.dht_service import DhtService
 from shoal_node.transport import framing
-from shoal_node.transport.interface import Channel
+from shoal_node.transport.interface import Channel, TaskStatus
 from shoal_node.transport.memory import MemoryNetwork, MemoryTransport
 from shoal_protocol import crypto
 from shoal_protocol.dht import contacts, messages
@@ -52,7 +52,7 @@ async def start_peer(
     )
     contact = contacts.contact_at(transport.peer_id, transport.addresses[0])
 
-    async def run(*, task_status: trio.TaskStatus[None]) -> None:
+    async def run(*, task_status: TaskStatus[None]) -> None:
         with scope:
             await service.run(transport, task_status=task_status)
 
