@@ -64,7 +64,10 @@ class ToClient:
     packet: bytes
 
 
-def unwrap(packet: bytes, keyring: keys.MixKeyring) -> Forward | Exit | ToClient:
+Unwrapped = Forward | Exit | ToClient
+
+
+def unwrap(packet: bytes, keyring: keys.MixKeyring) -> Unwrapped:
     """Return what ``packet`` asks of this hop; store its replay tag in ``keyring``.
 
     Args:

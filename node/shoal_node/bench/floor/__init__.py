@@ -1,0 +1,1 @@
+"""Floors in C: compiled on the machine that measures, never shipped as binaries."""
