@@ -6,6 +6,7 @@ import tomllib
 
 from repo.repository import PACKAGES, ROOT, documents, sources, tables
 
+CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
 THREATS = (ROOT / "docs/threat-model.md").read_text()
@@ -16,7 +17,8 @@ RECORDS = sorted((ROOT / "docs/adr").glob("[0-9]*.md"))
 def test_every_link_between_documents_leads_somewhere() -> None:
     broken = []
     for document in documents():
-        for target in LINK.findall(document.read_text()):
+        prose = CODE.sub("", document.read_text())
+        for target in LINK.findall(prose):
             place = target.split("#")[0]
             if place and "://" not in place and not (document.parent / place).exists():
                 broken.append(f"{document.relative_to(ROOT)}: {target}")
