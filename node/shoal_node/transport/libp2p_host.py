@@ -175,10 +175,9 @@ class Libp2pTransport:
             raise DialError("address")
         if target.peer_id == self.peer_id:
             raise DialError("unreachable")
-        channel = None
-        with trio.move_on_after(self.limits.dial_s):
+        with trio.move_on_after(self.limits.dial_s) as scope:
             channel = await self._open(target, target.peer_id, protocol)
-        if channel is None:
+        if scope.cancelled_caught:
             self.counters["dial timeout"] += 1
             raise DialError("too slow")
         return channel
