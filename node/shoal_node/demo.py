@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from shoal_node import demo_texts, fleet
 from shoal_node.api import schema
-from shoal_node.api.client import Client, NodeGone
+from shoal_node.api.client import Client
 from shoal_node.cli.chat import history
 from shoal_protocol import crypto
 from shoal_protocol.errors import UserError
@@ -248,9 +248,6 @@ def run(
     Raises:
         UserError: the network did not form, or the first message did not arrive.
     """
-    from shoal_protocol import parameters
-    from shoal_protocol.client import latency
-
     started = time.monotonic()
     with fleet.Fleet(
         options.relays, 2, preset=options.preset, keep=options.keep, main=main
@@ -280,8 +277,7 @@ def run(
         statuses = [person.client.get("status") for person in people]
         path = people[0].client.get("path")
         memory = [mb for node in network.relays if (mb := node.rss_mb()) is not None]
-        preset = parameters.PRESETS[options.preset]
-        floor_p50, floor_p95 = latency.floor(preset, parameters.LAB)
+        floor_p50, floor_p95 = floor(options.preset)
     samples = sorted(sample for result in results for sample in result.latencies)
     first_ms = samples[0][1] if samples else None
     figures = [ms for _, ms in samples]
@@ -319,6 +315,15 @@ def run(
     )
 
 
+def floor(preset: str) -> tuple[float, float]:
+    """What slots, mixing delays and waiting reads alone give: p50 and p95 in ms."""
+    from shoal_protocol import parameters
+    from shoal_protocol.client import latency
+
+    p50, p95 = latency.floor(parameters.PRESETS[preset], parameters.LAB)
+    return round(p50, 1), round(p95, 1)
+
+
 def as_json(result: Result) -> dict[str, Any]:
     """Return ``result`` as JSON's types."""
     return asdict(result)
@@ -352,6 +357,3 @@ def _dht(statuses: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "lookups": sum(one["lookups"] for one in figures),
         "lookup_ms_p50": percentile(medians, 50),
     }
-
-
-__all__ = ["NodeGone", "Options", "Result", "as_json", "percentile", "run"]

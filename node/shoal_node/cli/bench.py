@@ -1,9 +1,9 @@
 """``shoal bench``: the benchmarks, each beside its floor or peer, as ratios."""
 
 import argparse
-from typing import Any
 
 from shoal_node.cli import console, options
+from shoal_node.usage import UsageError
 
 
 def add(commands: options.Commands) -> None:
@@ -22,14 +22,21 @@ def add(commands: options.Commands) -> None:
 def _bench(arguments: argparse.Namespace) -> None:
     from shoal_node.bench import suite
 
-    figures: dict[str, Any] = suite.run(arguments.name)
+    names = list(suite.BENCHMARKS) if arguments.name is None else [arguments.name]
+    if names[0] not in suite.BENCHMARKS:
+        known = ", ".join(suite.BENCHMARKS)
+        raise UsageError(f"bench: there is no {names[0][:40]}; there are {known}.")
+    figures: dict[str, dict[str, float]] = {}
+    for name in names:
+        console.note(f"Measuring {name} …")
+        for group, values in suite.BENCHMARKS[name]().items():
+            figures.setdefault(group, {}).update(values)
     if arguments.json:
         console.out_json(figures)
         return
     rows = [
-        (f"{name}.{key}", f"{value:,.4g}" if isinstance(value, float) else str(value))
-        for name, group in figures.items()
-        if isinstance(group, dict)
-        for key, value in group.items()
+        (f"{group}.{key}", f"{value:,.4g}")
+        for group, values in figures.items()
+        for key, value in values.items()
     ]
     console.table(rows)
