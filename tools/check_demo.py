@@ -78,7 +78,9 @@ def main() -> int:
     wrong = complaints(result, arguments.relays, arguments.messages)
     for sentence in wrong:
         sys.stderr.write(sentence + "\n")
-    if not wrong:
+    if wrong:
+        sys.stderr.write(json.dumps(result, ensure_ascii=False) + "\n")
+    else:
         sys.stdout.write(summary(result) + "\n")
     return 1 if wrong else 0
 
