@@ -29,12 +29,13 @@ from shoal_protocol.parameters import NetworkParameters
 from shoal_protocol.rng import Rng
 
 RENEWALS: Final = 3  # of a lease while it lasts; spec: directory §5
+RETRY_S: Final = 5  # before a version is asked for again
 SPREAD: Final = 8  # a new epoch's descriptors come within this part of it; spec: directory §5
 
 
 @dataclass(frozen=True, slots=True)
 class Persist:
-    """Make ``version`` durable, then call :meth:`OwnEntry.persisted`."""
+    """Make ``version`` durable, then call :meth:`OwnEntry.persisted`; asked again if it fails."""
 
     version: Version
 
@@ -127,7 +128,7 @@ class OwnEntry:
         """Sign and publish under ``version``, which is durable now."""
         if version != self._pending or self._content is None:
             raise LocalProtocolError("a version that wasn't asked for")
-        self._pending, self._last, self._said = None, version, self._content
+        self._pending, self._last, self._said, self._due = None, version, self._content, None
         identity = self._identity
         self._descriptor = descriptors.sign(
             identity.seed,
@@ -147,7 +148,6 @@ class OwnEntry:
         """Do what is due; harmless when called early."""
         events = list[Event]()
         if self._due is not None and self._due <= now:
-            self._due = None
             events += self._begin(now)
         if self._renew is not None and self._renew <= now and self._last is not None:
             events.append(self._publish(self._last, now))
@@ -158,6 +158,10 @@ class OwnEntry:
         return min((time for time in (self._due, self._renew) if time is not None), default=None)
 
     def _begin(self, now: int) -> list[Event]:
+        """Ask for a version; again after a while, if nobody says that it is durable."""
+        self._due = now + RETRY_S * SECOND
+        if self._pending is not None:
+            return [Persist(self._pending)]
         epoch, last = clock.index_of(now, self._params.epoch_s), self._last
         if last is None or epoch > last.epoch:
             version = Version(epoch, 0)
@@ -184,7 +188,7 @@ class OwnEntry:
         return Publish(self._descriptor, lease)
 
     def _serves(self, said: _Content, now: int) -> bool:
-        """Return whether what was said holds the present and the next epoch's turn unhurried."""
+        """Return whether what was said gives the present epoch's key, so that nobody waits."""
         epoch = clock.index_of(now, self._params.epoch_s)
         kept = dict(said.mix_keys).get(epoch)
         return kept is not None and (epoch, kept) in (self._content or said).mix_keys

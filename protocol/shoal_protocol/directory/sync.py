@@ -230,7 +230,8 @@ class DirectorySync:
         if state.checks.left(now) < 1:
             raise RemoteProtocolError("flood")
         batch = intake.verify(self.view, news, now, peer, state.checks)
-        self.counters["news cut"] += batch.cut
+        if batch.cut:
+            self.counters["news cut"] += 1
         return self._tell(intake.accept(self.view, batch, now, peer), peer)
 
     def _tell(self, news: intake.News, source: bytes) -> list[Event]:
