@@ -23,6 +23,7 @@ from shoal_protocol.errors import RemoteProtocolError
 from support import START, seeded
 
 T = TypeVar("T")
+P = TypeVar("P", "Node", "Liar")
 PARAMETERS: Final = parameters.LAB
 TODAY: Final = clock.index_of(START, PARAMETERS.day_s)
 ROUND_TRIP: Final = seconds(0.05)
@@ -65,7 +66,7 @@ def key_of(name: object) -> bytes:
 
 def contact_of(name: object) -> Contact:
     """Return a contact that nobody answers at."""
-    return Contact(key_of(f"contact {name}"), f"/memory/{name}")
+    return Contact(key_of(f"contact {name}"), f"/memory/{name}".replace(" ", "-"))
 
 
 class Node:
@@ -88,10 +89,13 @@ class Node:
             return None
 
 
+Say = Callable[[Request], Reply | bytes | None]
+
+
 class Liar:
     """A node that answers every request with what ``say`` returns: bytes, a reply or silence."""
 
-    def __init__(self, name: object, say: Callable[[Request], Reply | bytes | None]) -> None:
+    def __init__(self, name: object, say: Say) -> None:
         self.contact = contact_of(name)
         self.alive = True
         self._say = say
@@ -115,7 +119,7 @@ class Network:
         self.peers: dict[bytes, Node | Liar] = {}
         self.nodes = [self.add(Node(index, self.now)) for index in range(count)]
 
-    def add(self, peer: Any) -> Any:
+    def add(self, peer: P) -> P:
         """Put a node or liar at its contact."""
         self.peers[peer.contact.peer_id] = peer
         return peer

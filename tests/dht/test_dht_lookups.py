@@ -15,8 +15,8 @@ K = 20
 
 
 @pytest.fixture
-def joined() -> Network:
-    net = Network(COUNT)
+def joined(request: pytest.FixtureRequest) -> Network:
+    net = Network(getattr(request, "param", 24))
     net.join_all()
     net.calls.clear()
     net.log.clear()
@@ -27,6 +27,7 @@ def nearest_nodes(net: Network, key: bytes) -> list[Node]:
     return sorted(net.nodes, key=lambda n: contacts.distance(n.contact.position, key))[:K]
 
 
+@pytest.mark.parametrize("joined", [COUNT], indirect=True)
 def test_fifty_nodes_join_through_one_and_every_record_is_found(joined: Network) -> None:
     keys = [key_of(i) for i in range(60)]
     for i, key in enumerate(keys):
@@ -44,6 +45,7 @@ def test_fifty_nodes_join_through_one_and_every_record_is_found(joined: Network)
     assert joined.calls["FindValue"] <= 4 * len(keys)
 
 
+@pytest.mark.parametrize("joined", [COUNT], indirect=True)
 def test_records_lie_at_the_nodes_nearest_to_their_keys(joined: Network) -> None:
     for i in range(10):
         key = key_of(i)
@@ -52,6 +54,7 @@ def test_records_lie_at_the_nodes_nearest_to_their_keys(joined: Network) -> None
         assert holders == {n.contact for n in nearest_nodes(joined, key)}
 
 
+@pytest.mark.parametrize("joined", [COUNT], indirect=True)
 def test_with_a_third_dead_every_record_is_still_found(joined: Network) -> None:
     keys = [key_of(i) for i in range(40)]
     for key in keys:
@@ -93,6 +96,31 @@ def test_the_highest_verified_revision_wins_wherever_it_lies(joined: Network) ->
         assert peer.store.get(key, joined.now) == record_of(key, revision=9)
 
 
+def test_the_first_record_seen_is_not_taken_for_the_best(joined: Network) -> None:
+    key = key_of("a")
+    revisions = [None, 1, None, 2, 9, None, 1, 1]
+    for holder, revision in zip(nearest_nodes(joined, key), revisions, strict=False):
+        if revision is not None:
+            holder.store.put(record_of(key, revision), joined.now)
+    asker = nearest_nodes(joined, key)[-1]
+    found = joined.run(asker, asker.lookups.get(key, joined.now))
+    assert found is not None
+    assert found.record == record_of(key, 9)
+
+
+def test_a_silent_node_is_asked_once_however_many_name_it(joined: Network) -> None:
+    silent = joined.nodes[1::3]
+    joined.kill(silent)
+    for target in range(5):
+        newcomer = Node(f"newcomer {target}", joined.now)
+        newcomer.table.heard(joined.nodes[0].contact, joined.now)
+        joined.log.clear()
+        answered = joined.run(newcomer, newcomer.lookups.nearest(key_of(target), joined.now))
+        assert len(joined.log) == len(set(joined.log))
+        assert {node.contact for node in silent}.isdisjoint(answered)
+        assert len(answered) >= K - len(silent)
+
+
 def test_a_node_that_holds_a_record_still_asks_others_for_a_better_one(joined: Network) -> None:
     key = key_of("a")
     holders = nearest_nodes(joined, key)
@@ -113,6 +141,7 @@ def test_nothing_is_put_that_does_not_verify(joined: Network) -> None:
     assert not joined.calls
 
 
+@pytest.mark.parametrize("joined", [COUNT], indirect=True)
 def test_storers_put_records_again_so_that_newcomers_hold_them(joined: Network) -> None:
     key = key_of("a")
     joined.run(joined.nodes[0], joined.nodes[0].lookups.put(record_of(key), joined.now))

@@ -11,6 +11,7 @@ contacts that answered such a dial stand in a routing table. spec: dht §1
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Final
 
 from shoal_protocol import crypto, identity, wire
@@ -20,7 +21,10 @@ from shoal_protocol.parameters import NetworkParameters
 KEY_LENGTH: Final = 32  # bytes, of DHT keys and positions alike; spec: dht §1
 KEY_BITS: Final = 8 * KEY_LENGTH
 
+_POSITIONS_KEPT: Final = 8192  # so that a crawl doesn't hash the same keys again; 1.5 MB
 
+
+@lru_cache(maxsize=_POSITIONS_KEPT)
 def position_of(peer_id: bytes) -> bytes:
     """Return the 32-byte place in the key space of the node with this 38-byte peer id."""
     return crypto.kdf(b"dht position", peer_id, size=KEY_LENGTH)

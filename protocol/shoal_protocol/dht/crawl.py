@@ -4,13 +4,13 @@
 
     nearest known ──α uncontacted──► Calls ──► silent or refused: out
         ▲                                  └── contacts: into the heap, bounded
-        └────────── again, until all k nearest answered or the round limit ─┘
+        └────────── again, until all k nearest answered, or a limit ───────┘
 
 What differs from the package, all by overriding: a batch goes out as one ``Calls``; a value
 crawl goes on until QUORUM nodes showed a verified record and the highest revision of them
 wins, where the package takes the first bytes it sees; a heap is bounded, and who failed
-stays out however often others name it (the package takes such a node for alive); rounds are
-bounded; the package's loggers hear of no peers and no values. spec: dht §5
+stays out however often others name it (the package takes such a node for alive); rounds and
+calls are bounded; the package's loggers hear of no peers and no values. spec: dht §5
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
@@ -31,6 +31,7 @@ from shoal_protocol.dht.calls import Call, Calls
 from shoal_protocol.dht.contacts import Contact
 
 ROUNDS_MOST: Final = 24  # batches of one crawl; spec: dht §5
+CALLS_PER_K: Final = 6  # calls of one crawl, as a multiple of k; spec: dht §5
 QUORUM: Final = 3  # nodes that show a verified record before the best is taken; spec: dht §5
 
 _HEAP_PER_K: Final = 4  # contacts that a crawl remembers, as a multiple of k; spec: dht §5
@@ -112,7 +113,7 @@ class _Rounds(SpiderCrawl):  # type: ignore[misc]
             count = len(self.nearest)
         self.last_ids_crawled: list[bytes] = ids
         self.rounds += 1
-        if self.rounds > ROUNDS_MOST:
+        if self.rounds > ROUNDS_MOST or self.calls > CALLS_PER_K * self.ksize:
             self.nearest.remove([node.id for node in self.nearest.get_uncontacted()])
         batch = self.nearest.get_uncontacted()[:count]
         if not batch:
