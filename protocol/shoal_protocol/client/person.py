@@ -15,7 +15,7 @@ only what is inside. The driver passes packets and link news in, and sends what 
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, assert_never
+from typing import Final, Literal, assert_never
 
 from shoal_protocol import clock
 from shoal_protocol.client import paths
@@ -50,12 +50,15 @@ class SendUp:
 Event = SendUp | Changed
 
 
+HopRole = Literal["guard", "mix", "service"]
+
+
 @dataclass(frozen=True, slots=True)
 class TracedHop:
     """One hop of an envelope as it was built."""
 
     relay: Descriptor
-    role: str  # "guard", "mix" or "service"
+    role: HopRole
     delay_ms: int
 
 
@@ -301,7 +304,8 @@ class PersonMachine:
         return paths.hops(way, mixes, delay, now=now, params=self._params, rng=self._rng)
 
     def _trace(self, way: Sequence[Descriptor], hops: Sequence[Hop]) -> None:
-        roles = ["guard", *["mix"] * (len(way) - 2), "service"]
+        middle: list[HopRole] = ["mix"] * (len(way) - 2)
+        roles: list[HopRole] = ["guard", *middle, "service"]
         self.trace = [
             TracedHop(relay, role, hop.delay_ms)
             for relay, role, hop in zip(way, roles, hops, strict=True)

@@ -1,0 +1,103 @@
+"""A node's process: its home, its log, its signals, and the one root nursery.
+
+::
+
+    main ─► home ─► trio.run ─► root nursery ─┬─ signals ──► cancel everything
+                                              ├─ RelayNode.run or PersonNode.run
+                                              └─ run_api ─► api.json
+"""
+
+import logging
+import os
+import signal
+import sys
+from functools import partial
+from typing import Final
+
+import trio
+
+from shoal_node import clock, home, person, relay
+from shoal_node.api import server
+from shoal_node.config import NodeConfig
+from shoal_node.transport.interface import TaskStatus
+from shoal_protocol.errors import UserError
+from shoal_protocol.rng import Rng
+
+log = logging.getLogger(__name__)
+
+_SIGNALS: Final = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+
+
+def main(config: NodeConfig) -> int:
+    """Run a node until a signal ends it; returns the exit status.
+
+    Raises:
+        UserError: it cannot start, or a service keeps failing.
+    """
+    _log_to_stderr(verbose=config.verbose)
+    with home.Home(config.data) as directory:
+        try:
+            trio.run(_run, config, directory, strict_exception_groups=True)
+        except BaseExceptionGroup as group:
+            raise _first_user_error(group) from None
+    return 0
+
+
+def _first_user_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    mine, others = group.split(UserError)
+    if others is not None or mine is None:
+        return group
+    error: BaseException = mine
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _log_to_stderr(*, verbose: bool) -> None:
+    root = logging.getLogger()
+    if not root.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+        root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    logging.getLogger("shoal_node").setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+async def _run(config: NodeConfig, directory: home.Home) -> None:
+    rng = Rng(os.urandom)
+    ticking = clock.NodeClock()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_stop_on_signal, nursery.cancel_scope)
+        node: relay.RelayNode | person.PersonNode
+        if config.role == "relay":
+            node = relay.RelayNode(config, rng, ticking)
+        else:
+            node = person.PersonNode(config, rng, ticking)
+        await nursery.start(node.run)
+        answers = await nursery.start(
+            partial(
+                server.run_api,
+                node,
+                node if isinstance(node, person.PersonNode) else None,
+                host=config.api_host,
+                port=config.api_port,
+                data=directory,
+            )
+        )
+        log.info("node started: role=%s network=%s", config.role, config.network)
+        print(f"The API answers at {answers.url}", file=sys.stderr)  # noqa: T201
+        for address in node.status().addrs:
+            print(f"Listening on {address}", file=sys.stderr)  # noqa: T201
+
+
+async def _stop_on_signal(
+    scope: trio.CancelScope, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    with trio.open_signal_receiver(*_SIGNALS) as signals:
+        task_status.started(None)
+        async for _ in signals:
+            log.info("node stops")
+            scope.cancel()
+            return

@@ -1,0 +1,356 @@
+"""A person's node: drives the person machine, and answers the local API.
+
+::
+
+    bootstrap ─► PersonLinks ─► directory ─► guards ─► packet channel ─► PersonMachine
+                                                                             │ Changed
+    API ◄─────────────── Message, MessageStatus, Contact ◄───────────────────┘
+
+The node needs no inbound connection, uses a fresh libp2p identity each run, and links to
+nobody but its guards once it has them. It never speaks the DHT's protocol: a relay looks
+pseudonyms up for it, through the onion.
+"""
+
+import functools
+import importlib.metadata
+import logging
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from shoal_node import clock, person_links
+from shoal_node.api import backend
+from shoal_node.api.idempotency import SentKeys
+from shoal_node.config import NodeConfig
+from shoal_node.transport import address as multiaddr
+from shoal_node.transport.interface import TaskStatus
+from shoal_protocol.client import latency
+from shoal_protocol.client.correspondence import Correspondence
+from shoal_protocol.client.history import Message, MessageState
+from shoal_protocol.client.people import Changed, Persona
+from shoal_protocol.client.person import Event, PersonMachine, SendUp
+from shoal_protocol.errors import UserError
+from shoal_protocol.pseudonyms import address
+from shoal_protocol.rng import Rng
+from shoal_protocol.sessions import safety
+
+log = logging.getLogger(__name__)
+
+FEW_RELAYS: Final = 20  # below it the node warns
+LOW_OVERLAP: Final = 0.9  # of the guards' views of the directory
+
+
+@dataclass(frozen=True, slots=True)
+class _Label:
+    """What a person gave a persona; none of it ever leaves this machine."""
+
+    name: str | None
+    ephemeral: bool
+
+
+class PersonNode:
+    """One person's node; implements ``backend.PersonBackend``."""
+
+    def __init__(self, config: NodeConfig, rng: Rng, ticking: clock.NodeClock) -> None:
+        self._config = config
+        self._rng = rng
+        self._clock = ticking
+        self._params = config.network_parameters
+        seed = rng.bytes(32)
+        self._links = person_links.PersonLinks(config, seed, rng, ticking, self._packet)
+        self.machine: Final = PersonMachine(
+            self._links.peer.relay_id,
+            params=self._params,
+            preset=config.traffic,
+            rng=rng,
+            now=ticking.now(),
+        )
+        self._events: backend.Hub = backend.Hub(ticking.now())
+        self._labels: dict[str, _Label] = {}
+        self._keys = SentKeys()
+        self._wake = trio.Event()
+        self._told = (False, 0)
+        self._expected = latency.floor(config.traffic, self._params)
+
+    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Be a person's node until cancelled."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._links.run, self.machine)
+            nursery.start_soon(self._keep_time)
+            task_status.started(None)
+
+    async def _keep_time(self) -> None:
+        while True:
+            now = self._clock.now()
+            self._handle(self.machine.handle_timer(now))
+            self._tell_network()
+            self._wake = trio.Event()
+            wait = (self.machine.next_deadline(now) - self._clock.now()) / 1e9
+            with trio.move_on_after(max(0.0, wait)):
+                await self._wake.wait()
+            await trio.lowlevel.checkpoint()
+
+    def _packet(self, packet: bytes) -> None:
+        self._handle(self.machine.packet(packet, self._clock.now()))
+
+    def _handle(self, events: Sequence[Event]) -> None:
+        for event in events:
+            match event:
+                case SendUp(packet):
+                    self._links.send(packet)
+                case Changed():
+                    self._publish(event)
+
+    def _publish(self, event: Changed) -> None:
+        known = self.machine.people.conversation(event.conversation)
+        if known is None:
+            return
+        persona, correspondence = known
+        message = event.message
+        if message is None:
+            self._events.publish(self._contact(persona, correspondence))
+        elif message.outgoing:
+            self._events.publish(
+                backend.MessageStatus(
+                    message.id, correspondence.id, persona.id, _STATES[message.state]
+                )
+            )
+        else:
+            self._events.publish(self._message(persona, correspondence, message))
+
+    def _tell_network(self) -> None:
+        state = (self.machine.ready, self.machine.relays)
+        if state != self._told:
+            self._told = state
+            self._events.publish(
+                backend.NetworkState(
+                    ready=state[0], relays=state[1], queue=len(self.machine.outbox)
+                )
+            )
+
+    @property
+    def events(self) -> backend.Hub:
+        """The hub of this node's events."""
+        return self._events
+
+    def status(self) -> backend.Status:
+        """What the node sees now."""
+        machine = self.machine
+        times = list(machine.lookup_ms)
+        counters = machine.counters + machine.people.counters + self._links.counters
+        return backend.Status(
+            ready=machine.ready,
+            packet_bytes=self._params.packet_bytes,
+            role="person",
+            peer_id=multiaddr.peer_id_text(self._links.peer.peer_id),
+            addrs=self._links.addresses,
+            reachable=False,
+            relays=machine.relays,
+            dht_peers=0,
+            crowd=None,
+            preset=self._config.preset,
+            queue=len(machine.outbox)
+            + sum(c.queued for p in machine.people.personas() for c in p.conversations.values()),
+            version=importlib.metadata.version("shoal"),
+            network=self._params.name,
+            expected_latency_ms=backend.Latency(*self._expected),
+            dht=backend.Dht(
+                announcements=sum(
+                    p.announcer.kept(self._clock.now()) for p in machine.people.personas()
+                ),
+                lookups=machine.counters["dht_get"],
+                lookup_ms_p50=statistics.median(times) if times else None,
+            ),
+            warnings=self._warnings(),
+            counters=counters,
+        )
+
+    def _warnings(self) -> list[str]:
+        warnings: list[str] = []
+        if self._params.name == "lab":
+            warnings.append(
+                "This is a lab network: whoever runs it sees everything, and it hides nobody."
+            )
+        if self.machine.relays < FEW_RELAYS:
+            warnings.append(
+                f"Only {self.machine.relays} relays are known: a crowd this small hides nobody."
+            )
+        if self._links.overlap() < LOW_OVERLAP:
+            warnings.append(
+                "The guards show different directories: one of them may be lying to this node."
+            )
+        return warnings
+
+    def peers(self) -> Sequence[backend.PeerInfo]:
+        """The guards."""
+        return self._links.peers()
+
+    def path(self) -> Sequence[backend.HopInfo]:
+        """The hops of the latest envelope that carried something of this person's."""
+        return [
+            backend.HopInfo(
+                position=place,
+                role=hop.role,
+                relay=hop.relay.relay_id.hex(),
+                address=hop.relay.addresses[0],
+                delay_ms=hop.delay_ms,
+            )
+            for place, hop in enumerate(self.machine.trace, start=1)
+        ]
+
+    def personas(self) -> Sequence[backend.Persona]:
+        """All personas, oldest first."""
+        return [self._persona(persona) for persona in self.machine.people.personas()]
+
+    async def create_persona(self, name: str | None, ephemeral: bool) -> backend.Persona:
+        """Make a persona and begin to announce it."""
+        try:
+            persona = self.machine.people.create(self._rng.bytes(32), self._clock.now())
+        except UserError as error:
+            raise backend.Conflict(str(error)) from None
+        self._labels[persona.id] = _Label(name, ephemeral)
+        self._wake.set()
+        return self._persona(persona)
+
+    async def burn_persona(self, persona_id: str) -> None:
+        """Forget the persona, its keys and its conversations."""
+        self.machine.people.burn(self._find(persona_id))
+        del self._labels[persona_id]
+
+    def contacts(self, persona_id: str) -> Sequence[backend.Contact]:
+        """The persona's contacts, oldest first."""
+        persona = self._find(persona_id)
+        return [self._contact(persona, c) for c in persona.conversations.values()]
+
+    async def add_contact(self, persona_id: str, pseudonym: str) -> backend.Contact:
+        """Add a contact by pseudonym, or return the one there is."""
+        persona = self._find(persona_id)
+        try:
+            public = address.decode(pseudonym)
+            correspondence = self.machine.people.open_conversation(
+                persona, public, self._clock.now()
+            )
+        except UserError as error:
+            raise backend.Unprocessable(str(error)) from None
+        return self._contact(persona, correspondence)
+
+    def conversations(self) -> Sequence[backend.Conversation]:
+        """All personas' conversations, oldest first."""
+        return [
+            backend.Conversation(
+                id=c.id,
+                persona=persona.id,
+                contact=c.id,
+                pseudonym=address.encode(c.pseudonym),
+                state=_contact_state(c),
+            )
+            for persona in self.machine.people.personas()
+            for c in persona.conversations.values()
+        ]
+
+    def messages(
+        self, conversation_id: str, before: str | None, limit: int
+    ) -> Sequence[backend.Message]:
+        """At most ``limit`` messages, newest last."""
+        persona, correspondence = self._conversation(conversation_id)
+        found = list(correspondence.history)
+        if before is not None:
+            ids = [message.id for message in found]
+            if before not in ids:
+                raise backend.NotFound("There is no such message in this conversation.")
+            found = found[: ids.index(before)]
+        return [self._message(persona, correspondence, message) for message in found[-limit:]]
+
+    async def send(
+        self, conversation_id: str, text: str, idempotency_key: str | None
+    ) -> backend.Message:
+        """Queue a message."""
+        persona, correspondence = self._conversation(conversation_id)
+        made = self._keys.find(idempotency_key, conversation_id, text)
+        if made is not None:
+            known = correspondence.history.get(made)
+            if known is not None:
+                return self._message(persona, correspondence, known)
+        try:
+            message = self.machine.people.send_text(correspondence, text, self._clock.now())
+        except UserError as error:
+            raise backend.Unprocessable(str(error)) from None
+        self._keys.remember(idempotency_key, conversation_id, text, message.id)
+        return self._message(persona, correspondence, message)
+
+    def _find(self, persona_id: str) -> Persona:
+        persona = self.machine.people.persona(persona_id)
+        if persona is None:
+            raise backend.NotFound("There is no such persona on this node.")
+        return persona
+
+    def _conversation(self, conversation_id: str) -> tuple[Persona, Correspondence]:
+        known = self.machine.people.conversation(conversation_id)
+        if known is None:
+            raise backend.NotFound("There is no such conversation on this node.")
+        return known
+
+    def _persona(self, persona: Persona) -> backend.Persona:
+        label = self._labels[persona.id]
+        return backend.Persona(
+            id=persona.id,
+            pseudonym=address.encode(persona.secrets.pseudonym),
+            created=persona.created,
+            name=label.name,
+            ephemeral=label.ephemeral,
+        )
+
+    def _contact(self, persona: Persona, correspondence: Correspondence) -> backend.Contact:
+        code = None
+        if correspondence.agreed:
+            code = _safety_code(
+                persona.secrets.pseudonym, correspondence.pseudonym, self._params.hash
+            )
+        return backend.Contact(
+            id=correspondence.id,
+            persona=persona.id,
+            conversation=correspondence.id,
+            pseudonym=address.encode(correspondence.pseudonym),
+            state=_contact_state(correspondence),
+            safety_code=code,
+        )
+
+    def _message(
+        self, persona: Persona, correspondence: Correspondence, message: Message
+    ) -> backend.Message:
+        sender = persona.secrets.pseudonym if message.outgoing else correspondence.pseudonym
+        return backend.Message(
+            id=message.id,
+            conversation=correspondence.id,
+            persona=persona.id,
+            sender=address.encode(sender),
+            outgoing=message.outgoing,
+            text=message.text,
+            status=_STATES[message.state],
+            request=message.request,
+            created=message.created,
+            received=message.received,
+        )
+
+
+_STATES: Final[dict[MessageState, backend.MessageState]] = {
+    MessageState.QUEUED: "queued",
+    MessageState.STORED: "stored",
+    MessageState.FETCHED: "fetched",
+    MessageState.READ: "read",
+    MessageState.FAILED: "failed",
+}
+
+
+def _contact_state(correspondence: Correspondence) -> backend.ContactState:
+    if correspondence.answered:
+        return "accepted"
+    return "request" if correspondence.requested_by_them else "requested"
+
+
+@functools.lru_cache(maxsize=1024)
+def _safety_code(one: bytes, other: bytes, network: bytes) -> str:
+    return safety.safety_code(one, other, network)

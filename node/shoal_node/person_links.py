@@ -1,0 +1,176 @@
+"""The only links of a person's node: the directory from its guards, packets through one.
+
+::
+
+    no guards yet:   directory ◄── bootstrap addresses
+    guards sampled:  directory ◄── three guards;  packets ◄─► the first that works
+                        └─ packet link lost ─► the guard rests, the next one takes over
+
+Guards are kept in the home from run to run; the bootstrap addresses are spoken to only
+while there are none, or while all of them fail.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import trio
+
+from shoal_node import clock, keep
+from shoal_node.api import backend
+from shoal_node.config import NodeConfig
+from shoal_node.directory_service import DirectoryService
+from shoal_node.transport import framing, libp2p_host
+from shoal_node.transport.interface import (
+    Channel,
+    ChannelClosed,
+    DialError,
+    Peer,
+    TaskStatus,
+    Transport,
+)
+from shoal_protocol import crypto, identity
+from shoal_protocol.client.guards import GuardSet, KeptGuard
+from shoal_protocol.client.person import PersonMachine
+from shoal_protocol.directory.sync import DirectorySync
+from shoal_protocol.directory.view import DirectoryView
+from shoal_protocol.rng import Rng
+
+log = logging.getLogger(__name__)
+
+PAUSE_S: Final = 0.25  # between two looks for a guard while none can be had
+
+
+class PersonLinks:
+    """Guards and what goes over them.
+
+    Args:
+        seed: 32 bytes, this session's libp2p identity.
+        received: called with each packet that the guard delivers.
+    """
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        seed: bytes,
+        rng: Rng,
+        ticking: clock.NodeClock,
+        received: Callable[[bytes], None],
+    ) -> None:
+        self._config = config
+        self._seed = seed
+        self._rng = rng
+        self._clock = ticking
+        self._received = received
+        self._params = config.network_parameters
+        self.peer: Final = Peer.of(identity.peer_id(crypto.ed25519_public(seed)))
+        self.counters: Counter[str] = Counter()
+        self.addresses: tuple[str, ...] = ()
+        self._view = DirectoryView(self._params)
+        self._sync = DirectorySync(self._view, rng=rng, serve=False)
+        self._directory = DirectoryService(
+            self._sync, now=ticking.now, rng=rng, bootstrap=config.bootstrap
+        )
+        kept = keep.read(config.data / keep.GUARDS_FILE)
+        self._guards = GuardSet(self._params, rng, kept)
+        self._guard: KeptGuard | None = None
+        self._channel: Channel | None = None
+        self._since = 0
+
+    async def run(
+        self,
+        machine: PersonMachine,
+        *,
+        task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Hold the links until cancelled, and tell ``machine`` of them."""
+        async with trio.open_nursery() as nursery:
+            transport: Transport = await nursery.start(self._start_transport)
+            self.addresses = transport.addresses
+            self._pin()
+            await nursery.start(self._directory.run, transport)
+            nursery.start_soon(self._follow_directory, machine)
+            nursery.start_soon(self._keep_guard, transport, machine)
+            task_status.started(None)
+
+    def send(self, packet: bytes) -> None:
+        """Send a packet to the guard, or drop and count it."""
+        if self._channel is None or not self._channel.try_send(packet):
+            self.counters["not sent"] += 1
+
+    def overlap(self) -> float:
+        """The share of relays that all guards' directories hold."""
+        return self._sync.overlap()
+
+    def peers(self) -> Sequence[backend.PeerInfo]:
+        """The guards, in their order of use."""
+        return [
+            backend.PeerInfo(
+                relay_id=guard.relay_id.hex(),
+                address=guard.addresses[0],
+                role="guard",
+                connected=guard.relay_id in self._directory.peers,
+                since=self._since if guard is self._guard else None,
+            )
+            for guard in self._guards.guards()
+        ]
+
+    async def _start_transport(
+        self, *, task_status: TaskStatus[Transport] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        await libp2p_host.run_libp2p(
+            {}, seed=self._seed, listen=self._config.listen, task_status=task_status
+        )
+
+    async def _follow_directory(self, machine: PersonMachine) -> None:
+        while True:
+            now = self._clock.now()
+            relays = self._view.relays(now)
+            changed = self._guards.replenish(relays, now) if relays else False
+            if relays and self._guards.replace_vanished(relays, now):
+                changed = True
+            if changed:
+                keep.write(self._config.data / keep.GUARDS_FILE, self._guards.dump())
+                self._pin()
+            machine.directory_changed(relays, now)
+            await self._directory.wait_changed()
+
+    def _pin(self) -> None:
+        """Take the directory from the guards, or from the bootstrap addresses without any."""
+        addresses = [address for guard in self._guards.guards() for address in guard.addresses]
+        self._directory.pin(addresses or self._config.bootstrap)
+
+    async def _keep_guard(self, transport: Transport, machine: PersonMachine) -> None:
+        while True:
+            guard = self._guards.current(self._clock.now())
+            channel = None if guard is None else await self._open(transport, guard)
+            if guard is None or channel is None:
+                await trio.sleep(PAUSE_S)
+                continue
+            self._guard, self._channel, self._since = guard, channel, self._clock.now()
+            machine.guard_up(guard.relay_id)
+            try:
+                while True:
+                    for packet in await channel.receive_many():
+                        self._received(packet)
+                        self._guards.works(guard.relay_id)
+            except ChannelClosed:
+                log.info("guard lost")
+            finally:
+                self._guard = self._channel = None
+                await channel.aclose()
+            self.counters["guard lost"] += 1
+            self._guards.failed(guard.relay_id, self._clock.now())
+            machine.guard_down(self._clock.now())
+
+    async def _open(self, transport: Transport, guard: KeptGuard) -> Channel | None:
+        """Dial a guard at the addresses that the directory knows now, or those kept."""
+        known = self._view.get(guard.relay_id)
+        for address in guard.addresses if known is None else known.addresses:
+            try:
+                return await transport.open(address, framing.PACKET)
+            except DialError as error:
+                self.counters[f"guard: {error.reason}"] += 1
+        self._guards.failed(guard.relay_id, self._clock.now())
+        return None

@@ -1,0 +1,250 @@
+"""A relay: drives the relay machine, the directory and the DHT over one transport.
+
+::
+
+    PacketLinks ─► received ─► RelayMachine ─┬─ SendPacket ─► PacketLinks
+                                             ├─ DhtPut, DhtGet ─► DhtService ─► finish
+    DirectoryService ─► view ────────────────┴─ contacts, addresses, ranks
+"""
+
+import importlib.metadata
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+import trio
+
+from shoal_node import clock, keep, supervisor
+from shoal_node.api import backend
+from shoal_node.config import NodeConfig
+from shoal_node.dht_service import DhtService
+from shoal_node.directory_service import DirectoryService
+from shoal_node.links import PacketLinks
+from shoal_node.transport import address as multiaddr
+from shoal_node.transport import framing, libp2p_host
+from shoal_node.transport.interface import Handler, Peer, TaskStatus, Transport
+from shoal_protocol import crypto, identity
+from shoal_protocol.dht.contacts import Contact
+from shoal_protocol.directory.envelope import Version
+from shoal_protocol.directory.own import Identity, OwnEntry
+from shoal_protocol.directory.sync import DirectorySync
+from shoal_protocol.directory.view import DirectoryView
+from shoal_protocol.packets.keys import MixKeyring
+from shoal_protocol.relay.machine import Event, RelayMachine
+from shoal_protocol.relay.mix import MixMachine, SendPacket
+from shoal_protocol.rng import Rng
+from shoal_protocol.service.desk import DhtGet, DhtPut, ServiceDesk
+from shoal_protocol.service.inbox import InboxService
+from shoal_protocol.service.messages import INSTANCE_LENGTH, Reply, Status
+
+log = logging.getLogger(__name__)
+
+BATCH: Final = 64  # packets taken before other tasks have their turn
+
+
+class RelayNode:
+    """One relay; implements ``backend.Backend``."""
+
+    def __init__(self, config: NodeConfig, rng: Rng, ticking: clock.NodeClock) -> None:
+        self._config = config
+        self._clock = ticking
+        params = self._params = config.network_parameters
+        self._state = keep.load_relay(config.data, params, rng)
+        public = crypto.ed25519_public(self._state.seed)
+        self.peer: Final = Peer.of(identity.peer_id(public))
+        self._view = DirectoryView(params)
+        self._store = InboxService(params, rng.bytes(INSTANCE_LENGTH))
+        now = ticking.now()
+        mixer = MixMachine(MixKeyring(params.hash), self.peer.relay_id, params, now=now, rng=rng)
+        desk = ServiceDesk(
+            self.peer.relay_id, params=params, relays=self._relay_ids, store=self._store
+        )
+        self.machine: Final = RelayMachine(mixer, desk)
+        version = importlib.metadata.version("shoal")
+        entry = OwnEntry(
+            Identity(
+                self._state.seed,
+                self._state.nonce,
+                self._store.instance,
+                software=f"shoal/{version}",
+            ),
+            params=params,
+            rng=rng,
+            last=self._state.version,
+        )
+        self._directory = DirectoryService(
+            DirectorySync(self._view, rng=rng, serve=True),
+            now=ticking.now,
+            rng=rng,
+            bootstrap=config.bootstrap,
+            entry=entry,
+            persist=self._persist,
+        )
+        self._dht = DhtService(public, params, rng, ticking.now)
+        self._links = PacketLinks(self._resolve)
+        self._events: backend.Hub = backend.Hub(now)
+        self._wake = trio.Event()
+        self._addresses: tuple[str, ...] = ()
+        self._keys: tuple[tuple[int, bytes], ...] = ()
+        self._lookups: trio.Nursery | None = None
+
+    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Be a relay until cancelled."""
+        handlers: dict[str, Handler] = {
+            framing.PACKET: self._links.accept,
+            framing.DIRECTORY: self._directory.handler,
+            framing.DHT: self._dht.handler,
+        }
+        async with trio.open_nursery() as nursery:
+            self._lookups = nursery
+            transport: Transport = await nursery.start(
+                partial(
+                    libp2p_host.run_libp2p,
+                    handlers,
+                    seed=self._state.seed,
+                    listen=self._config.listen,
+                )
+            )
+            self._addresses = transport.addresses
+            await nursery.start(self._links.run, transport)
+            await nursery.start(self._dht.run, transport)
+            await nursery.start(self._directory.run, transport)
+            await self._announce_keys()
+            nursery.start_soon(self._take_packets)
+            nursery.start_soon(self._keep_time)
+            nursery.start_soon(self._follow_directory)
+            task_status.started(None)
+
+    async def _take_packets(self) -> None:
+        async for peer, packet in self._links.received:
+            self._handle(self.machine.receive(packet, peer, self._clock.now()))
+            for _ in range(BATCH):
+                try:
+                    peer, packet = self._links.received.receive_nowait()
+                except trio.WouldBlock:
+                    break
+                self._handle(self.machine.receive(packet, peer, self._clock.now()))
+            self._wake.set()
+
+    async def _keep_time(self) -> None:
+        while True:
+            self._wake = trio.Event()
+            self._handle(self.machine.handle_timer(self._clock.now()))
+            await self._announce_keys()
+            wait = (self.machine.next_deadline() - self._clock.now()) / 1e9
+            with trio.move_on_after(max(0.0, wait)):
+                await self._wake.wait()
+
+    async def _announce_keys(self) -> None:
+        keys = self.machine.mix.public_keys()
+        if keys != self._keys:
+            self._keys = keys
+            await self._directory.refresh(self._addresses, keys)
+
+    async def _follow_directory(self) -> None:
+        known: dict[bytes, bytes] = {}
+        while True:
+            relays = self._view.relays(self._clock.now())
+            others = {r.relay_id: r for r in relays if r.relay_id != self.peer.relay_id}
+            self._dht.add_contacts(
+                Contact(relay.public_key, relay.addresses[0])
+                for relay_id, relay in others.items()
+                if relay_id not in known
+            )
+            gone = known.keys() - others.keys()
+            self._dht.remove_contacts(known[relay_id] for relay_id in gone)
+            known = {relay_id: relay.peer_id for relay_id, relay in others.items()}
+            status = self.status()
+            self._events.publish(
+                backend.NetworkState(ready=status.ready, relays=status.relays, queue=status.queue)
+            )
+            await self._directory.wait_changed()
+
+    def _handle(self, events: Sequence[Event]) -> None:
+        for event in events:
+            match event:
+                case SendPacket(next_id, packet, _):
+                    self._links.send(next_id, packet)
+                case DhtPut() | DhtGet():
+                    assert self._lookups is not None
+                    self._lookups.start_soon(self._operate, event)
+
+    async def _operate(self, operation: DhtPut | DhtGet) -> None:
+        replies: list[Reply] = []
+
+        async def perform() -> None:
+            if isinstance(operation, DhtPut):
+                kept = await self._dht.put(operation.record)
+                replies.append(Reply(Status.OK if kept else Status.UNAVAILABLE))
+            else:
+                found = await self._dht.get(operation.key)
+                replies.append(
+                    Reply(Status.NOT_FOUND) if found is None else Reply(Status.OK, found)
+                )
+
+        if not await supervisor.contain("dht operation", perform, counters=self._dht.counters):
+            replies = [Reply(Status.REFUSED)]
+        self._handle(self.machine.finish(operation, replies[0]))
+
+    def _relay_ids(self) -> list[bytes]:
+        return [relay.relay_id for relay in self._view.relays(self._clock.now())]
+
+    def _resolve(self, relay_id: bytes) -> Sequence[str]:
+        relay = self._view.get(relay_id)
+        return () if relay is None else relay.addresses
+
+    async def _persist(self, version: Version) -> None:
+        self._state = self._state.signed(version)
+        await trio.to_thread.run_sync(keep.save_relay, self._config.data, self._state)
+
+    @property
+    def events(self) -> backend.Hub:
+        """The hub of this node's events."""
+        return self._events
+
+    def status(self) -> backend.Status:
+        """What the relay sees now."""
+        dht = self._dht.stats
+        relays = len(self._relay_ids())
+        counters: Counter[str] = Counter()
+        for source in (
+            self.machine.mix.counters,
+            self.machine.desk.counters,
+            self._store.counters,
+            self._links.counters,
+            self._directory.counters,
+            self._dht.counters,
+        ):
+            counters.update(source)
+        return backend.Status(
+            ready=bool(self._addresses) and relays > 0,
+            packet_bytes=self._params.packet_bytes,
+            role="relay",
+            peer_id=multiaddr.peer_id_text(self.peer.peer_id),
+            addrs=self._addresses,
+            reachable=bool(self._addresses),
+            relays=relays,
+            dht_peers=dht.peers,
+            crowd=None,
+            preset=None,
+            queue=self.machine.mix.pool_size,
+            version=importlib.metadata.version("shoal"),
+            network=self._params.name,
+            counters=counters,
+        )
+
+    def peers(self) -> Sequence[backend.PeerInfo]:
+        """The relays of the directory, and whether packets flow to them."""
+        return [
+            backend.PeerInfo(
+                relay_id=relay.relay_id.hex(),
+                address=relay.addresses[0],
+                role="relay",
+                connected=self._links.is_connected(relay.relay_id),
+                since=None,
+            )
+            for relay in self._view.relays(self._clock.now())
+            if relay.relay_id != self.peer.relay_id
+        ]
