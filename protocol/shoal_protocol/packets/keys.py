@@ -122,19 +122,22 @@ class MixKeyring:
         replay_capacity: tags of each key's replay filter.
     """
 
-    __slots__ = ("_by_index", "_capacity", "_epoch", "_network", "find")
+    __slots__ = ("_by_index", "_capacity", "_epoch", "_network")
 
     def __init__(self, network: bytes, replay_capacity: int = replay.DEFAULT_CAPACITY) -> None:
         self._network: Final = network
         self._capacity: Final = replay_capacity
         self._epoch: int | None = None
         self._by_index: dict[int, MixKey] = {}
-        self.find: Final = self._by_index.get  # mix-key index → MixKey or None
 
     @property
     def epoch(self) -> int | None:
         """The epoch last advanced to."""
         return self._epoch
+
+    def find(self, index: int) -> MixKey | None:
+        """Return the key that a packet's mix-key ``index`` names."""
+        return self._by_index.get(index)
 
     def advance(self, epoch: int, rng: Rng) -> bool:
         """Come to ``epoch``: drop keys outside e−1 to e+1, make those of e and e+1.
