@@ -90,6 +90,10 @@ class Heap(NodeHeap):  # type: ignore[misc]
         self._ids -= gone
         self.contacted -= gone
 
+    def give_up(self) -> None:
+        """Take out everybody who wasn't asked, in view or behind."""
+        self.remove([node.id for _, node in self.heap if node.id not in self.contacted])
+
     def __contains__(self, node: Any) -> bool:
         return node.id in self._ids
 
@@ -114,7 +118,7 @@ class _Rounds(SpiderCrawl):  # type: ignore[misc]
         self.last_ids_crawled: list[bytes] = ids
         self.rounds += 1
         if self.rounds > ROUNDS_MOST or self.calls > CALLS_PER_K * self.ksize:
-            self.nearest.remove([node.id for node in self.nearest.get_uncontacted()])
+            self.nearest.give_up()
         batch = self.nearest.get_uncontacted()[:count]
         if not batch:
             return await self._nodes_found({})
