@@ -144,7 +144,7 @@ class RecordStore:
                 return Status.HELD
             if held.revision >= verified.revision:
                 return Status.STALE
-        elif len(self._entries) >= self._most and not self._make_room(key, now):
+        elif len(self._entries) >= self._most and not self._make_room(key):
             return Status.FULL
         self._insert(key, record, verified, now)
         return Status.STORED
@@ -185,8 +185,8 @@ class RecordStore:
         jitter = self._rng.below(REPUBLISH_JITTER_S * SECOND)
         return now + REPUBLISH_S * SECOND + jitter
 
-    def _make_room(self, key: bytes, now: int) -> bool:
-        """Drop what is over, or else the farthest record if ``key`` is nearer."""
+    def _make_room(self, key: bytes) -> bool:
+        """Drop the farthest record if ``key`` is nearer; returns whether there is room."""
         while self._farthest and self._farthest[0][1] not in self._entries:
             heapq.heappop(self._farthest)
         distance_farthest = -self._farthest[0][0]
