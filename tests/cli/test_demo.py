@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 import pytest
-import standin_node as standin
 
+import standin_node as standin
 from shoal_node import demo, demo_texts, fleet
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch):
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "PACE_S", 0.01)
     monkeypatch.setattr(demo, "JITTER_S", 0.005)
     monkeypatch.setattr(demo, "LAST_TIMEOUT_S", 1.0)
@@ -21,7 +21,7 @@ def _step(what: str, total: int) -> Callable[[int], None]:
     return lambda done: None
 
 
-def test_a_good_network_is_verified():
+def test_a_good_network_is_verified() -> None:
     options = demo.Options(relays=4, messages=4, seed="1")
     result = demo.as_json(demo.run(options, _step, standin.run))
     assert (result["sent"], result["delivered"], result["lost"], result["duplicates"]) == (
@@ -39,13 +39,13 @@ def test_a_good_network_is_verified():
     assert result["setup_s"] > 0 and result["messages_s"] > 0 and result["first_message_s"] > 0
 
 
-def test_killed_relays_are_reported():
+def test_killed_relays_are_reported() -> None:
     options = demo.Options(relays=6, messages=4, seed="2", kill=2)
     result = demo.run(options, _step, standin.run)
     assert result.killed == 2 and result.verified
 
 
-def test_lost_and_repeated_messages_are_found():
+def test_lost_and_repeated_messages_are_found() -> None:
     options = demo.Options(relays=4, messages=4, seed="3")
     result = demo.run(options, _step, standin.run_losing)
     left, right = demo_texts.make("3", 4)
@@ -57,7 +57,7 @@ def test_lost_and_repeated_messages_are_found():
     assert result.verified is False
 
 
-def test_texts_are_repeatable_distinct_and_of_all_lengths():
+def test_texts_are_repeatable_distinct_and_of_all_lengths() -> None:
     left, right = demo_texts.make("seed", 200)
     assert (left, right) == demo_texts.make("seed", 200)
     assert (left, right) != demo_texts.make("other", 200)
@@ -69,12 +69,12 @@ def test_texts_are_repeatable_distinct_and_of_all_lengths():
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_short_talks_have_their_texts(count: int):
+def test_short_talks_have_their_texts(count: int) -> None:
     left, right = demo_texts.make("seed", count)
     assert len(left) == len(right) == count
 
 
-def test_percentiles_are_nearest_rank():
+def test_percentiles_are_nearest_rank() -> None:
     assert demo.percentile([], 50) is None
     assert demo.percentile([3.0, 1.0, 2.0], 50) == 2.0
     assert demo.percentile([1.0, 2.0, 3.0, 4.0], 95) == 4.0

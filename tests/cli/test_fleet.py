@@ -5,11 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import standin_node as standin
 
+import standin_node as standin
 from shoal_node import fleet, home
 from shoal_protocol.errors import UserError
 
@@ -17,15 +18,16 @@ HERE = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _light_forkserver():
+def _light_forkserver() -> Iterator[None]:
     """Let the forkserver of this test process import only what stand-ins need."""
     fleet_preload, fleet.PRELOAD[:] = list(fleet.PRELOAD), ["shoal_node.api.server"]
     yield
     fleet.PRELOAD[:] = fleet_preload
 
 
-def _ended(pid: int) -> bool:
+def _ended(pid: int | None) -> bool:
     """Whether the process has ended; waits for it for at most 10 s."""
+    assert pid is not None
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -38,7 +40,7 @@ def _ended(pid: int) -> bool:
         os.close(descriptor)
 
 
-def test_a_fleet_starts_relays_and_people_and_leaves_nothing_behind():
+def test_a_fleet_starts_relays_and_people_and_leaves_nothing_behind() -> None:
     with fleet.Fleet(4, 2, main=standin.run) as network:
         seen: list[int] = []
         network.start(seen.append)
@@ -56,7 +58,7 @@ def test_a_fleet_starts_relays_and_people_and_leaves_nothing_behind():
     assert not root.exists()
 
 
-def test_a_killed_node_is_gone_and_does_not_count_as_a_failure():
+def test_a_killed_node_is_gone_and_does_not_count_as_a_failure() -> None:
     with fleet.Fleet(2, 0, main=standin.run) as network:
         network.start()
         network.kill(network.relays[1])
@@ -65,13 +67,15 @@ def test_a_killed_node_is_gone_and_does_not_count_as_a_failure():
             network.relays[1].client()
 
 
-def test_a_node_that_ends_at_once_is_reported_with_its_log():
-    with pytest.raises(UserError, match=r"relay-1 ended with code 1.*The port is in use"):
-        with fleet.Fleet(1, 0, main=standin.run_failing) as network:
-            network.start()
+def test_a_node_that_ends_at_once_is_reported_with_its_log() -> None:
+    with (
+        pytest.raises(UserError, match=r"relay-1 ended with code 1.*The port is in use"),
+        fleet.Fleet(1, 0, main=standin.run_failing) as network,
+    ):
+        network.start()
 
 
-def test_a_kept_fleet_leaves_its_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_kept_fleet_leaves_its_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with fleet.Fleet(1, 0, keep=True, main=standin.run) as network:
         network.start()
@@ -79,14 +83,15 @@ def test_a_kept_fleet_leaves_its_logs(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not (network.root / "relay-1" / home.API_FILE).exists()
 
 
-def test_a_node_that_ignores_a_polite_end_is_killed(monkeypatch: pytest.MonkeyPatch):
+def test_a_node_that_ignores_a_polite_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fleet, "STOP_TIMEOUT", 0.1)
     monkeypatch.setattr(fleet, "START_TIMEOUT", 0.5)
-    with pytest.raises(UserError, match="Not all nodes answer"):
-        with fleet.Fleet(1, 0, main=standin.run_deaf) as network:
-            child = multiprocessing.active_children
-            network.start()
-    assert not child()
+    with (
+        pytest.raises(UserError, match="Not all nodes answer"),
+        fleet.Fleet(1, 0, main=standin.run_deaf) as network,
+    ):
+        network.start()
+    assert not multiprocessing.active_children()
 
 
 _PARENT = """
@@ -121,7 +126,7 @@ def _parent(tmp_path: Path, kind: str = "run") -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_no_node_outlives_its_parent(tmp_path: Path, number: signal.Signals):
+def test_no_node_outlives_its_parent(tmp_path: Path, number: signal.Signals) -> None:
     with _parent(tmp_path) as parent:
         assert parent.stdout is not None
         pids: list[int] = []
@@ -137,7 +142,7 @@ def test_no_node_outlives_its_parent(tmp_path: Path, number: signal.Signals):
         assert not list(tmp_path.glob("shoal-*"))
 
 
-def test_an_interruption_while_nodes_start_leaves_no_process(tmp_path: Path):
+def test_an_interruption_while_nodes_start_leaves_no_process(tmp_path: Path) -> None:
     with _parent(tmp_path) as parent:
         assert parent.stdout is not None
         parent.stdout.readline()

@@ -22,6 +22,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from shoal_node import supervisor
 from shoal_node.api import backend, events, guard, schema
 from shoal_protocol.wire import Range, Size
 
@@ -282,26 +283,42 @@ async def _serve(
     person: backend.PersonBackend | None,
     request: Request,
 ) -> Response:
-    try:
-        key = request.headers.get("idempotency-key")
-        if key is not None and not 1 <= len(key) <= 128:
-            raise backend.BadRequest("An Idempotency-Key has 1 to 128 characters.")
-        query: object = schema.parse_query(row.query, request.query_params.multi_items())
-        body = None
-        if row.body is not None:
-            with trio.move_on_after(BODY_TIMEOUT) as scope:
-                body = await request.body()
-            if scope.cancelled_caught:
-                return _problem(
-                    guard.Problem(408, "The body took too long.", ((b"connection", b"close"),))
-                )
-            body = schema.parse(row.body, schema.load(body or b""))
-        ids = {name: str(value) for name, value in request.path_params.items()}
-        answer = await row.handler(Call(node, person, ids, query, body, key))
-    except backend.ApiError as error:
-        return _problem(_of_error(error))
-    except ClientDisconnect:
-        return Response(status_code=400)
+    answers: list[Response] = []
+
+    async def answer() -> None:
+        try:
+            answers.append(await _answer(row, node, person, request))
+        except backend.ApiError as error:
+            answers.append(_problem(_of_error(error)))
+        except ClientDisconnect:
+            answers.append(Response(status_code=400))
+
+    if await supervisor.contain("api call", answer):
+        return answers[0]
+    return _problem(guard.Problem(500, "The node failed at this; its log says where."))
+
+
+async def _answer(
+    row: Endpoint,
+    node: backend.Backend,
+    person: backend.PersonBackend | None,
+    request: Request,
+) -> Response:
+    key = request.headers.get("idempotency-key")
+    if key is not None and not 1 <= len(key) <= 128:
+        raise backend.BadRequest("An Idempotency-Key has 1 to 128 characters.")
+    query: object = schema.parse_query(row.query, request.query_params.multi_items())
+    body = None
+    if row.body is not None:
+        with trio.move_on_after(BODY_TIMEOUT) as scope:
+            body = await request.body()
+        if scope.cancelled_caught:
+            return _problem(
+                guard.Problem(408, "The body took too long.", ((b"connection", b"close"),))
+            )
+        body = schema.parse(row.body, schema.load(body or b""))
+    ids = {name: str(value) for name, value in request.path_params.items()}
+    answer = await row.handler(Call(node, person, ids, query, body, key))
     if row.answer is None:
         return Response(status_code=row.status)
     return Response(schema.dump(answer), row.status, media_type=JSON_TYPE)
@@ -309,15 +326,14 @@ async def _serve(
 
 async def _follow(node: backend.Backend, socket: WebSocket) -> None:
     """Serve the events: first the node's state with the number to follow from, then each event."""
+    await supervisor.contain("api follower", _follow_events, node, socket)
+
+
+async def _follow_events(node: backend.Backend, socket: WebSocket) -> None:
     try:
         since = schema.parse_query(Since, socket.query_params.multi_items()).since
-    except backend.ApiError as error:
-        await socket.send_denial_response(_problem(_of_error(error)))
-        return
-    hub = node.events
-    try:
-        async with hub.subscribe(since) as following:
-            first = hub.last if since is None else since
+        async with node.events.subscribe(since) as following:
+            first = node.events.last if since is None else since
             await socket.accept(subprotocol=guard.SUBPROTOCOL)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_until_closed, socket, nursery.cancel_scope)
@@ -328,12 +344,16 @@ async def _follow(node: backend.Backend, socket: WebSocket) -> None:
                     await _send_event(socket, event)
                 await socket.close(1013, "too slow: resume with since")
                 nursery.cancel_scope.cancel()
+        return
+    except backend.ApiError as error:
+        problem = _of_error(error)
     except events.NotKept:
-        gone = backend.Gone("Events after that number are no longer kept: read everything anew.")
-        await socket.send_denial_response(_problem(_of_error(gone)))
+        problem = _of_error(
+            backend.Gone("Events after that number are no longer kept: read everything anew.")
+        )
     except events.TooManySubscribers:
-        full = backend.Unavailable("Too many programs follow this node's events.")
-        await socket.send_denial_response(_problem(_of_error(full)))
+        problem = guard.Problem(429, "Too many programs follow this node's events.")
+    await socket.send_denial_response(_problem(problem))
 
 
 async def _send_event(socket: WebSocket, event: events.Event[backend.EventData]) -> None:

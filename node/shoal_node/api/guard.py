@@ -41,6 +41,7 @@ SECURITY_HEADERS: Final[Headers] = [
 ]
 
 _TITLES: Final = {
+    400: "Bad request",
     401: "Unauthorized",
     403: "Forbidden",
     405: "Method not allowed",
@@ -49,7 +50,8 @@ _TITLES: Final = {
     413: "Content too large",
     415: "Unsupported media type",
     421: "Misdirected request",
-    505: "HTTP version not supported",
+    429: "Too many requests",
+    500: "Internal error",
 }
 
 
@@ -102,7 +104,7 @@ class Guard:
     def _refusal(self, scope: Scope) -> Problem | None:
         headers: Headers = scope["headers"]
         return (
-            (None if scope["http_version"] == "1.1" else Problem(505, "Use HTTP/1.1."))
+            (None if scope["http_version"] == "1.1" else Problem(400, "Use HTTP/1.1."))
             or self._wrong_place(headers)
             or self._wrong_token(scope, headers)
             or (_wrong_body(scope["method"], headers) if scope["type"] == "http" else None)

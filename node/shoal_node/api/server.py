@@ -13,7 +13,6 @@ how long a reader may stall one, and cuts what is left when the server stops.
 """
 
 import ipaddress
-import logging
 import os
 import secrets
 import socket
@@ -51,10 +50,15 @@ class Address:
 
 
 class Patient(trio.abc.HalfCloseableStream):
-    """A socket stream whose writes end in BrokenResourceError when the client won't read."""
+    """A socket stream whose writes end in BrokenResourceError when the client won't read.
+
+    When the client has gone, ``scope`` is cancelled: hypercorn would wait for its own idle
+    timer first, and a few dozen that come and go would fill all places.
+    """
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
+        self.scope: Final = trio.CancelScope()
         self.socket = stream.socket  # hypercorn asks it for the addresses
 
     async def send_all(self, data: bytes | memoryview) -> None:
@@ -68,7 +72,13 @@ class Patient(trio.abc.HalfCloseableStream):
         await self._stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        return await self._stream.receive_some(max_bytes)
+        data = b""
+        try:
+            data = bytes(await self._stream.receive_some(max_bytes))
+        finally:
+            if not data:
+                self.scope.cancel()
+        return data
 
     async def send_eof(self) -> None:
         await self._stream.send_eof()
@@ -85,7 +95,7 @@ def _config() -> Config:
     config = Config()
     config.include_server_header = False
     config.include_date_header = False
-    config.errorlog = logging.getLogger("shoal_node.api.http")
+    config.errorlog = None  # the supervisor logs failures, without what a client sent
     config.accesslog = None
     config.h11_max_incomplete_size = MAX_HEADER
     config.keep_alive_timeout = 15  # also the time for a request's headers
@@ -200,7 +210,8 @@ class _Connections:
             ConnectionState({}),
             cast(Any, patient),
         )
-        await server
+        with patient.scope:
+            await server
 
     def cut_all(self) -> None:
         """End every connection now."""
