@@ -16,7 +16,7 @@ def test_the_packet_benchmarks_give_the_contracts_figures() -> None:
 
 
 def test_an_unknown_benchmark_is_named_and_the_known_ones_listed() -> None:
-    with pytest.raises(UserError, match="unwrapp.*unwrap, build3"):
+    with pytest.raises(UserError, match=r"unwrapp.*unwrap, build3"):
         suite.run("unwrapp")
 
 

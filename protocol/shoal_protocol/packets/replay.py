@@ -10,10 +10,11 @@ set is 0.7 µs faster a packet, but keeps each tag as an object: 4 times the mem
 of 120 ms when it grows (docs/spec/packet.md §6). A match across the border of two tags would
 need 128 chosen bits, and tags come out of the packet's key derivation: nobody chooses them.
 
-Hash flooding (TROVE-2021-005) would mean to send tags of one prefix. A tag is known only to
-who made the packet, each try at its first two bytes costs a key agreement, and is wasted
-65,535 times of 65,536; the search is linear without any worst case behind it. So a second
-of an attacker's core buys the relay's filter at most one tag in a table of his choice.
+Hash flooding (TROVE-2021-005) would mean to send tags of one prefix. Only the maker of a packet
+can compute its tag, and a try at two chosen bytes costs a point addition and two hashes and is
+wasted 65,535 times of 65,536: some ten such packets a second from one core. Search is linear
+with no worst case behind it, so an hour of that makes a table of 0.6 MB, whose search costs
+the relay less time for each further packet than the packet cost its maker.
 """
 
 from typing import Final
