@@ -5,8 +5,10 @@ changes nothing. Records stand in ascending order of relay id, each relay once.
 spec: directory §6, §8
 """
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Final
 
 from shoal_protocol.directory import envelope, frames
 from shoal_protocol.directory.allowance import Allowance
@@ -16,8 +18,8 @@ from shoal_protocol.directory.lease import Lease, peek_lease
 from shoal_protocol.directory.view import DirectoryView
 from shoal_protocol.errors import RemoteProtocolError
 
-_FRAMING: int = 16  # bytes of msgpack around one record, at most
-_ROOM: int = MAX_FRAME - 64  # bytes for records in a frame
+_FRAMING: Final = 16  # bytes of msgpack around one record, at most
+_ROOM: Final = MAX_FRAME - 64  # bytes for records in a frame
 
 
 @dataclass(slots=True)
@@ -70,33 +72,43 @@ def verify(
         if _spent(allowance, now):
             batch.cut = True
             return batch
-        before = view.checks
-        found = view.check_proof(proof.first, proof.second, now)
-        _charge(allowance, view.checks - before, now)
-        batch.named.add(envelope.peek(proof.first, MAX_DESCRIPTOR).relay_id)
-        if found is not None:
-            batch.proofs.append(found)
+        with _charged(view, allowance, now):
+            _verify_proof(view, proof, now, batch)
     for record in frame.records:
         if _spent(allowance, now):
             batch.cut = True
             return batch
-        sealed, _ = peek_lease(record.lease)
-        relay_id = sealed.relay_id
-        if relay_id <= last:
-            raise RemoteProtocolError("record order")
-        last = relay_id
-        before, descriptor = view.checks, None
-        if record.descriptor:
-            leading = envelope.peek(record.descriptor, MAX_DESCRIPTOR)
-            if leading.public_key != sealed.public_key or leading.version < sealed.version:
-                raise RemoteProtocolError("record pair")
-            descriptor = view.check_descriptor(record.descriptor, now, source)
-        lease = view.check_lease(record.lease, now, arriving=descriptor is not None)
-        _charge(allowance, view.checks - before, now)
-        batch.named.add(relay_id)
-        if descriptor or lease:
-            batch.records.append((descriptor, lease))
+        with _charged(view, allowance, now):
+            last = _verify_record(view, record, now, source, last, batch)
     return batch
+
+
+def _verify_proof(view: DirectoryView, proof: Proof, now: int, batch: Batch) -> None:
+    found = view.check_proof(proof.first, proof.second, now)
+    batch.named.add(envelope.peek(proof.first, MAX_DESCRIPTOR).relay_id)
+    if found is not None:
+        batch.proofs.append(found)
+
+
+def _verify_record(
+    view: DirectoryView, record: Record, now: int, source: bytes, last: bytes, batch: Batch
+) -> bytes:
+    """Verify a record that follows the one of relay ``last``; return its relay's id."""
+    sealed, _ = peek_lease(record.lease)
+    relay_id = sealed.relay_id
+    if relay_id <= last:
+        raise RemoteProtocolError("record order")
+    descriptor = None
+    if record.descriptor:
+        leading = envelope.peek(record.descriptor, MAX_DESCRIPTOR)
+        if leading.public_key != sealed.public_key or leading.version < sealed.version:
+            raise RemoteProtocolError("record pair")
+        descriptor = view.check_descriptor(record.descriptor, now, source)
+    lease = view.check_lease(record.lease, now, arriving=descriptor is not None)
+    batch.named.add(relay_id)
+    if descriptor or lease:
+        batch.records.append((descriptor, lease))
+    return relay_id
 
 
 def accept(view: DirectoryView, batch: Batch, now: int, source: bytes) -> News:
@@ -145,6 +157,14 @@ def _spent(allowance: Allowance | None, now: int) -> bool:
     return allowance is not None and allowance.left(now) < 1
 
 
-def _charge(allowance: Allowance | None, cost: int, now: int) -> None:
-    if allowance is not None:
-        allowance.spend(cost, now)
+@contextmanager
+def _charged(
+    view: DirectoryView, allowance: Allowance | None, now: int
+) -> Generator[None, None, None]:
+    """Take from the allowance what signatures are checked meanwhile, also if one is wrong."""
+    before = view.checks
+    try:
+        yield
+    finally:
+        if allowance is not None:
+            allowance.spend(view.checks - before, now)

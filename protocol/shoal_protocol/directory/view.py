@@ -179,7 +179,7 @@ class DirectoryView:
         if entry is None and not arriving:
             self.skipped["unknown relay"] += 1
             return None
-        if entry and entry.lease and not self._newer(sealed.version, until, entry.lease):
+        if entry and not self._renews(sealed.version, until, entry):
             self.skipped["known lease"] += 1
             return None
         self.checks += 1
@@ -206,9 +206,7 @@ class DirectoryView:
     def accept_lease(self, found: Lease, now: int) -> bool:
         """Hold a lease that :meth:`check_lease` returned; return whether it is news."""
         entry = self._entries.get(found.relay_id)
-        if entry is None:
-            return False
-        if entry.lease and not self._newer(found.version, found.until, entry.lease):
+        if entry is None or not self._renews(found.version, found.until, entry):
             return False
         entry.lease = found
         self._note(found.relay_id)
@@ -323,9 +321,13 @@ class DirectoryView:
     def _lease_step(self) -> int:
         return max(1, self.params.lease_s // LEASE_STEPS)
 
-    def _newer(self, version: envelope.Version, until: int, held: Lease) -> bool:
-        if version != held.version:
-            return version > held.version
+    def _renews(self, version: envelope.Version, until: int, entry: _Entry) -> bool:
+        """Return whether a lease adds enough to an entry; a barred version has none."""
+        if entry.rival is not None and version.epoch <= entry.descriptor.epoch:
+            return False
+        held = entry.lease
+        if held is None or version != held.version:
+            return held is None or version > held.version
         return until >= held.until + self._lease_step
 
     def _bars(self, epoch: int, entry: _Entry) -> bool:
