@@ -6,16 +6,15 @@ from typing import Any
 
 import pytest
 import trio
-from transport_support import ECHO, LOOPBACK, Start, seed_of
 
 from shoal_node.transport.interface import Handlers, Transport, TransportLimits
 from shoal_node.transport.libp2p_host import run_libp2p
 from shoal_node.transport.memory import MemoryNetwork
+from transport_support import ECHO, LOOPBACK, Start, seed_of
+
 
 @pytest.fixture(params=["memory", "libp2p"])
-async def start(
-    request: pytest.FixtureRequest, nursery: trio.Nursery
-) -> AsyncIterator[Start]:
+async def start(request: pytest.FixtureRequest, nursery: trio.Nursery) -> AsyncIterator[Start]:
     """Start nodes of one network: ``await start(name, handlers, limits=…, nursery=…)``."""
     network = MemoryNetwork()
     run: Any = network.run if request.param == "memory" else run_libp2p

@@ -164,6 +164,11 @@ class Libp2pTransport:
         """How many authenticated connections there are."""
         return sum(map(len, self._connections.values()))
 
+    @property
+    def half_open(self) -> int:
+        """How many accepted sockets haven't finished the handshake."""
+        return len(self._half_open)
+
     async def open(self, address: str, protocol: str) -> QueuedChannel:
         """See ``interface.Transport``."""
         framing_of(protocol)
@@ -463,9 +468,9 @@ class _Connection:
             )
 
         try:
-            if not await supervisor.contain(
-                "negotiation", agree, counters=transport.counters, label="protocol refused"
-            ):
+            if not await supervisor.contain("negotiation", agree, label="protocol refused"):
+                if not self.closed:
+                    transport.counters["protocol refused"] += 1
                 await self._discard(stream)
                 return
         finally:

@@ -90,6 +90,7 @@ class Socket(IRawConnection):
     def __init__(self, stream: trio.SocketStream, *, is_initiator: bool) -> None:
         self.is_initiator = is_initiator
         self.heard = trio.current_time()
+        self.ended = False  # the peer closed it, it broke, or we did
         self.budget: int | None = HANDSHAKE_BUDGET
         self._stream = stream
         self._buffer = bytearray()
@@ -109,6 +110,7 @@ class Socket(IRawConnection):
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 data = b""
             if not data:
+                self.ended = True
                 raise ConnectionClosedError("connection closed")
             self.heard = trio.current_time()
             self._buffer += data
@@ -127,10 +129,12 @@ class Socket(IRawConnection):
 
     async def close(self) -> None:
         """Close the socket."""
+        self.ended = True
         await self._stream.aclose()
 
     def abort(self) -> None:
         """Close the socket at once, from synchronous code; readers and writers then fail."""
+        self.ended = True
         self._stream.socket.close()
 
     def get_remote_address(self) -> tuple[str, int] | None:
@@ -259,14 +263,21 @@ class SteadyStream(yamux.YamuxStream):
         """
         for start in range(0, len(data), MAX_CHUNK):
             chunk = data[start : start + MAX_CHUNK]
-            while self._credit < len(chunk):
+            while self._credit < len(chunk) and not self._is_over():
                 self._credited = trio.Event()
                 await self._credited.wait()
-            if self.send_closed or self.closed:
+            if self._is_over():
                 raise MuxedStreamClosed("closed")
             self._credit -= len(chunk)
             header = (0, yamux.TYPE_DATA, 0, self.stream_id, len(chunk))
             await self.conn._write_frame(struct.pack(yamux.YAMUX_HEADER_FORMAT, *header) + chunk)
+
+    def wake(self) -> None:
+        """Let a writer that waits for the window look whether there is still a connection."""
+        self._credited.set()
+
+    def _is_over(self) -> bool:
+        return self.send_closed or self.closed or self.conn.event_shutting_down.is_set()
 
 
 yamux.MAX_WINDOW_SIZE = WINDOW  # the longest DATA frame that a peer may announce
@@ -357,6 +368,13 @@ class SteadyYamux(yamux.Yamux):
                 header = (0, yamux.TYPE_PING, yamux.FLAG_SYN, 0, self._ping_id)
                 await self._write_frame(struct.pack(yamux.YAMUX_HEADER_FORMAT, *header))
 
+    async def _cleanup_on_error(self) -> None:
+        """Count a connection that ends though its socket doesn't: GO_AWAY, garbage, a bad MAC."""
+        if not self._socket.ended:
+            self._counters["link violation"] += 1
+        self.abort()
+        await super()._cleanup_on_error()
+
     def cut(self, reason: str) -> None:
         """End the connection for a fault of the peer's, counted under ``reason``."""
         if not self.event_shutting_down.is_set():
@@ -368,6 +386,8 @@ class SteadyYamux(yamux.Yamux):
         self.event_shutting_down.set()
         self._socket.abort()
         self._wake()
+        for stream in list(self.streams.values()):
+            steady(stream).wake()
         for event in list(self.stream_events.values()):
             event.set()
 
