@@ -282,7 +282,7 @@ async def test_misbehaviour_after_the_handshake_is_one_counted_error(
     handlers = {**ECHO, framing.DIRECTORY: read_some, framing.PACKET: read_some}
     node = await start_libp2p("node", handlers, limits=QUICK)
     async with hostile(node) as muxed:
-        with suppress(libp2p_link.StreamErrors):
+        with suppress(*libp2p_link.StreamErrors):
             await act(muxed)
         await settled(lambda: node.counters.total() > 0)
         await is_served(start_libp2p, node)

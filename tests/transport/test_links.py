@@ -15,6 +15,8 @@ from shoal_node.transport.memory import MemoryNetwork, MemoryTransport
 from shoal_protocol.errors import LocalProtocolError
 from transport_support import seed_of
 
+pytestmark = pytest.mark.usefixtures("autojump_clock")
+
 
 def packet(number: int) -> bytes:
     return number.to_bytes(4, "big") * (PACKET_FRAME // 4)
@@ -59,7 +61,7 @@ class Town:
 
 
 @pytest.fixture
-async def town(nursery: trio.Nursery, autojump_clock: trio.testing.MockClock) -> Town:
+async def town(nursery: trio.Nursery) -> Town:
     return Town(nursery)
 
 
@@ -206,9 +208,7 @@ async def test_a_packet_of_another_length_is_our_own_bug(town: Town) -> None:
         a.send(b_id, bytes(100))
 
 
-async def test_stopping_the_links_closes_every_channel(
-    town: Town, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_stopping_the_links_closes_every_channel(town: Town) -> None:
     async with trio.open_nursery() as inner:
         stopped = Town(inner)
         stopped.network, stopped.directory = town.network, town.directory
