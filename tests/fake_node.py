@@ -6,6 +6,8 @@ from shoal_node.api import backend, events, idempotency
 from shoal_protocol.clock import SECOND
 from support import START
 
+ECHO = True  # whether people's nodes deliver and answer
+
 
 class FakeRelay:
     """A relay: status, peers and events."""
@@ -153,6 +155,8 @@ class FakePerson(FakeRelay):
         )
         history.append(sent)
         self._keys.remember(idempotency_key, conversation_id, text, sent.id)
+        if not ECHO:
+            return sent
         states: tuple[backend.MessageState, ...] = ("stored", "fetched", "read")
         for state in states:
             self.events.publish(backend.MessageStatus(sent.id, conversation_id, persona.id, state))

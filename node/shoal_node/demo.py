@@ -12,10 +12,11 @@ measured and not a queue. Latency is from the sender's node taking the message t
 reader's node having all of it, by the two nodes' clocks, which on one machine are one.
 """
 
+import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -249,9 +250,12 @@ def run(
         UserError: the network did not form, or the first message did not arrive.
     """
     started = time.monotonic()
-    with fleet.Fleet(
-        options.relays, 2, preset=options.preset, keep=options.keep, main=main
-    ) as network:
+    with (
+        fleet.Fleet(
+            options.relays, 2, preset=options.preset, keep=options.keep, main=main
+        ) as network,
+        _pointing_to_logs(network, keep=options.keep),
+    ):
         network.start(step("Starting nodes", options.relays + 2))
         network.await_ready(step("Joining the network", options.relays + 2))
         setup_s = time.monotonic() - started
@@ -335,6 +339,16 @@ def percentile(values: Sequence[float], percent: int) -> float | None:
         return None
     rank = max(-(-percent * len(values) // 100), 1)
     return round(sorted(values)[rank - 1], 1)
+
+
+@contextlib.contextmanager
+def _pointing_to_logs(network: fleet.Fleet, *, keep: bool) -> Iterator[None]:
+    """Say in a failure's sentence where the logs are, or how to have them."""
+    try:
+        yield
+    except UserError as error:
+        hint = f"The logs are in {network.root}." if keep else "With --keep the logs stay on disk."
+        raise UserError(f"{error} {hint}") from None
 
 
 def _person(name: str, node: fleet.Node, texts: list[str]) -> Person:

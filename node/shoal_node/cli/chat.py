@@ -157,7 +157,7 @@ def _inbox(arguments: argparse.Namespace) -> None:
     }:
         raise UserError("There is no such persona.")
     messages = (
-        _following(client, arguments.persona)
+        following(client, arguments.persona)
         if arguments.follow
         else iter(received(client, arguments.persona))
     )
@@ -165,7 +165,7 @@ def _inbox(arguments: argparse.Namespace) -> None:
         _print(message, as_json=arguments.json)
 
 
-def _following(client: "Client", persona: str | None) -> Iterator[dict[str, Any]]:
+def following(client: "Client", persona: str | None) -> Iterator[dict[str, Any]]:
     """The whole history, then each new message once, for as long as the node runs."""
     from shoal_node.api.client import NodeGone
 
