@@ -115,7 +115,8 @@ def unwrap(packet: bytes, keyring: keys.MixKeyring) -> Unwrapped:
         if not equal(payload[:16], PAYLOAD_TAG):
             raise RemoteProtocolError("payload tag")
         return Exit(payload[16:], delay_ms)
-    onward = _CLEARS[opened[1]] + opened[40:72] + opened[24:40] + opened[72:] + payload
+    clear = _CLEARS[opened[1]]
+    onward = b"".join((clear, opened[40:72], opened[24:40], opened[72:], payload))
     if command == _FORWARD:
         return Forward(opened[8:24], delay_ms, onward)
     return ToClient(opened[8:24], delay_ms, onward)
