@@ -32,6 +32,7 @@ PACE_S: Final = 1.2  # mean time between one person's messages
 JITTER_S: Final = 0.6  # at most so much earlier or later
 FIRST_TIMEOUT_S: Final = 90.0  # until the contact request has arrived
 LAST_TIMEOUT_S: Final = 90.0  # until everything has arrived, after the last was sent
+RECENT: Final = 20  # messages that one look asks for while both still send
 _PAUSE: Final = 0.1  # s between two looks
 
 
@@ -105,6 +106,15 @@ class Person:
     texts: list[str]
     conversation: str = ""
     sent: list[str] = field(default_factory=list)  # texts that the node took
+    arrived: set[str] = field(default_factory=set)  # ids of messages that came to this person
+
+    def look(self, limit: int | None) -> None:
+        """Note what has come among the latest ``limit`` messages, or among all."""
+        if limit is None:
+            messages = history(self.client, self.conversation)
+        else:
+            messages = self.client.get("conversations", self.conversation, "messages", limit=limit)
+        self.arrived.update(message["id"] for message in messages if not message["outgoing"])
 
 
 class Talk:
@@ -167,7 +177,10 @@ class Talk:
         reached_half = False
         deadline = None
         while True:
-            arrived = sum(len(self.arrived(person)) for person in self.people)
+            sending = any(thread.is_alive() for thread in threads)
+            for person in self.people:
+                person.look(RECENT if sending else None)
+            arrived = sum(len(person.arrived) for person in self.people)
             report(min(arrived, total))
             sent = sum(len(person.sent) for person in self.people)
             if not reached_half and 2 * sent >= total:
@@ -175,7 +188,7 @@ class Talk:
                 halfway()
             if self._failures:
                 raise self._failures[0]
-            if not any(thread.is_alive() for thread in threads):
+            if not sending:
                 deadline = deadline or time.monotonic() + LAST_TIMEOUT_S
                 if arrived >= total or time.monotonic() > deadline:
                     return
@@ -194,10 +207,6 @@ class Talk:
     def _send(self, person: Person, text: str) -> None:
         person.client.post("conversations", person.conversation, "messages", body={"text": text})
         person.sent.append(text)
-
-    def arrived(self, person: Person) -> list[dict[str, Any]]:
-        """The messages that came to ``person``."""
-        return [m for m in history(person.client, person.conversation) if not m["outgoing"]]
 
 
 @dataclass(frozen=True, slots=True)
