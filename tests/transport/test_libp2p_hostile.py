@@ -3,6 +3,7 @@
 Each case ends with exactly one counted error, an honest peer served, and nothing left behind.
 """
 
+import gc
 import logging
 import os
 import struct
@@ -247,15 +248,20 @@ async def a_frame_of_16_mib(muxed: libp2p_link.SteadyYamux) -> None:
 
 
 async def a_broken_mac(muxed: libp2p_link.SteadyYamux) -> None:
-    session: Any = muxed.secured_conn
-    await session.conn.read_writer.write_msg(bytes(64))
+    headers: Any = muxed.secured_conn
+    await headers._session.conn.read_writer.write_msg(bytes(64))
 
 
 async def go_away(muxed: libp2p_link.SteadyYamux) -> None:
     await muxed._write_frame(struct.pack("!BBHII", 0, 3, 0, 0, 1))
 
 
+async def no_yamux(muxed: libp2p_link.SteadyYamux) -> None:
+    await muxed._write_frame(b"\x00\x09" * 6)
+
+
 MISBEHAVIOUR = {
+    no_yamux: "link violation",
     oversized: "frame oversized",
     truncated: "frame truncated",
     truncated_packet: "frame truncated",
@@ -348,6 +354,26 @@ async def test_one_peer_holds_two_connections_at_most(start_libp2p: Start) -> No
         await settled(lambda: node.connections <= 3)
 
 
+async def test_queued_packets_share_their_writes(start_libp2p: Start) -> None:
+    got, done = 0, trio.Event()
+
+    async def count(channel: Channel) -> None:
+        nonlocal got
+        while got < 1_000:
+            got += len(await channel.receive_many())
+        done.set()
+
+    a, b = await start_libp2p("a"), await start_libp2p("b", {framing.PACKET: count})
+    channel = await a.open(b.addresses[0], framing.PACKET)
+    before = a.writes
+    for _ in range(1_000):
+        if not channel.try_send(bytes(framing.PACKET_FRAME)):
+            await channel.send(bytes(framing.PACKET_FRAME))
+    await done.wait()
+    assert a.writes - before < 100, "twenty packets fit one write"
+    assert not b.counters
+
+
 async def test_a_port_is_never_shared_silently(nursery: trio.Nursery, start_libp2p: Start) -> None:
     node = await start_libp2p("node")
     taken = node.addresses[0].rpartition("/p2p/")[0]
@@ -391,6 +417,7 @@ async def test_a_stopped_node_leaves_no_descriptor_behind() -> None:
     async with trio.open_nursery() as nursery:  # whatever is opened once and kept
         await nursery.start(partial(run_libp2p, ECHO, seed=seed_of("a"), listen=LOOPBACK))
         nursery.cancel_scope.cancel()
+    gc.collect()
     before = open_files()
     async with trio.open_nursery() as nursery:
         nodes = [

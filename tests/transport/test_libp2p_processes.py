@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from libp2p.stream_muxer.yamux import yamux
 
 from shoal_node.transport import framing, libp2p_link
 from shoal_node.transport.interface import ChannelClosed, DialError, TransportLimits

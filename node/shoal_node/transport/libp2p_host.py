@@ -165,6 +165,11 @@ class Libp2pTransport:
         return sum(map(len, self._connections.values()))
 
     @property
+    def writes(self) -> int:
+        """How many Noise messages the present connections have written."""
+        return sum(c.writes for group in self._connections.values() for c in group)
+
+    @property
     def half_open(self) -> int:
         """How many accepted sockets haven't finished the handshake."""
         return len(self._half_open)
@@ -355,6 +360,11 @@ class _Connection:
     def closed(self) -> bool:
         """Whether the link is of no more use."""
         return self._scope.cancel_called or self._muxed.event_shutting_down.is_set()
+
+    @property
+    def writes(self) -> int:
+        """How many Noise messages were written."""
+        return self._muxed.writes
 
     def close(self) -> None:
         """End the connection and all its channels now."""

@@ -45,7 +45,6 @@ from libp2p.custom_types import TProtocol
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.io.exceptions import ConnectionClosedError, IOException
 from libp2p.peer.id import ID
-from libp2p.protocol_muxer.exceptions import ProtocolNotSupportedError
 from libp2p.protocol_muxer.generic_selector import GenericMultistreamSelector
 from libp2p.protocol_muxer.multiselect import Multiselect
 from libp2p.protocol_muxer.multiselect_client import MultiselectClient
@@ -73,6 +72,7 @@ MAX_QUEUED: Final = 131_072  # bytes waiting for the socket before writers wait
 MAX_CONTROL: Final = 262_144  # bytes; above it a peer makes us answer and reads nothing
 MAX_WRITE: Final = 65_519  # bytes in one Noise message: 65,535 − 16
 MAX_CHUNK: Final = MAX_WRITE - yamux.HEADER_SIZE  # bytes of data in one yamux frame
+READS_IN_A_ROW: Final = 64  # reads from a full buffer before other tasks run
 READ_SIZE: Final = 65_536  # bytes asked of the socket at once
 
 StreamErrors: Final = (BaseLibp2pError, OSError, EOFError)
@@ -291,6 +291,30 @@ def steady(stream: object) -> SteadyStream:
     return stream
 
 
+class _Headers:
+    """The Noise session as yamux reads it: headers are checked, and other tasks get their turn.
+
+    The library ignores versions and types that it doesn't know, and reads from a full buffer
+    without ever yielding.
+    """
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._reads = 0
+        self.write = session.write
+        self.close = session.close
+        self.is_initiator = session.is_initiator
+
+    async def read(self, n: int | None = None) -> bytes:
+        self._reads += 1
+        if self._reads % READS_IN_A_ROW == 0:
+            await trio.lowlevel.checkpoint()
+        data: bytes = await self._session.read(n)
+        if n == yamux.HEADER_SIZE and (data[0] != 0 or data[1] > yamux.TYPE_GO_AWAY):
+            raise ConnectionClosedError("no yamux header")
+        return data
+
+
 class SteadyYamux(yamux.Yamux):
     """yamux whose callers may be cancelled anywhere, and which notices the dead.
 
@@ -304,8 +328,9 @@ class SteadyYamux(yamux.Yamux):
     def __init__(
         self, session: Any, socket: Socket, limits: TransportLimits, counters: Counter[str]
     ) -> None:
+        paced: Any = _Headers(session)
         super().__init__(
-            session, session.get_remote_peer(), is_initiator=session.is_initiator, on_close=None
+            paced, session.get_remote_peer(), is_initiator=session.is_initiator, on_close=None
         )
         self.stream_buffers = _UnreadOfStreams(self)
         self._socket = socket
@@ -315,10 +340,11 @@ class SteadyYamux(yamux.Yamux):
         self._queued = 0  # bytes in the queue or being written
         self._filled = trio.Event()
         self._room = trio.Event()
-        self.writes = 0
+        self.writes = 0  # Noise messages written
 
     async def _write_frame(self, data: bytes) -> None:
         """Queue a frame for ``write_loop``: a cancelled caller leaves nothing half written."""
+        await trio.lowlevel.checkpoint()
         if len(data) > yamux.HEADER_SIZE:
             while self._queued > MAX_QUEUED and not self.event_shutting_down.is_set():
                 await self._room.wait()
@@ -463,6 +489,13 @@ class Identity:
         return Peer.of(peer_id), SteadyYamux(session, socket, limits, counters)
 
 
+def _reason_of(text: str) -> str:
+    """Tell why a proposal failed; the library says it in words only."""
+    if "not supported" in text:
+        return "protocol refused"
+    return "too slow" if "timed out" in text else "link lost"
+
+
 async def propose(stream: Any, protocol: str, timeout_s: float) -> None:
     """Agree with the peer that a stream of ours carries ``protocol``.
 
@@ -478,8 +511,7 @@ async def propose(stream: Any, protocol: str, timeout_s: float) -> None:
                 [TProtocol(protocol)], communicator, int(timeout_s) or 1
             )
         except BaseLibp2pError as error:
-            refused = "not supported" in str(error) or isinstance(error, ProtocolNotSupportedError)
-            reasons.append("protocol refused" if refused else "link lost")
+            reasons.append(_reason_of(str(error)))
 
     if not await supervisor.contain("proposal", negotiate, label="negotiation"):
         raise DialError("negotiation")
