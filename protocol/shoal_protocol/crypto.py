@@ -45,8 +45,6 @@ _BYTES: Final = _native.ffi.typeof("unsigned char[]")
 _new_buffer: Final = _native.ffi.new_allocator(should_clear_after_alloc=False)
 _view: Final = _native.ffi.buffer
 _chacha20: Final = _native.lib.crypto_aead_chacha20poly1305_ietf_encrypt
-_blake2b: Final = _native.lib.crypto_generichash_blake2b_salt_personal  # zeros: neither
-_copy: Final = _native.ffi.memmove
 _load_x25519: Final = X25519PublicKey.from_public_bytes
 
 
@@ -91,39 +89,6 @@ def stream_xor(key: bytes, data: bytes) -> bytes:
 def keystream(key: bytes, size: int) -> bytes:
     """Return the first ``size`` bytes of the ChaCha20 stream of ``key``."""
     return stream_xor(key, bytes(size))
-
-
-class InPlace:
-    """Bytes outside Python's heap that ChaCha20 changes where they lie, and BLAKE2b reads there.
-
-    A payload goes through four rounds of both; without copies in between they take a fifth
-    less time on a busy machine.
-    """
-
-    __slots__ = ("_data", "_size")
-
-    def __init__(self, data: bytes) -> None:
-        self._size: Final = len(data)
-        self._data: Final[Any] = _new_buffer(_BYTES, len(data) + AEAD_TAG_LENGTH)
-        _copy(self._data, data, len(data))
-
-    def stream_xor(self, key: bytes) -> None:
-        """As :func:`stream_xor`, in place."""
-        if len(key) != KEY_LENGTH:
-            raise ValueError("a ChaCha20 key has 32 bytes")
-        data = self._data
-        _chacha20(data, _NULL, data, self._size, _NULL, 0, _NULL, _AEAD_ZERO_NONCE, key)
-
-    def digest(self, key: bytes) -> bytes:
-        """As :func:`digest`, of 32 bytes under a key of 32."""
-        if len(key) != KEY_LENGTH:
-            raise ValueError("the key has 32 bytes")
-        out = _new_buffer(_BYTES, KEY_LENGTH)
-        _blake2b(out, KEY_LENGTH, self._data, self._size, key, KEY_LENGTH, _ZERO_NONCE, _ZERO_NONCE)
-        return cast(bytes, _view(out)[:])
-
-    def __bytes__(self) -> bytes:
-        return cast(bytes, _view(self._data, self._size)[:])
 
 
 def seeded_source(seed: bytes) -> Callable[[int], bytes]:

@@ -14,31 +14,30 @@ Anderson and Biham, "Two practical and provably secure block ciphers: BEAR and L
 
 from typing import Final
 
-from shoal_protocol.crypto import InPlace
+from shoal_protocol.crypto import blake2b, stream_xor
 
 KEY_LENGTH: Final = 128  # bytes, k1 ‖ k2 ‖ k3 ‖ k4
 
-_LEFT: Final = 32  # bytes
 _from_bytes: Final = int.from_bytes  # XOR of 32 bytes is cheapest on integers
 
 
 def encrypt(key: bytes, block: bytes) -> bytes:
     """Encrypt ``block`` (over 32 bytes) under ``key`` (128 bytes); same length."""
-    left = _from_bytes(block[:_LEFT], "little")
-    right = InPlace(block[_LEFT:])
-    right.stream_xor((left ^ _from_bytes(key[:32], "little")).to_bytes(_LEFT, "little"))
-    left ^= _from_bytes(right.digest(key[32:64]), "little")
-    right.stream_xor((left ^ _from_bytes(key[64:96], "little")).to_bytes(_LEFT, "little"))
-    left ^= _from_bytes(right.digest(key[96:]), "little")
-    return left.to_bytes(_LEFT, "little") + bytes(right)
+    left = _from_bytes(block[:32], "little")
+    right = block[32:]
+    right = stream_xor((left ^ _from_bytes(key[:32], "little")).to_bytes(32, "little"), right)
+    left ^= _from_bytes(blake2b(right, digest_size=32, key=key[32:64]).digest(), "little")
+    right = stream_xor((left ^ _from_bytes(key[64:96], "little")).to_bytes(32, "little"), right)
+    left ^= _from_bytes(blake2b(right, digest_size=32, key=key[96:]).digest(), "little")
+    return left.to_bytes(32, "little") + right
 
 
 def decrypt(key: bytes, block: bytes) -> bytes:
     """Undo :func:`encrypt`."""
-    left = _from_bytes(block[:_LEFT], "little")
-    right = InPlace(block[_LEFT:])
-    left ^= _from_bytes(right.digest(key[96:]), "little")
-    right.stream_xor((left ^ _from_bytes(key[64:96], "little")).to_bytes(_LEFT, "little"))
-    left ^= _from_bytes(right.digest(key[32:64]), "little")
-    right.stream_xor((left ^ _from_bytes(key[:32], "little")).to_bytes(_LEFT, "little"))
-    return left.to_bytes(_LEFT, "little") + bytes(right)
+    left = _from_bytes(block[:32], "little")
+    right = block[32:]
+    left ^= _from_bytes(blake2b(right, digest_size=32, key=key[96:]).digest(), "little")
+    right = stream_xor((left ^ _from_bytes(key[64:96], "little")).to_bytes(32, "little"), right)
+    left ^= _from_bytes(blake2b(right, digest_size=32, key=key[32:64]).digest(), "little")
+    right = stream_xor((left ^ _from_bytes(key[:32], "little")).to_bytes(32, "little"), right)
+    return left.to_bytes(32, "little") + right
