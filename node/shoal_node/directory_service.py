@@ -39,7 +39,7 @@ from shoal_protocol.errors import RemoteProtocolError
 from shoal_protocol.rng import Rng
 
 NEIGHBOURS: Final = 6  # channels to other relays; spec: directory §9
-CHANNELS_MOST: Final = 512  # of peers in all; spec: directory §9
+CHANNELS_MOST: Final = 512  # beyond which no incoming one is taken; spec: directory §9
 DIALS_MOST: Final = 8  # under way at once
 REST_FIRST_S: Final = 1.0  # after a failed dial, doubling; spec: directory §9
 REST_MOST_S: Final = 60.0
@@ -207,7 +207,8 @@ class DirectoryService:
         Two nodes that dial each other at once keep the one that the lower id dialled.
         """
         held = self._links.get(peer)
-        if not self._running or (held is None and len(self._links) >= CHANNELS_MOST):
+        full = held is None and not link.outgoing and len(self._links) >= CHANNELS_MOST
+        if not self._running or full:
             self.counters["channel refused"] += 1
             return False
         preferred = self._own_id < peer

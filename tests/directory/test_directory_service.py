@@ -163,6 +163,39 @@ async def test_a_peer_that_sends_garbage_is_cut_off_and_nobody_else(
         nursery.cancel_scope.cancel()
 
 
+async def test_two_relays_that_dial_each_other_at_once_keep_one_channel(
+    autojump_clock: MockClock,
+) -> None:
+    net = MemoryNetwork(0.02)
+    async with trio.open_nursery() as nursery:
+        one, other = await start(nursery, net, 0), await start(nursery, net, 1)
+        one.service.pin(other.transport.addresses)
+        other.service.pin(one.transport.addresses)
+        with trio.fail_after(10):
+            await agree([one, other], {one.relay_id, other.relay_id})
+        await trio.sleep(60)
+        assert len(one.transport.links) == 1
+        assert one.service.peers == (other.relay_id,)
+        assert other.service.peers == (one.relay_id,)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_service_that_is_started_again_goes_on(autojump_clock: MockClock) -> None:
+    net = MemoryNetwork(0.02)
+    async with trio.open_nursery() as nursery:
+        first = await start(nursery, net, 0)
+        second = await start(nursery, net, 1, to=[first.transport.addresses[0]])
+        ids = {first.relay_id, second.relay_id}
+        await agree([first, second], ids)
+        second.scope.cancel()
+        await trio.sleep(2)
+        assert second.service.peers == first.service.peers == ()
+        await nursery.start(second.service.run, second.transport)
+        await trio.sleep(LAB.lease_s)
+        assert first.known == second.known == ids
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_persons_node_takes_no_channels(autojump_clock: MockClock) -> None:
     net = MemoryNetwork(0.02)
     async with trio.open_nursery() as nursery:

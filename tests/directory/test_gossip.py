@@ -4,6 +4,8 @@ from directory.world import Author, Node, World
 from shoal_protocol import clock, crypto
 from shoal_protocol.clock import SECOND
 from shoal_protocol.directory import frames
+from shoal_protocol.directory.descriptor import Descriptor
+from shoal_protocol.directory.view import DirectoryView
 from shoal_protocol.parameters import LAB
 from support import START
 
@@ -82,6 +84,34 @@ def test_a_persons_node_keeps_its_view_while_one_guard_is_left() -> None:
     world.kill(wests[1])
     world.run(LAB.lease_s + 2)
     assert person.known() == {node.id for node in wests[2:]}
+
+
+class Censor(DirectoryView):
+    """A hostile relay's view: all but one relay, whose existence it hides."""
+
+    def __init__(self, hidden: bytes) -> None:
+        super().__init__(LAB)
+        self.hidden = hidden
+
+    def check_descriptor(self, data: bytes, now: int, source: bytes = b"") -> Descriptor | None:
+        found = super().check_descriptor(data, now, source)
+        return None if found and found.relay_id == self.hidden else found
+
+
+def test_one_honest_neighbour_suffices_to_learn_of_a_relay_that_all_others_hide() -> None:
+    world = World()
+    honest = world.join("honest", seek=False)
+    hidden = world.join("hidden", to=[honest], seek=False)
+    censors = [
+        world.join(f"censor-{n}", to=[honest], seek=False, view=Censor(hidden.id)) for n in range(5)
+    ]
+    victim = world.join("victim", to=[honest, *censors], seek=False)
+    person = world.join("person", to=[honest, *censors[:2]], serve=False)
+    for _ in range(2 * LAB.lease_s // 5):
+        world.run(5)
+        assert victim.known() == person.known() == {node.id for node in world.alive()}
+    assert all(hidden.id not in censor.known() for censor in censors)
+    assert person.sync.overlap() == 7 / 8, "and the person is warned"
 
 
 def test_an_equivocating_relay_is_barred_everywhere_till_its_next_epoch() -> None:

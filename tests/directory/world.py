@@ -78,7 +78,9 @@ class Author:
 class Node:
     """A relay, or with ``serve`` false a person's node."""
 
-    def __init__(self, world: "World", name: str, *, serve: bool) -> None:
+    def __init__(
+        self, world: "World", name: str, *, serve: bool, view: DirectoryView | None = None
+    ) -> None:
         self.world = world
         self.author = Author(name, world.params)
         self.id = self.author.relay_id
@@ -86,7 +88,7 @@ class Node:
         self.changes = 0
         self.faults: Counter[str] = Counter()
         self.sent_bytes = 0
-        self.view = DirectoryView(world.params)
+        self.view = DirectoryView(world.params) if view is None else view
         self.sync = sync.DirectorySync(self.view, rng=seeded(f"sync {name}"), serve=serve)
         self.own: own.OwnEntry | None = None
         if serve:
@@ -171,14 +173,22 @@ class World:
         self.now = end
         return seconds
 
-    def join(self, name: str, *, to: Sequence[Node] = (), serve: bool = True) -> Node:
-        """Add a node and link it to ``to``; a relay goes on to find neighbours by itself."""
-        node = Node(self, name, serve=serve)
+    def join(
+        self,
+        name: str,
+        *,
+        to: Sequence[Node] = (),
+        serve: bool = True,
+        seek: bool = True,
+        view: DirectoryView | None = None,
+    ) -> Node:
+        """Add a node and link it to ``to``; a relay goes on to ``seek`` neighbours by itself."""
+        node = Node(self, name, serve=serve, view=view)
         self.nodes[node.id] = node
         for other in to:
             self.link(node.id, other.id)
         node.wake()
-        if serve:
+        if serve and seek:
             self._seek(node)
         return node
 
