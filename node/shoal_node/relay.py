@@ -26,7 +26,7 @@ from shoal_node.transport import address as multiaddr
 from shoal_node.transport import framing, libp2p_host
 from shoal_node.transport.interface import Handler, Peer, TaskStatus, Transport
 from shoal_protocol import crypto, identity
-from shoal_protocol.dht.contacts import Contact
+from shoal_protocol.dht import contacts
 from shoal_protocol.directory.envelope import Version
 from shoal_protocol.directory.own import Identity, OwnEntry
 from shoal_protocol.directory.sync import DirectorySync
@@ -149,7 +149,7 @@ class RelayNode:
             relays = self._view.relays(self._clock.now())
             others = {r.relay_id: r for r in relays if r.relay_id != self.peer.relay_id}
             self._dht.add_contacts(
-                Contact(relay.public_key, relay.addresses[0])
+                contacts.contact_at(relay.peer_id, relay.addresses[0])
                 for relay_id, relay in others.items()
                 if relay_id not in known
             )

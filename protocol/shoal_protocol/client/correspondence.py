@@ -28,7 +28,7 @@ from shoal_protocol.sessions import cloak, handshake
 from shoal_protocol.sessions import session as sessions
 
 ACK_DELAY: Final = 2 * clock.SECOND  # how long an acknowledgement waits for a message to ride on
-LOOKUP_FIRST: Final = 2 * clock.SECOND
+LOOKUP_FIRST: Final = clock.SECOND
 LOOKUP_LONGEST: Final = 60 * clock.SECOND
 MAX_WAITING: Final = 1024  # texts that wait for a contact's keys or window
 MAX_ASSOCIATIONS: Final = 8

@@ -165,12 +165,12 @@ class People:
         return None
 
     def lookup_due(self, now: int) -> DueLookup | None:
-        """Return what is to be looked up now; every other attempt asks for yesterday's."""
+        """Return what is to be looked up now; every fourth attempt asks for yesterday's."""
         today = clock.index_of(now, self._params.day_s)
         for _, correspondence in self._conversations.values():
             lookup = correspondence.lookup
             if lookup is not None and not lookup.in_flight and lookup.due <= now:
-                day = today - lookup.attempts % 2
+                day = today - (lookup.attempts % 4 == 3)
                 key = announcement.lookup_key(correspondence.pseudonym, day, self._params.hash)
                 return DueLookup(correspondence.id, day, key)
         return None
