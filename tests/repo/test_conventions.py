@@ -96,11 +96,6 @@ def test_names_of_tests_are_sentences() -> None:
     assert short == []
 
 
-def test_names_of_test_files_are_unique() -> None:
-    file_names = [path.name for path in TEST_FILES]
-    assert len(file_names) == len(set(file_names))
-
-
 def test_no_file_is_longer_than_one_concept() -> None:
     long = [shown(path) for path in TREES if len(path.read_text().splitlines()) > LONGEST]
     assert long == []
