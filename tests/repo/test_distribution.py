@@ -68,3 +68,7 @@ def test_every_changelog_fragment_has_a_kind_that_is_known() -> None:
         assert matched, fragment.name
         assert matched[2] in kinds, fragment.name
         assert fragment.read_text().strip().endswith((".", "`"))
+
+
+def test_the_changelogs_version_is_the_projects() -> None:
+    assert PROJECT["tool"]["towncrier"]["version"] == PROJECT["project"]["version"]
