@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from packet_support import CLIENT, EPOCH, NETWORK, flipped, relays, walk
-from shoal_protocol import parameters
+from shoal_protocol import crypto, parameters
 from shoal_protocol.errors import LocalProtocolError, RemoteProtocolError
 from shoal_protocol.packets import build, geometry, keys, lioness, surb, unwrap
 from support import seeded
@@ -175,3 +175,14 @@ def test_the_wide_cipher_undoes_itself_and_spreads_every_bit(key: bytes, block: 
     for bit in (0, 8 * len(block) - 1):
         other = lioness.decrypt(key, flipped(sealed, bit))
         assert other[:32] != block[:32] and other[32:] != block[32:]
+
+
+def test_the_stream_is_rfc_8439s_from_block_one_and_takes_no_other_key_length() -> None:
+    block = crypto.keystream(bytes(32), 64)  # RFC 8439, A.1, test vector 2
+    assert block[:32].hex() == "9f07e7be5551387a98ba977c732d080dcb0f29a048e3656912c6533e32ee7aed"
+    assert block[32:].hex() == "29b721769ce64e43d57133b074d839d531ed1f28510afb45ace10a1f4b794d6f"
+    assert crypto.stream_xor(bytes(32), block) == bytes(64)
+    assert crypto.stream_xor(bytes(32), b"") == b""
+    for length in (0, 31, 33):
+        with pytest.raises(ValueError):
+            crypto.stream_xor(bytes(length), b"data")
