@@ -19,6 +19,7 @@ import trio
 from shoal_node import clock, home, person, relay
 from shoal_node.api import server
 from shoal_node.config import NodeConfig
+from shoal_node.transport import libp2p_host
 from shoal_node.transport.interface import TaskStatus
 from shoal_protocol.errors import UserError
 from shoal_protocol.rng import Rng
@@ -72,9 +73,9 @@ async def _run(config: NodeConfig, directory: home.Home) -> None:
         await nursery.start(_stop_on_signal, nursery.cancel_scope)
         node: relay.RelayNode | person.PersonNode
         if config.role == "relay":
-            node = relay.RelayNode(config, rng, ticking)
+            node = relay.RelayNode(config, rng, ticking, libp2p_host.run_libp2p)
         else:
-            node = person.PersonNode(config, rng, ticking)
+            node = person.PersonNode(config, rng, ticking, libp2p_host.run_libp2p)
         await nursery.start(node.run)
         answers = await nursery.start(
             partial(

@@ -26,7 +26,7 @@ from shoal_node.api import backend
 from shoal_node.api.idempotency import SentKeys
 from shoal_node.config import NodeConfig
 from shoal_node.transport import address as multiaddr
-from shoal_node.transport.interface import TaskStatus
+from shoal_node.transport.interface import Peer, StartTransport, TaskStatus
 from shoal_protocol.client import latency
 from shoal_protocol.client.correspondence import Correspondence
 from shoal_protocol.client.history import Message, MessageState
@@ -52,15 +52,27 @@ class _Label:
 
 
 class PersonNode:
-    """One person's node; implements ``backend.PersonBackend``."""
+    """One person's node; implements ``backend.PersonBackend``.
 
-    def __init__(self, config: NodeConfig, rng: Rng, ticking: clock.NodeClock) -> None:
+    Args:
+        start_transport: what carries the frames; the in-memory twin in tests.
+    """
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        rng: Rng,
+        ticking: clock.NodeClock,
+        start_transport: StartTransport,
+    ) -> None:
         self._config = config
         self._rng = rng
         self._clock = ticking
         self._params = config.network_parameters
         seed = rng.bytes(32)
-        self._links = person_links.PersonLinks(config, seed, rng, ticking, self._packet)
+        self._links = person_links.PersonLinks(
+            config, seed, rng, ticking, self._packet, start_transport
+        )
         self.machine: Final = PersonMachine(
             self._links.peer.relay_id,
             params=self._params,
@@ -132,6 +144,11 @@ class PersonNode:
             )
 
     @property
+    def peer(self) -> Peer:
+        """Who this node is during this run."""
+        return self._links.peer
+
+    @property
     def events(self) -> backend.Hub:
         """The hub of this node's events."""
         return self._events
@@ -145,7 +162,7 @@ class PersonNode:
             ready=machine.ready,
             packet_bytes=self._params.packet_bytes,
             role="person",
-            peer_id=multiaddr.peer_id_text(self._links.peer.peer_id),
+            peer_id=multiaddr.peer_id_text(self.peer.peer_id),
             addrs=self._links.addresses,
             reachable=False,
             relays=machine.relays,

@@ -13,6 +13,7 @@ while there are none, or while all of them fail.
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import trio
@@ -21,12 +22,13 @@ from shoal_node import clock, keep
 from shoal_node.api import backend
 from shoal_node.config import NodeConfig
 from shoal_node.directory_service import DirectoryService
-from shoal_node.transport import framing, libp2p_host
+from shoal_node.transport import framing
 from shoal_node.transport.interface import (
     Channel,
     ChannelClosed,
     DialError,
     Peer,
+    StartTransport,
     TaskStatus,
     Transport,
 )
@@ -47,6 +49,7 @@ class PersonLinks:
 
     Args:
         seed: 32 bytes, this session's libp2p identity.
+        start_transport: what carries the frames.
         received: called with each packet that the guard delivers.
     """
 
@@ -57,12 +60,14 @@ class PersonLinks:
         rng: Rng,
         ticking: clock.NodeClock,
         received: Callable[[bytes], None],
+        start_transport: StartTransport,
     ) -> None:
         self._config = config
         self._seed = seed
         self._rng = rng
         self._clock = ticking
         self._received = received
+        self._start_transport = start_transport
         self._params = config.network_parameters
         self.peer: Final = Peer.of(identity.peer_id(crypto.ed25519_public(seed)))
         self.counters: Counter[str] = Counter()
@@ -86,7 +91,9 @@ class PersonLinks:
     ) -> None:
         """Hold the links until cancelled, and tell ``machine`` of them."""
         async with trio.open_nursery() as nursery:
-            transport: Transport = await nursery.start(self._start_transport)
+            transport: Transport = await nursery.start(
+                partial(self._start_transport, {}, seed=self._seed, listen=self._config.listen)
+            )
             self.addresses = transport.addresses
             self._pin()
             await nursery.start(self._directory.run, transport)
@@ -115,13 +122,6 @@ class PersonLinks:
             )
             for guard in self._guards.guards()
         ]
-
-    async def _start_transport(
-        self, *, task_status: TaskStatus[Transport] = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        await libp2p_host.run_libp2p(
-            {}, seed=self._seed, listen=self._config.listen, task_status=task_status
-        )
 
     async def _follow_directory(self, machine: PersonMachine) -> None:
         while True:

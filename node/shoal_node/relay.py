@@ -23,14 +23,16 @@ from shoal_node.dht_service import DhtService
 from shoal_node.directory_service import DirectoryService
 from shoal_node.links import PacketLinks
 from shoal_node.transport import address as multiaddr
-from shoal_node.transport import framing, libp2p_host
-from shoal_node.transport.interface import Handler, Peer, TaskStatus, Transport
+from shoal_node.transport import framing
+from shoal_node.transport.interface import Handler, Peer, StartTransport, TaskStatus, Transport
 from shoal_protocol import crypto, identity
 from shoal_protocol.dht import contacts
+from shoal_protocol.directory.descriptor import MAX_ADDRESSES, Descriptor
 from shoal_protocol.directory.envelope import Version
 from shoal_protocol.directory.own import Identity, OwnEntry
 from shoal_protocol.directory.sync import DirectorySync
 from shoal_protocol.directory.view import DirectoryView
+from shoal_protocol.errors import RemoteProtocolError, UserError
 from shoal_protocol.packets.keys import MixKeyring
 from shoal_protocol.relay.machine import Event, RelayMachine
 from shoal_protocol.relay.mix import MixMachine, SendPacket
@@ -45,10 +47,21 @@ BATCH: Final = 64  # packets taken before other tasks have their turn
 
 
 class RelayNode:
-    """One relay; implements ``backend.Backend``."""
+    """One relay; implements ``backend.Backend``.
 
-    def __init__(self, config: NodeConfig, rng: Rng, ticking: clock.NodeClock) -> None:
+    Args:
+        start_transport: what carries the frames; the in-memory twin in tests.
+    """
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        rng: Rng,
+        ticking: clock.NodeClock,
+        start_transport: StartTransport,
+    ) -> None:
         self._config = config
+        self._start_transport = start_transport
         self._clock = ticking
         params = self._params = config.network_parameters
         self._state = keep.load_relay(config.data, params, rng)
@@ -101,13 +114,13 @@ class RelayNode:
             self._lookups = nursery
             transport: Transport = await nursery.start(
                 partial(
-                    libp2p_host.run_libp2p,
+                    self._start_transport,
                     handlers,
                     seed=self._state.seed,
                     listen=self._config.listen,
                 )
             )
-            self._addresses = transport.addresses
+            self._addresses = self._dialable(transport.addresses)
             await nursery.start(self._links.run, transport)
             await nursery.start(self._dht.run, transport)
             await nursery.start(self._directory.run, transport)
@@ -116,6 +129,24 @@ class RelayNode:
             nursery.start_soon(self._keep_time)
             nursery.start_soon(self._follow_directory)
             task_status.started(None)
+
+    def _dialable(self, listened: Sequence[str]) -> tuple[str, ...]:
+        """Return what of the addresses listened on this network's directory takes."""
+        taken: list[str] = []
+        for address in listened:
+            try:
+                wire_form = contacts.contact_at(self.peer.peer_id, address)
+                contacts.check(wire_form, self._params)
+            except RemoteProtocolError:
+                log.warning("an address listened on is not for others: it is left out")
+            else:
+                taken.append(address)
+        if not taken:
+            raise UserError(
+                f"None of the addresses listened on can be reached on the {self._params.name} "
+                "network; give --listen a public one, or --network lab for a private network."
+            )
+        return tuple(taken[:MAX_ADDRESSES])
 
     async def _take_packets(self) -> None:
         async for peer, packet in self._links.received:
@@ -198,6 +229,10 @@ class RelayNode:
     async def _persist(self, version: Version) -> None:
         self._state = self._state.signed(version)
         await trio.to_thread.run_sync(keep.save_relay, self._config.data, self._state)
+
+    def descriptor(self) -> Descriptor | None:
+        """What this relay last published about itself."""
+        return self._view.get(self.peer.relay_id)
 
     @property
     def events(self) -> backend.Hub:

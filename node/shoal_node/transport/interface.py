@@ -17,9 +17,9 @@ tell them apart. spec: transport §1
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from shoal_protocol import identity
 from shoal_protocol.errors import ShoalError
@@ -177,6 +177,21 @@ class Transport(Protocol):
         Raises:
             DialError: unreachable, another peer answered, protocol refused, or limits reached.
         """
+        ...
+
+
+class StartTransport(Protocol):
+    """The shape of ``libp2p_host.run_libp2p`` and ``memory.MemoryNetwork.run``."""
+
+    def __call__(
+        self,
+        handlers: Handlers,
+        *,
+        seed: bytes,
+        listen: Sequence[str],
+        task_status: TaskStatus[Any],
+    ) -> Awaitable[None]:
+        """Be on the network until cancelled; ``started`` gets the Transport."""
         ...
 
 

@@ -17,7 +17,8 @@ from typing import Annotated, Final
 from shoal_protocol import clock, wire
 from shoal_protocol.client import paths
 from shoal_protocol.constants import RELAY_ID_LENGTH
-from shoal_protocol.directory.descriptor import Descriptor
+from shoal_protocol.directory.addresses import MAX_FULL_ADDRESS
+from shoal_protocol.directory.descriptor import MAX_ADDRESSES, Descriptor
 from shoal_protocol.errors import RemoteProtocolError
 from shoal_protocol.parameters import NetworkParameters
 from shoal_protocol.rng import Rng
@@ -31,7 +32,9 @@ class KeptGuard:
     """One sampled guard as it is kept between sessions."""
 
     relay_id: Annotated[bytes, wire.exactly(RELAY_ID_LENGTH)]
-    addresses: Annotated[tuple[Annotated[str, wire.Size(1, 96)], ...], wire.Size(1, 4)]
+    addresses: Annotated[
+        tuple[Annotated[str, wire.Size(1, MAX_FULL_ADDRESS)], ...], wire.Size(1, MAX_ADDRESSES)
+    ]
     until: Annotated[int, wire.U64]  # ns; when its life ends
 
 

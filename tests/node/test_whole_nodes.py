@@ -1,0 +1,268 @@
+"""Relays and people as whole nodes over the in-memory transport, in virtual time."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from shoal_node import keep
+from shoal_node.api import backend
+from shoal_node.clock import NodeClock
+from shoal_node.config import NodeConfig
+from shoal_node.person import PersonNode
+from shoal_node.relay import RelayNode
+from shoal_node.transport import framing
+from shoal_node.transport.memory import Crossing, MemoryNetwork
+from shoal_protocol.errors import UserError
+from shoal_protocol.parameters import LAB, MAIN
+from shoal_protocol.rng import Rng
+from support import START, seeded
+
+
+async def eventually(seconds: float, condition: Callable[[], bool]) -> None:
+    """Let virtual time pass, at most ``seconds`` of it, until ``condition`` holds."""
+    with trio.fail_after(seconds):
+        while not condition():  # noqa: ASYNC110  what is waited for has no event of its own
+            await trio.sleep(0.1)
+
+
+@dataclass
+class Lab:
+    """Whole nodes on one in-memory network."""
+
+    nursery: trio.Nursery
+    home: Path
+    network: MemoryNetwork
+    clock: NodeClock
+    rng: Rng = field(default_factory=lambda: seeded("lab"))
+    relays: list[RelayNode] = field(default_factory=list)
+    people: list[PersonNode] = field(default_factory=list)
+
+    def config(self, role: str, name: str) -> NodeConfig:
+        data = self.home / name
+        data.mkdir(exist_ok=True)
+        return NodeConfig(
+            role="relay" if role == "relay" else "person",
+            data=data,
+            listen=("/memory/0",) if role == "relay" else (),
+            bootstrap=tuple(a for relay in self.relays[:3] for a in relay.status().addrs[:1]),
+            network="lab",
+            preset="fast",
+        )
+
+    async def relay(self) -> RelayNode:
+        config = self.config("relay", f"relay-{len(self.relays)}")
+        node = RelayNode(config, self.rng, self.clock, self.network.run)
+        await self.nursery.start(node.run)
+        self.relays.append(node)
+        return node
+
+    async def person(self, name: str = "") -> PersonNode:
+        config = self.config("person", name or f"person-{len(self.people)}")
+        node = PersonNode(config, self.rng, self.clock, self.network.run)
+        await self.nursery.start(node.run)
+        self.people.append(node)
+        return node
+
+    def relay_of(self, peer_id: bytes) -> str:
+        """The relay id, in hex, of a relay's peer id; empty for people."""
+        return next((r.peer.relay_id.hex() for r in self.relays if r.peer.peer_id == peer_id), "")
+
+    def kill(self, relay_id: str) -> None:
+        """Make a relay vanish."""
+        gone = next(r for r in self.relays if r.peer.relay_id.hex() == relay_id)
+        self.network.kill(gone.peer.peer_id)
+
+    async def settle(self, seconds: float = 60) -> None:
+        """Wait until every node knows all relays and every person is ready."""
+        nodes = [*self.relays, *self.people]
+        await eventually(
+            seconds,
+            lambda: all(
+                node.status().ready and node.status().relays == len(self.relays) for node in nodes
+            ),
+        )
+
+
+@contextlib.asynccontextmanager
+async def lab(home: Path, relays: int, people: int) -> AsyncIterator[Lab]:
+    async with trio.open_nursery() as nursery:
+        made = Lab(nursery, home, MemoryNetwork(latency=0.001), NodeClock(START))
+        for _ in range(relays):
+            await made.relay()
+        for _ in range(people):
+            await made.person()
+        await made.settle()
+        yield made
+        nursery.cancel_scope.cancel()
+
+
+async def meet(a: PersonNode, b: PersonNode) -> tuple[backend.Contact, backend.Persona]:
+    """Give each a persona, let A add B by pseudonym; returns A's contact and B's persona."""
+    mine = await a.create_persona(None, ephemeral=True)
+    theirs = await b.create_persona(None, ephemeral=True)
+    return await a.add_contact(mine.id, theirs.pseudonym), theirs
+
+
+def received(node: PersonNode) -> list[backend.Message]:
+    """All incoming messages of a node."""
+    found = [
+        message
+        for conversation in node.conversations()
+        for message in node.messages(conversation.id, None, 1000)
+        if not message.outgoing
+    ]
+    return sorted(found, key=lambda message: message.received or 0)
+
+
+async def until_received(node: PersonNode, count: int, seconds: float) -> list[str]:
+    """Wait until ``count`` messages came; returns their texts."""
+    await eventually(seconds, lambda: len(received(node)) >= count)
+    return [message.text for message in received(node)]
+
+
+async def test_two_people_who_know_only_a_pseudonym_exchange_messages(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with lab(tmp_path, relays=8, people=2) as made:
+        a, b = made.people
+        contact, _ = await meet(a, b)
+        sent = await a.send(contact.conversation, "你好 🦕", None)
+        assert await until_received(b, 1, 60) == ["你好 🦕"]
+        (request,) = b.conversations()
+        assert request.state == "request"
+        await b.send(request.id, "hello back", None)
+        assert await until_received(a, 1, 60) == ["hello back"]
+        await eventually(60, lambda: a.messages(contact.conversation, None, 10)[0].status == "read")
+        assert a.messages(contact.conversation, None, 10)[0].id == sent.id
+        assert [c.state for c in a.conversations()] == ["accepted"]
+        codes = {a.contacts(a.personas()[0].id)[0].safety_code}
+        assert codes == {b.contacts(b.personas()[0].id)[0].safety_code} != {None}
+
+
+async def test_a_person_never_sends_a_dht_request_and_links_to_guards_alone(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with lab(tmp_path, relays=8, people=0) as made:
+        seen: list[Crossing] = made.network.record()
+        people = [await made.person() for _ in range(2)]
+        a, b = people
+        await made.settle()
+        joined = len(seen)
+        contact, _ = await meet(a, b)
+        await a.send(contact.conversation, "found through the onion", None)
+        await until_received(b, 1, 60)
+        ids = {node.peer.peer_id: node for node in people}
+        own = [c for c in seen if c.source in ids or c.target in ids]
+        protocols = {crossing.protocol for crossing in own}
+        assert protocols == {framing.PACKET, framing.DIRECTORY}
+        assert any(crossing.protocol == framing.DHT for crossing in seen[joined:])
+        for peer_id, node in ids.items():
+            guards = {peer.relay_id for peer in node.peers()}
+            packets = [c for c in own if c.protocol == framing.PACKET]
+            assert {c.size for c in packets} == {LAB.packet_bytes}
+            targets = {made.relay_of(c.target) for c in packets if c.source == peer_id}
+            assert len(targets) == 1
+            assert targets <= guards
+            later = {made.relay_of(c.target) for c in seen[joined:] if c.source == peer_id}
+            assert later <= guards
+
+
+async def test_a_guard_that_dies_gives_way_and_nothing_is_lost(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with lab(tmp_path, relays=9, people=2) as made:
+        a, b = made.people
+        contact, _ = await meet(a, b)
+        for number in range(10):
+            await a.send(contact.conversation, str(number), None)
+            if number == 5:
+                guard = next(peer for peer in a.peers() if peer.since is not None)
+                made.kill(guard.relay_id)
+            await trio.sleep(0.5)
+        texts = await until_received(b, 10, 90)
+        assert sorted(texts) == sorted(str(number) for number in range(10))
+        assert next(p for p in a.peers() if p.since is not None).relay_id != guard.relay_id
+
+
+async def test_guards_are_kept_from_run_to_run_and_the_identity_is_not(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with lab(tmp_path, relays=8, people=0) as made:
+        first = await made.person("kept")
+        await made.settle()
+        guards = [peer.relay_id for peer in first.peers()]
+        again = await made.person("kept")
+        assert [peer.relay_id for peer in again.peers()] == guards
+        assert first.status().peer_id != again.status().peer_id
+
+
+async def test_a_vanished_relay_leaves_every_directory_when_its_lease_ends(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with lab(tmp_path, relays=8, people=1) as made:
+        gone = made.relays.pop()
+        made.network.kill(gone.peer.peer_id)
+        await made.settle(LAB.lease_s + 5)
+
+
+async def test_a_relay_keeps_its_identity_and_never_signs_a_version_twice(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    rng = seeded("state")
+    state = keep.load_relay(tmp_path, LAB, rng)
+    again = keep.load_relay(tmp_path, LAB, rng)
+    assert again == state
+    assert (tmp_path / keep.RELAY_FILE).stat().st_mode & 0o077 == 0
+    with pytest.raises(UserError, match="another network"):
+        keep.load_relay(tmp_path, MAIN, rng)
+    async with lab(tmp_path, relays=4, people=0) as made:
+        node = made.relays[0]
+        kept = keep.load_relay(made.home / "relay-0", LAB, rng)
+        published = node.descriptor()
+        assert published is not None
+        assert kept.version is not None
+        assert kept.version >= published.version
+
+
+async def test_a_damaged_relay_file_is_one_clear_sentence(tmp_path: Path) -> None:
+    (tmp_path / keep.RELAY_FILE).write_bytes(b"rubbish")
+    with pytest.raises(UserError, match="is damaged; remove it"):
+        keep.load_relay(tmp_path, LAB, seeded())
+
+
+async def test_calls_about_what_is_not_there_and_hostile_texts_are_clear_errors(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with lab(tmp_path, relays=4, people=1) as made:
+        (a,) = made.people
+        persona = await a.create_persona("Ann", ephemeral=False)
+        assert a.personas()[0].name == "Ann"
+        with pytest.raises(backend.Unprocessable, match="own pseudonym"):
+            await a.add_contact(persona.id, persona.pseudonym)
+        with pytest.raises(backend.Unprocessable):
+            await a.add_contact(persona.id, "shoal1nonsense")
+        with pytest.raises(backend.NotFound):
+            await a.send("nowhere", "text", None)
+        with pytest.raises(backend.NotFound):
+            a.contacts("nobody")
+        other = await a.create_persona(None, ephemeral=True)
+        contact = await a.add_contact(persona.id, other.pseudonym)
+        with pytest.raises(backend.Unprocessable, match="at most"):
+            await a.send(contact.conversation, "x" * 200_000, None)
+        one = await a.send(contact.conversation, "once", "key")
+        assert (await a.send(contact.conversation, "once", "key")).id == one.id
+        with pytest.raises(backend.Conflict):
+            await a.send(contact.conversation, "twice", "key")
+        await a.burn_persona(persona.id)
+        assert [p.id for p in a.personas()] == [other.id]
+        assert all(c.persona == other.id for c in a.conversations())
+        for _ in range(20):
+            with contextlib.suppress(backend.Conflict):
+                await a.create_persona(None, ephemeral=True)
+        with pytest.raises(backend.Conflict, match="burn one"):
+            await a.create_persona(None, ephemeral=True)
