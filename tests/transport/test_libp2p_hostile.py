@@ -19,7 +19,7 @@ import trio.testing
 
 from shoal_node import supervisor
 from shoal_node.transport import address as addresses
-from shoal_node.transport import framing, libp2p_link
+from shoal_node.transport import framing, libp2p_link, libp2p_yamux
 from shoal_node.transport.interface import Channel, ChannelClosed, DialError, TransportLimits
 from shoal_node.transport.libp2p_host import Libp2pTransport, run_libp2p
 from shoal_protocol.errors import UserError
@@ -78,7 +78,7 @@ async def settled(holds: Callable[[], bool]) -> None:
 @asynccontextmanager
 async def hostile(
     node: Libp2pTransport, *, reads: bool = True, small: bool = False
-) -> AsyncIterator[libp2p_link.SteadyYamux]:
+) -> AsyncIterator[libp2p_yamux.SteadyYamux]:
     """An authenticated connection whose frames the test makes itself."""
     stream = await connect(node, small=small)
     keys = libp2p_link.Identity(seed_of("hostile"))
@@ -190,50 +190,50 @@ async def test_silent_connections_beyond_the_bound_give_way_to_an_honest_one(
         await stranger.aclose()
 
 
-async def oversized(muxed: libp2p_link.SteadyYamux) -> None:
+async def oversized(muxed: libp2p_yamux.SteadyYamux) -> None:
     stream = await muxed.open()
     await libp2p_link.propose(stream, framing.DHT, 5)
     await stream.write((framing.MAX_FRAME + 1).to_bytes(4, "big") + bytes(1_000))
 
 
-async def truncated(muxed: libp2p_link.SteadyYamux) -> None:
+async def truncated(muxed: libp2p_yamux.SteadyYamux) -> None:
     stream = await muxed.open()
     await libp2p_link.propose(stream, framing.DHT, 5)
     await stream.write((100).to_bytes(4, "big") + bytes(99))
     await stream.close()
 
 
-async def truncated_packet(muxed: libp2p_link.SteadyYamux) -> None:
+async def truncated_packet(muxed: libp2p_yamux.SteadyYamux) -> None:
     stream = await muxed.open()
     await libp2p_link.propose(stream, framing.PACKET, 5)
     await stream.write(bytes(framing.PACKET_FRAME * 3 - 1))
     await stream.close()
 
 
-async def unknown_protocol(muxed: libp2p_link.SteadyYamux) -> None:
+async def unknown_protocol(muxed: libp2p_yamux.SteadyYamux) -> None:
     stream = await muxed.open()
     with pytest.raises(DialError):
         await libp2p_link.propose(stream, "/other/1", 5)
     await stream.reset()
 
 
-async def negotiation_garbage(muxed: libp2p_link.SteadyYamux) -> None:
+async def negotiation_garbage(muxed: libp2p_yamux.SteadyYamux) -> None:
     await (await muxed.open()).write(GREETING + b"\x05\xff\xff\xff\xff\n" * 10)
 
 
-async def negotiation_without_end(muxed: libp2p_link.SteadyYamux) -> None:
+async def negotiation_without_end(muxed: libp2p_yamux.SteadyYamux) -> None:
     await (await muxed.open()).write(b"\xff\xff\xff\x7f" + bytes(200_000))
 
 
-async def endless_proposals(muxed: libp2p_link.SteadyYamux) -> None:
+async def endless_proposals(muxed: libp2p_yamux.SteadyYamux) -> None:
     await (await muxed.open()).write(GREETING + said("/other/1") * 1_000)
 
 
-async def silent_stream(muxed: libp2p_link.SteadyYamux) -> None:
+async def silent_stream(muxed: libp2p_yamux.SteadyYamux) -> None:
     await muxed.open()
 
 
-async def too_much_for_the_window(muxed: libp2p_link.SteadyYamux) -> None:
+async def too_much_for_the_window(muxed: libp2p_yamux.SteadyYamux) -> None:
     stream = await muxed.open()
     await libp2p_link.propose(stream, framing.DIRECTORY, 5)
     stream.send_window = 10**9
@@ -242,21 +242,21 @@ async def too_much_for_the_window(muxed: libp2p_link.SteadyYamux) -> None:
         await stream.write(frame)
 
 
-async def a_frame_of_16_mib(muxed: libp2p_link.SteadyYamux) -> None:
+async def a_frame_of_16_mib(muxed: libp2p_yamux.SteadyYamux) -> None:
     stream = await muxed.open()
     await muxed._write_frame(struct.pack("!BBHII", 0, 0, 0, stream.stream_id, 16 * 2**20))
 
 
-async def a_broken_mac(muxed: libp2p_link.SteadyYamux) -> None:
+async def a_broken_mac(muxed: libp2p_yamux.SteadyYamux) -> None:
     headers: Any = muxed.secured_conn
     await headers._session.conn.read_writer.write_msg(bytes(64))
 
 
-async def go_away(muxed: libp2p_link.SteadyYamux) -> None:
+async def go_away(muxed: libp2p_yamux.SteadyYamux) -> None:
     await muxed._write_frame(struct.pack("!BBHII", 0, 3, 0, 0, 1))
 
 
-async def no_yamux(muxed: libp2p_link.SteadyYamux) -> None:
+async def no_yamux(muxed: libp2p_yamux.SteadyYamux) -> None:
     await muxed._write_frame(b"\x00\x09" * 6)
 
 
@@ -288,7 +288,7 @@ async def test_misbehaviour_after_the_handshake_is_one_counted_error(
     handlers = {**ECHO, framing.DIRECTORY: read_some, framing.PACKET: read_some}
     node = await start_libp2p("node", handlers, limits=QUICK)
     async with hostile(node) as muxed:
-        with suppress(*libp2p_link.StreamErrors):
+        with suppress(*libp2p_yamux.StreamErrors):
             await act(muxed)
         await settled(lambda: node.counters.total() > 0)
         await is_served(start_libp2p, node)
@@ -315,7 +315,7 @@ async def test_who_makes_us_answer_and_reads_nothing_is_cut_off(start_libp2p: St
             try:
                 while not node.counters["control flood"]:
                     await muxed.secured_conn.write(ping * 5_000)
-            except libp2p_link.StreamErrors:
+            except libp2p_yamux.StreamErrors:
                 pass
             await settled(lambda: node.connections == 0)
         await is_served(start_libp2p, node)

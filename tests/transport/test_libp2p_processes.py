@@ -13,7 +13,7 @@ import pytest
 import trio
 from libp2p.stream_muxer.yamux import yamux
 
-from shoal_node.transport import framing, libp2p_link
+from shoal_node.transport import framing, libp2p_yamux
 from shoal_node.transport.interface import ChannelClosed, DialError, TransportLimits
 from transport_support import ECHO, Start
 
@@ -142,11 +142,11 @@ trio.run(main)
 
 
 def test_the_overridden_private_parts_belong_to_the_pinned_version() -> None:
-    assert version("libp2p") == libp2p_link.PINNED, (
-        "read libp2p_link.py against the new version's yamux.py, then move the pin"
+    assert version("libp2p") == libp2p_yamux.PINNED, (
+        "read libp2p_yamux.py against the new version's yamux.py, then move the pin"
     )
     library = yamux.Yamux
     for name in ("_write_frame", "_measure_rtt_loop", "_cleanup_on_error", "handle_incoming"):
         assert callable(getattr(library, name))
-    assert yamux.YamuxStream is libp2p_link.SteadyStream
-    assert yamux.MAX_WINDOW_SIZE == libp2p_link.WINDOW
+    assert yamux.YamuxStream is libp2p_yamux.SteadyStream
+    assert yamux.MAX_WINDOW_SIZE == libp2p_yamux.WINDOW

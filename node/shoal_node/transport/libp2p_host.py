@@ -4,9 +4,8 @@
 
     run_libp2p ── nursery ─┬─ listener a socket ─► half open (≤ 256, the oldest gives way)
                            │                            │ handshake within its deadline
-    open ── dial ──────────┼────────────────────────────┴─► _Connection (≤ 512, ≤ 2 a peer)
-                           └─ _Connection: yamux, its writer, its watch
-                                  └─ _drive: one reader, one writer a channel
+    open ── dial ──────────┼────────────────────────────┴─► Connection (≤ 512, ≤ 2 a peer)
+                           └─ a connection's tasks: libp2p_connection
 
 Every task hangs in the one nursery, every failure that a peer can cause ends its connection or
 channel and is counted once. Cancelling ``run_libp2p`` closes every socket. spec: transport §5
@@ -14,7 +13,6 @@ channel and is counted once. Cancelling ``run_libp2p`` closes every socket. spec
 
 import errno
 import ipaddress
-import math
 import socket as stdlib_socket
 from collections import Counter
 from collections.abc import Sequence
@@ -25,9 +23,8 @@ import trio
 from shoal_node import supervisor
 from shoal_node.transport import address as addresses
 from shoal_node.transport.channel import QueuedChannel
-from shoal_node.transport.framing import Decoder, framing_of
+from shoal_node.transport.framing import framing_of
 from shoal_node.transport.interface import (
-    ChannelClosed,
     DialError,
     Handlers,
     Peer,
@@ -38,9 +35,9 @@ from shoal_protocol import crypto, identity
 from shoal_protocol.errors import RemoteProtocolError, UserError
 
 if TYPE_CHECKING:
-    from shoal_node.transport import libp2p_link
+    from shoal_node.transport.libp2p_connection import Connection
+    from shoal_node.transport.libp2p_yamux import SteadyYamux
 
-BATCH: Final = 61_440  # bytes of frames in one write; 20 packets
 CONNECTIONS_PER_PEER: Final = 2  # two sides may dial each other at once; the oldest gives way
 BACKLOG: Final = 256  # connections that the kernel may hold for us
 
@@ -145,9 +142,8 @@ class Libp2pTransport:
     nursery: trio.Nursery
 
     def __init__(self, handlers: Handlers, seed: bytes, limits: TransportLimits) -> None:
-        from shoal_node.transport import libp2p_link  # a second and 63 MB: only real nodes pay
+        from shoal_node.transport import libp2p_link  # a second and 54 MB: only real nodes pay
 
-        self.link = libp2p_link
         self.handlers = handlers
         self.limits = limits
         self.public_key = crypto.ed25519_public(seed)
@@ -156,7 +152,7 @@ class Libp2pTransport:
         self.counters: Counter[str] = Counter()
         self._keys = libp2p_link.Identity(seed)
         self._half_open: dict[trio.CancelScope, None] = {}
-        self._connections: dict[bytes, list[_Connection]] = {}
+        self._connections: dict[bytes, list[Connection]] = {}
         self._dialling: dict[bytes, trio.Lock] = {}
 
     @property
@@ -215,11 +211,11 @@ class Libp2pTransport:
         )
         return held >= self.limits.channels
 
-    def _usable(self, peer_id: bytes) -> "_Connection | None":
+    def _usable(self, peer_id: bytes) -> "Connection | None":
         alive = (c for c in reversed(self._connections.get(peer_id, ())) if not c.closed)
         return next(alive, None)
 
-    async def _dial(self, target: addresses.Address, peer_id: bytes) -> "_Connection":
+    async def _dial(self, target: addresses.Address, peer_id: bytes) -> "Connection":
         lock = self._dialling.setdefault(peer_id, trio.Lock())
         try:
             async with lock:
@@ -229,7 +225,7 @@ class Libp2pTransport:
             if not lock.locked():
                 self._dialling.pop(peer_id, None)
 
-    async def _connect(self, target: addresses.Address, peer_id: bytes) -> "_Connection":
+    async def _connect(self, target: addresses.Address, peer_id: bytes) -> "Connection":
         host = await _resolve(target)
         try:
             stream = await trio.open_tcp_stream(host, target.port)
@@ -267,9 +263,11 @@ class Libp2pTransport:
 
     async def _secure(
         self, stream: trio.SocketStream, host: str, target: bytes | None
-    ) -> "_Connection | None":
+    ) -> "Connection | None":
         """Shake hands; None, and the socket closed, when that fails."""
-        secured: list[tuple[Peer, libp2p_link.SteadyYamux]] = []
+        from shoal_node.transport.libp2p_connection import Connection
+
+        secured: list[tuple[Peer, SteadyYamux]] = []
 
         async def handshake() -> None:
             secured.append(await self._keys.secure(stream, target, self.limits, self.counters))
@@ -283,7 +281,7 @@ class Libp2pTransport:
             if scope.cancelled_caught:
                 self.counters["handshake timeout"] += 1
             elif secured and self._admit(secured[0][0]):
-                connection = _Connection(self, *secured[0], host)
+                connection = Connection(self, *secured[0], host)
         finally:
             if connection is None:
                 stream.socket.close()
@@ -302,11 +300,11 @@ class Libp2pTransport:
             victim.close()
         return True
 
-    def add(self, connection: "_Connection") -> None:
+    def add(self, connection: "Connection") -> None:
         """Enter a connection that has started."""
         self._connections.setdefault(connection.peer.peer_id, []).append(connection)
 
-    def remove(self, connection: "_Connection") -> None:
+    def remove(self, connection: "Connection") -> None:
         """Forget a connection; done twice, it does no harm."""
         held = self._connections.get(connection.peer.peer_id, [])
         if connection in held:
@@ -326,263 +324,3 @@ async def _resolve(target: addresses.Address) -> str:
     except OSError:
         raise DialError("unreachable") from None
     return str(found[0][4][0])
-
-
-class _Connection:
-    """One authenticated link, and the channels on it.
-
-    Args:
-        transport: whose it is.
-        peer: who is at the other end.
-        muxed: the multiplexer, not yet started.
-        host: the remote host, for limits.
-    """
-
-    def __init__(
-        self,
-        transport: Libp2pTransport,
-        peer: Peer,
-        muxed: "libp2p_link.SteadyYamux",
-        host: str,
-    ) -> None:
-        self.peer = peer
-        self.channels: set[QueuedChannel] = set()
-        self._transport = transport
-        self._muxed = muxed
-        self._host = host
-        self._scope = trio.CancelScope()
-        self._nursery: trio.Nursery
-        self._pending = 0  # streams that negotiate
-        self._changed = trio.Event()  # replaced each time it is set
-        self.ready = trio.Event()  # it can be used, or is over
-
-    @property
-    def closed(self) -> bool:
-        """Whether the link is of no more use."""
-        return self._scope.cancel_called or self._muxed.event_shutting_down.is_set()
-
-    @property
-    def writes(self) -> int:
-        """How many Noise messages were written."""
-        return self._muxed.writes
-
-    def close(self) -> None:
-        """End the connection and all its channels now."""
-        self._transport.remove(self)
-        self._muxed.abort()
-        self._scope.cancel()
-
-    async def run(self) -> None:
-        """Serve the link until it breaks or is closed; its tasks end with it."""
-        try:
-            with self._scope:
-                await supervisor.contain(
-                    "connection",
-                    self._serve,
-                    counters=self._transport.counters,
-                    label="connection failed",
-                )
-        finally:
-            self._transport.remove(self)
-            self._muxed.abort()
-            self.ready.set()
-
-    async def _serve(self) -> None:
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            nursery.start_soon(self._muxed.start)
-            nursery.start_soon(self._write)
-            nursery.start_soon(self._close_when_idle)
-            with trio.fail_after(self._transport.limits.handshake_s):
-                await self._muxed.event_started.wait()
-            self._transport.add(self)
-            self.ready.set()
-            while True:
-                try:
-                    stream = await self._muxed.accept()
-                except self._transport.link.StreamErrors:
-                    break
-                self._take(stream)
-            # The link is down. What came before is still being read.
-            self._transport.remove(self)
-            self._muxed.abort()
-            with trio.move_on_after(self._transport.limits.linger_s):
-                while self.channels:
-                    await self._changed.wait()
-            nursery.cancel_scope.cancel()
-
-    async def _write(self) -> None:
-        try:
-            await self._muxed.write_loop()
-        except self._transport.link.StreamErrors:
-            self._muxed.abort()
-
-    async def _close_when_idle(self) -> None:
-        while True:
-            idle_s = self._transport.limits.idle_s
-            with trio.move_on_after(
-                math.inf if self.channels or self._pending else idle_s
-            ) as scope:
-                await self._changed.wait()
-            if scope.cancelled_caught:
-                self.close()
-
-    def _touch(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
-
-    async def open(self, protocol: str) -> QueuedChannel:
-        """Open a channel on this connection.
-
-        Raises:
-            DialError: the link broke, or the peer refuses the protocol.
-        """
-        try:
-            stream = await self._muxed.open()
-        except self._transport.link.StreamErrors:
-            raise DialError("link lost") from None
-        self._pending += 1
-        self._touch()
-        try:
-            await self._transport.link.propose(stream, protocol, self._transport.limits.handshake_s)
-            if self.closed:
-                raise DialError("link lost")
-            channel = self._channel(protocol)
-        except BaseException:
-            await self._discard(stream)
-            raise
-        finally:
-            self._pending -= 1
-            self._touch()
-        self._nursery.start_soon(self._drive, channel, stream)
-        return channel
-
-    def _take(self, stream: "libp2p_link.SteadyStream") -> None:
-        limits = self._transport.limits
-        most = limits.channels * len(self._transport.handlers) + limits.channels
-        if self._pending + len(self.channels) >= most:
-            self._transport.counters["stream limit"] += 1
-            self._nursery.start_soon(self._discard, stream)
-            return
-        self._pending += 1
-        self._touch()
-        self._nursery.start_soon(self._welcome, stream)
-
-    async def _welcome(self, stream: "libp2p_link.SteadyStream") -> None:
-        """Agree on a protocol for a stream that the peer opened, and run its handler."""
-        transport, agreed = self._transport, list[str]()
-
-        async def agree() -> None:
-            agreed.append(
-                await transport.link.agree(stream, transport.handlers, transport.limits.handshake_s)
-            )
-
-        try:
-            if not await supervisor.contain("negotiation", agree, label="protocol refused"):
-                if not self.closed:
-                    transport.counters["protocol refused"] += 1
-                await self._discard(stream)
-                return
-        finally:
-            self._pending -= 1
-            self._touch()
-        if transport.is_full(self.peer.peer_id, agreed[0]):
-            transport.counters["channel limit"] += 1
-            await self._discard(stream)
-            return
-        channel = self._channel(agreed[0])
-        self._nursery.start_soon(self._drive, channel, stream)
-        try:
-            await supervisor.contain(
-                f"handler {channel.protocol}",
-                transport.handlers[channel.protocol],
-                channel,
-                counters=transport.counters,
-            )
-        finally:
-            await channel.aclose()
-
-    def _channel(self, protocol: str) -> QueuedChannel:
-        transport = self._transport
-        channel = QueuedChannel(
-            self.peer,
-            framing_of(protocol),
-            self._host,
-            transport.counters,
-            transport.limits.linger_s,
-        )
-        self.channels.add(channel)
-        return channel
-
-    async def _drive(self, channel: QueuedChannel, stream: "libp2p_link.SteadyStream") -> None:
-        """Move a channel's frames until either side is done with it."""
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._read, nursery, channel, stream)
-                nursery.start_soon(self._send, nursery, channel, stream)
-                await channel.aborted.wait()
-                if not channel.done.is_set():
-                    nursery.cancel_scope.cancel()
-        finally:
-            channel.shut("link lost")
-            self.channels.discard(channel)
-            self._touch()
-            await self._discard(stream)
-
-    async def _read(
-        self, nursery: trio.Nursery, channel: QueuedChannel, stream: "libp2p_link.SteadyStream"
-    ) -> None:
-        decoder, counters = Decoder(channel.framing), self._transport.counters
-        wanted, reason = True, "closed by peer"
-        try:
-            while True:
-                for frame in decoder.feed(await stream.read(BATCH)):
-                    if wanted:
-                        try:
-                            await channel.deliver(frame)
-                        except ChannelClosed:
-                            wanted = False  # our end is closed; read on until the peer's is
-                await trio.lowlevel.checkpoint()  # whoever receives has its turn
-        except EOFError:
-            if self.closed:
-                reason = "link lost"
-            elif decoder.unfinished and wanted:
-                counters["frame truncated"] += 1
-        except self._transport.link.StreamErrors:
-            reason = "link lost"
-        except RemoteProtocolError as error:
-            counters[error.reason] += 1
-            reason = error.reason
-        channel.shut(reason)
-        nursery.cancel_scope.cancel()
-
-    async def _send(
-        self, nursery: trio.Nursery, channel: QueuedChannel, stream: "libp2p_link.SteadyStream"
-    ) -> None:
-        encode, limits = channel.framing.encode, self._transport.limits
-        reason = "closed"
-        try:
-            while frames := await channel.next_frames(BATCH):
-                with trio.fail_after(limits.dead_s):
-                    await stream.write(b"".join(map(encode, frames)))
-            await stream.close()
-            await self._muxed.flush()
-        except trio.TooSlowError:
-            self._transport.counters["peer stalled"] += 1
-            reason = "peer stalled"
-        except self._transport.link.StreamErrors:
-            reason = "link lost"
-        channel.shut(reason)
-        if reason == "closed":
-            await trio.sleep(limits.linger_s)  # the reader ends this when the peer closes too
-        nursery.cancel_scope.cancel()
-
-    async def _discard(self, stream: "libp2p_link.SteadyStream") -> None:
-        """Make sure that a stream is gone on both sides."""
-        with trio.CancelScope(shield=True):  # queues twelve bytes and waits for nobody
-            try:
-                if not stream.closed:
-                    await stream.reset()
-            except self._transport.link.StreamErrors:
-                pass
-        self._muxed.forget(stream)
