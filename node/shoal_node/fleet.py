@@ -48,7 +48,10 @@ ORPHAN_TIMEOUT: Final = 3.0  # s for a clean end when the parent has died
 LOG_TAIL: Final = 4096  # bytes
 _PAUSE: Final = 0.05  # s between two looks
 _ENDINGS: Final = tuple(
-    getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
+    # SIGINT too: a shell lets what it starts in the background ignore it
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP")
+    if hasattr(signal, name)
 )
 
 Main = Callable[[NodeConfig], "int | None"]
@@ -163,7 +166,7 @@ class Fleet:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {n: signal.signal(n, signal.SIG_IGN) for n in (signal.SIGINT, *_ENDINGS)}
+        before = {n: signal.signal(n, signal.SIG_IGN) for n in _ENDINGS}
         try:
             yield
         finally:

@@ -95,7 +95,8 @@ def test_a_node_that_ignores_a_polite_end_is_killed(monkeypatch: pytest.MonkeyPa
 
 
 _PARENT = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for what runs in the background
 sys.path.insert(0, {here!r})
 import standin_node as standin
 from shoal_node import fleet
