@@ -49,7 +49,7 @@ async def test_a_killed_peer_is_noticed_at_once(start_libp2p: Start) -> None:
         await channel.send(b"x")
         assert await channel.receive() == b"x"
         process.send_signal(signal.SIGKILL)
-        with trio.fail_after(1), pytest.raises(ChannelClosed) as caught:
+        with trio.fail_after(3), pytest.raises(ChannelClosed) as caught:
             await channel.receive()
         assert caught.value.reason == "link lost"
         with pytest.raises(DialError):
@@ -62,17 +62,17 @@ async def test_a_stopped_peer_is_taken_for_dead_in_time(start_libp2p: Start) -> 
         channel = await node.open(address, framing.DHT)
         process.send_signal(signal.SIGSTOP)
         began = trio.current_time()
-        with trio.fail_after(5), pytest.raises(ChannelClosed):
+        with trio.fail_after(8), pytest.raises(ChannelClosed):
             await channel.receive()
-        assert 0.5 < trio.current_time() - began < 3
+        assert 0.5 < trio.current_time() - began < 5
         assert node.counters == {"peer dead": 1}
 
 
 async def test_an_idle_but_living_peer_is_kept(start_libp2p: Start) -> None:
-    quick = TransportLimits(keepalive_s=0.05, dead_s=0.2)
+    quick = TransportLimits(keepalive_s=0.1, dead_s=0.8)
     a, b = await start_libp2p("a", limits=quick), await start_libp2p("b", limits=quick)
     channel = await a.open(b.addresses[0], framing.DHT)
-    with trio.move_on_after(0.8) as scope:
+    with trio.move_on_after(1.6) as scope:
         await channel.receive()
     assert scope.cancelled_caught
     await channel.send(b"still here")
