@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from shoal_node.bench import unwrap
+from shoal_node.bench import relay, unwrap
 from shoal_protocol.errors import UserError
 
 Figures = dict[str, dict[str, float]]  # name → figure → value, as in docs/contract.md
@@ -11,6 +11,7 @@ Figures = dict[str, dict[str, float]]  # name → figure → value, as in docs/c
 BENCHMARKS: Final[dict[str, Callable[[], Figures]]] = {
     "unwrap": unwrap.measure,
     "build3": unwrap.measure_build3,
+    "relay": relay.measure,
 }
 
 
