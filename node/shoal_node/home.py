@@ -143,7 +143,7 @@ class Home:
         if not stat.S_IMODE(found.st_mode) & 0o077:
             return
         others = {entry.name for entry in self.path.iterdir()}
-        if others <= {LOCK_FILE, API_FILE, CONFIG_FILE, LOG_FILE}:
+        if LOCK_FILE in others or others <= {CONFIG_FILE, LOG_FILE}:  # ours, or about to be
             self.path.chmod(0o700)
             return
         raise UserError(

@@ -1,6 +1,7 @@
 """The demo over stand-in nodes: it must find what was lost, repeated and changed."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,8 @@ from shoal_node import demo, demo_texts, fleet
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def _quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(demo, "PACE_S", 0.01)
     monkeypatch.setattr(demo, "JITTER_S", 0.005)
     monkeypatch.setattr(demo, "LAST_TIMEOUT_S", 1.0)

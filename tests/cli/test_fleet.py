@@ -25,6 +25,11 @@ def _light_forkserver() -> Iterator[None]:
     fleet.PRELOAD[:] = fleet_preload
 
 
+@pytest.fixture(autouse=True)
+def _homes_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+
 def _ended(pid: int | None) -> bool:
     """Whether the process has ended; waits for it for at most 10 s."""
     assert pid is not None
@@ -75,8 +80,7 @@ def test_a_node_that_ends_at_once_is_reported_with_its_log() -> None:
         network.start()
 
 
-def test_a_kept_fleet_leaves_its_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+def test_a_kept_fleet_leaves_its_logs() -> None:
     with fleet.Fleet(1, 0, keep=True, main=standin.run) as network:
         network.start()
     assert (network.root / "relay-1" / home.LOG_FILE).exists()

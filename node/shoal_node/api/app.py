@@ -366,7 +366,7 @@ async def _until_closed(socket: WebSocket, scope: trio.CancelScope) -> None:
     try:
         while True:
             await socket.receive_text()
-    except (WebSocketDisconnect, KeyError):
+    except (WebSocketDisconnect, KeyError):  # KeyError: starlette's way to say binary
         scope.cancel()
 
 

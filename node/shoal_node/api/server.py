@@ -17,7 +17,7 @@ import os
 import secrets
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, cast
 
@@ -46,7 +46,7 @@ class Address:
     """Where the API answers."""
 
     url: str
-    token: str
+    token: str = field(repr=False)
 
 
 class Patient(trio.abc.HalfCloseableStream):
