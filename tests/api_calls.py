@@ -105,16 +105,22 @@ async def _answer(stream: trio.SocketStream) -> tuple[int, Any, dict[str, str]]:
 async def serving(
     node: fake_node.FakeRelay | None = None, data: home.Home | None = None
 ) -> AsyncIterator[Served]:
-    """Serve ``node``, a person's if none is given, while the context lasts."""
+    """Serve the relay ``node``, or a person's node if none is given, while the context lasts."""
     person = fake_node.FakePerson()
     async with trio.open_nursery() as nursery:
-        run = partial(
-            server.run_api,
-            node or person,
-            None if node is not None else person,
-            data=data,
-            token=TOKEN,
-        )
+        served = person if node is None else node
+        owner = person if node is None else None
+        run = partial(server.run_api, served, owner, data=data, token=TOKEN)
+        address = await nursery.start(run)
+        yield Served(person, int(address.url.rpartition(":")[2]))
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def serving_person(person: fake_node.FakePerson) -> AsyncIterator[Served]:
+    """Serve this person's node while the context lasts."""
+    async with trio.open_nursery() as nursery:
+        run = partial(server.run_api, person, person, token=TOKEN)
         address = await nursery.start(run)
         yield Served(person, int(address.url.rpartition(":")[2]))
         nursery.cancel_scope.cancel()

@@ -1,9 +1,11 @@
 """The server against hostile and slow connections, and the life of api.json."""
 
 import json
+import logging
 import os
 import random
 import socket
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,9 +14,9 @@ import trio
 
 import api_calls
 import fake_node
-from api_calls import PATIENCE, TOKEN, Served, serving
+from api_calls import PATIENCE, TOKEN, Served, serving, serving_person
 from shoal_node import home
-from shoal_node.api import app, server
+from shoal_node.api import app, backend, server
 from shoal_protocol.errors import UserError
 
 
@@ -198,3 +200,38 @@ async def test_the_api_listens_on_loopback_only_and_says_when_it_cannot() -> Non
         taken.listen()
         with pytest.raises(UserError, match="in use"):
             await server.run_api(node, None, port=taken.getsockname()[1])
+
+
+class _Broken(fake_node.FakePerson):
+    """A node with a bug: one call fails with an error that quotes what it should not."""
+
+    def conversations(self) -> Sequence[backend.Conversation]:
+        raise RuntimeError("secret text in an error")
+
+
+async def test_a_bug_behind_one_route_is_a_500_and_stays_there(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with serving_person(_Broken()) as served:
+        status, problem, _ = await served.call("GET", "/api/v1/conversations")
+        assert status == 500 and problem["detail"] == "The node failed at this; its log says where."
+        await _still_serves(served)
+    assert "in=api call error=RuntimeError" in caplog.text
+    assert "secret text" not in caplog.text
+
+
+async def test_logs_at_debug_hold_no_token_text_or_pseudonym(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with serving() as served:
+        mine = await served.post("/personas", {"name": "planted-name"})
+        path = f"/personas/{mine['id']}/contacts"
+        contact = await served.post(path, {"pseudonym": "shoal-planted"})
+        path = f"/conversations/{contact['conversation']}/messages"
+        await served.post(path, {"text": "planted-text"})
+        await served.call("POST", f"/api/v1{path}", {"planted-field": "planted-text"})
+        await served.call("GET", "/planted-path", headers={"Authorization": "Bearer planted"})
+        await served.raw(api_calls.upgrade(served) + b"planted")
+        await served.raw(b"GET /planted HTTP/1.1\r\nHost: planted\r\nX: \xffplanted\r\n\r\n")
+    assert "planted" not in caplog.text and TOKEN not in caplog.text
