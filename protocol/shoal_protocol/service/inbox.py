@@ -15,7 +15,7 @@ proposal 327); everything is bounded, and what does not fit is refused with a st
 
 from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Final
 
 from shoal_protocol import clock, crypto
@@ -23,10 +23,10 @@ from shoal_protocol.parameters import NetworkParameters
 from shoal_protocol.service.messages import Reply, Status
 
 NUMBER_BITS: Final = 20  # of an entry's number count entries; the rest, when the inbox began (ms)
-MAX_INBOXES: Final = 65_536  # addresses with entries or readers
 MAX_ENTRIES: Final = 65_536  # in all inboxes: 128 MiB of records
 MAX_WAITING: Final = 65_536  # GETs in all
 MAX_WAITING_HERE: Final = 128  # GETs for one address; the oldest is answered EMPTY beyond it
+_STALE: Final = 1024  # answered GETs that may stay in the heap of waits beside as many as wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,9 @@ class _Entry:
     number: int
     record: bytes
     effort: int
-    expires: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Waiting:
     surb: bytes
     cursor: int
@@ -56,8 +55,8 @@ class _Waiting:
 @dataclass(slots=True)
 class _Inbox:
     last: int  # number of the newest entry ever, or where the numbers begin
-    entries: OrderedDict[bytes, _Entry] = field(default_factory=OrderedDict)
-    waiting: deque[_Waiting] = field(default_factory=deque)
+    entries: OrderedDict[bytes, _Entry] = field(default_factory=OrderedDict[bytes, _Entry])
+    waiting: deque[_Waiting] = field(default_factory=deque[_Waiting])
 
 
 class InboxService:
@@ -72,9 +71,9 @@ class InboxService:
         self._params = params
         self.instance: Final = instance
         self._inboxes: dict[bytes, _Inbox] = {}
-        self._entries = 0
         self._waiting = 0
-        self._expiry: list[tuple[int, int, bytes, bytes]] = []
+        # All entries live equally long, so the order in which they came is that of their ends.
+        self._ends: OrderedDict[tuple[bytes, bytes], int] = OrderedDict()  # by address and hash
         self._waits: list[tuple[int, int, bytes, _Waiting]] = []
         self._sequence = 0
         self.counters: Counter[str] = Counter()
@@ -82,12 +81,17 @@ class InboxService:
     @property
     def entries(self) -> int:
         """Entries kept now."""
-        return self._entries
+        return len(self._ends)
 
     @property
     def waiting(self) -> int:
         """GETs that wait now."""
         return self._waiting
+
+    @property
+    def inboxes(self) -> int:
+        """Addresses with entries or readers."""
+        return len(self._inboxes)
 
     def put(
         self, address: bytes, record: bytes, effort: int, now: int
@@ -96,22 +100,16 @@ class InboxService:
 
         Returns the status for the writer and what waiting readers get.
         """
-        inbox = self._inboxes.get(address)
-        if inbox is None:
-            if len(self._inboxes) >= MAX_INBOXES:
-                return Status.FULL, []
-            inbox = self._open(address, now)
+        inbox = self._inboxes.get(address) or self._open(address, now)
         name = crypto.digest(record)
         if name in inbox.entries:
             return Status.OK, []
-        if not self._make_room(inbox, effort):
+        if not self._make_room(address, inbox, effort):
             self._forget_if_idle(address, inbox)
             return Status.FULL, []
         inbox.last += 1
-        expires = now + clock.seconds(self._params.entry_life_s)
-        entry = inbox.entries[name] = _Entry(inbox.last, record, effort, expires)
-        self._entries += 1
-        heappush(self._expiry, (expires, self._next(), address, name))
+        entry = inbox.entries[name] = _Entry(inbox.last, record, effort)
+        self._ends[address, name] = now + clock.seconds(self._params.entry_life_s)
         self.counters["put"] += 1
         return Status.OK, self._hand_out(inbox, entry)
 
@@ -137,7 +135,11 @@ class InboxService:
         waiting = _Waiting(surb, cursor, now + wait_ms * clock.MILLISECOND)
         inbox.waiting.append(waiting)
         self._waiting += 1
-        heappush(self._waits, (waiting.due, self._next(), address, waiting))
+        self._sequence += 1
+        heappush(self._waits, (waiting.due, self._sequence, address, waiting))
+        if len(self._waits) > 2 * self._waiting + _STALE:
+            self._waits = [wait for wait in self._waits if not wait[3].answered]
+            heapify(self._waits)
         if len(inbox.waiting) > MAX_WAITING_HERE:
             oldest = inbox.waiting.popleft()
             return [self._answer(oldest, self._reply(oldest.surb, Status.EMPTY))]
@@ -145,8 +147,11 @@ class InboxService:
 
     def next_deadline(self) -> int | None:
         """When :meth:`handle_timer` has work: the earliest end of a wait or of an entry."""
-        ends = [heap[0][0] for heap in (self._waits, self._expiry) if heap]
-        return min(ends) if ends else None
+        while self._waits and self._waits[0][3].answered:
+            heappop(self._waits)
+        wait = self._waits[0][0] if self._waits else None
+        end = next(iter(self._ends.values()), None)
+        return min((time for time in (wait, end) if time is not None), default=None)
 
     def handle_timer(self, now: int) -> list[SendReply]:
         """End the waits that are over, and drop the entries whose life is."""
@@ -159,12 +164,11 @@ class InboxService:
             inbox.waiting.remove(waiting)
             replies.append(self._answer(waiting, self._reply(waiting.surb, Status.EMPTY)))
             self._forget_if_idle(address, inbox)
-        while self._expiry and self._expiry[0][0] <= now:
-            _, _, address, name = heappop(self._expiry)
-            holder = self._inboxes.get(address)
-            if holder is not None and holder.entries.pop(name, None) is not None:
-                self._entries -= 1
-                self._forget_if_idle(address, holder)
+        while self._ends and next(iter(self._ends.values())) <= now:
+            (address, name), _ = self._ends.popitem(last=False)
+            holder = self._inboxes[address]
+            del holder.entries[name]
+            self._forget_if_idle(address, holder)
         return replies
 
     def _open(self, address: bytes, now: int) -> _Inbox:
@@ -173,20 +177,15 @@ class InboxService:
         inbox = self._inboxes[address] = _Inbox(last=base)
         return inbox
 
-    def _next(self) -> int:
-        self._sequence += 1
-        return self._sequence
-
-    def _make_room(self, inbox: _Inbox, effort: int) -> bool:
-        if len(inbox.entries) < self._params.inbox_entries and self._entries < MAX_ENTRIES:
+    def _make_room(self, address: bytes, inbox: _Inbox, effort: int) -> bool:
+        if len(inbox.entries) < self._params.inbox_entries and self.entries < MAX_ENTRIES:
             return True
         if not inbox.entries:
             return False
         name, least = min(inbox.entries.items(), key=lambda item: item[1].effort)
         if least.effort >= effort:
             return False
-        del inbox.entries[name]
-        self._entries -= 1
+        del inbox.entries[name], self._ends[address, name]
         self.counters["outbid"] += 1
         return True
 
