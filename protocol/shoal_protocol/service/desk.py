@@ -119,7 +119,7 @@ class ServiceDesk:
                 self._lookups += 1
                 if request.type is RequestType.DHT_PUT:
                     return [DhtPut(request.surb, request.record)]
-                return [DhtGet(request.surb, request.record[:32])]
+                return [DhtGet(request.surb, request.record[: messages.DHT_KEY_LENGTH])]
             case _:
                 assert_never(request.type)
 

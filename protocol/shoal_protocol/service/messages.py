@@ -38,6 +38,7 @@ from shoal_protocol.errors import RemoteProtocolError
 BODY_LENGTH: Final = 2640  # bytes of a payload behind its tag; spec: packet §1
 SURB_LENGTH: Final = 464  # bytes; spec: packet §5
 INSTANCE_LENGTH: Final = 16  # bytes
+DHT_KEY_LENGTH: Final = 32  # bytes, what a DHT_GET's record begins with; the rest is zero
 VERSION: Final = 1
 
 _REQUEST: Final = struct.Struct(">BB2sIQ16s")
@@ -122,7 +123,11 @@ def surb_of(body: bytes) -> bytes:
 
 
 def decode_request(body: bytes) -> Request:
-    """Parse a request body; raises RemoteProtocolError("request")."""
+    """Parse a request body; raises RemoteProtocolError("request").
+
+    What a type does not use is zero: there is one form of each request, and no place in
+    which a sender could leave a mark.
+    """
     if len(body) != BODY_LENGTH:
         raise RemoteProtocolError("request")
     kind, version, zero, wait_ms, cursor, zero2 = _REQUEST.unpack_from(body)
@@ -140,6 +145,12 @@ def decode_request(body: bytes) -> Request:
     except ValueError:
         raise RemoteProtocolError("request") from None
     if version != VERSION or scheme != (1 if effort else 0) or any(zero + zero2 + zero3 + zero4):
+        raise RemoteProtocolError("request")
+    if request.type is not RequestType.INBOX_GET and (wait_ms or cursor):
+        raise RemoteProtocolError("request")
+    if any(nonce) if not effort else request.type is not RequestType.INBOX_PUT:
+        raise RemoteProtocolError("request")
+    if request.type is RequestType.DHT_GET and any(request.record[DHT_KEY_LENGTH:]):
         raise RemoteProtocolError("request")
     return request
 
