@@ -29,7 +29,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from multiprocessing import connection, process
+from multiprocessing import connection, forkserver, process
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Final, Literal, Self
@@ -144,6 +144,9 @@ class Fleet:
         if threading.current_thread() is threading.main_thread():
             for number in _ENDINGS:
                 self._handlers[number] = signal.signal(number, _interrupt)
+        if "forkserver" in multiprocessing.get_all_start_methods():
+            with self._uninterrupted():  # inherited: Ctrl-C must not end its imports in a trace
+                forkserver.ensure_running()
         self.root = Path(tempfile.mkdtemp(prefix="shoal-"))
         return self
 
@@ -162,7 +165,7 @@ class Fleet:
 
     @contextlib.contextmanager
     def _uninterrupted(self) -> Iterator[None]:
-        """Ignore interruptions inside: stopping takes at most a few seconds."""
+        """Ignore interruptions inside: what stands there takes a few seconds at most."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -293,7 +296,12 @@ def _run(main: Main, config: NodeConfig) -> None:
     """What each process does: log to its home, end with its parent, be the node."""
     if os.name == "posix":
         os.setpgid(0, 0)
-    log = os.open(config.data / home.LOG_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for number in _ENDINGS:  # the forkserver ignores them
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        log = os.open(config.data / home.LOG_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except FileNotFoundError:  # the fleet ended while this process was being started
+        return
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
