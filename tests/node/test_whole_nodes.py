@@ -79,7 +79,7 @@ class Lab:
 
     async def settle(self, seconds: float = 60) -> None:
         """Wait until every node knows all relays and every person is ready."""
-        nodes = [*self.relays, *self.people]
+        nodes: list[RelayNode | PersonNode] = [*self.relays, *self.people]
         await eventually(
             seconds,
             lambda: all(

@@ -22,9 +22,9 @@ MAX_MISSING: Final = 1024  # entry numbers remembered as missing at one store
 class _Store:
     instance: bytes
     floor: int = 0  # every number up to this one is here or gone
-    here: set[int] = field(default_factory=set)  # numbers here, or gone, above the floor
+    here: set[int] = field(default_factory=set[int])  # numbers here, or gone, above the floor
     known: int = 0  # the highest number that the store has spoken of
-    asked: set[int] = field(default_factory=set)  # missing numbers now asked for
+    asked: set[int] = field(default_factory=set[int])  # missing numbers now asked for
     outstanding: int = 0
     last_asked: int = 0
 

@@ -51,7 +51,7 @@ class Outgoing:
     owner: str = ""
     conversation: str = ""
     stored: bool = False
-    replicas: dict[bytes, _Replica] = field(default_factory=dict)
+    replicas: dict[bytes, _Replica] = field(default_factory=dict[bytes, _Replica])
     view: int = -1  # version of the directory that the replicas were ranked by
     again: int | None = None  # when it is put again though stored
     rounds: int = 0

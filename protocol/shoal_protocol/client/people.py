@@ -61,13 +61,15 @@ class Persona:
     secrets: PersonaSecrets
     created: int
     announcer: Announcer
-    conversations: dict[str, Correspondence] = field(default_factory=dict)
-    by_pseudonym: dict[bytes, Correspondence] = field(default_factory=dict)
+    conversations: dict[str, Correspondence] = field(default_factory=dict[str, Correspondence])
+    by_pseudonym: dict[bytes, Correspondence] = field(default_factory=dict[bytes, Correspondence])
     sessions: SessionIndex = field(default_factory=SessionIndex)
-    owners: dict[bytes, Correspondence] = field(default_factory=dict)  # by session id
+    owners: dict[bytes, Correspondence] = field(
+        default_factory=dict[bytes, Correspondence]  # by session id
+    )
     ephemerals: handshake.SeenEphemerals = field(default_factory=handshake.SeenEphemerals)
     unknown: deque[bytes] = field(default_factory=lambda: deque(maxlen=MAX_UNKNOWN))
-    seen: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
+    seen: OrderedDict[bytes, None] = field(default_factory=OrderedDict[bytes, None])
 
 
 class People:

@@ -33,7 +33,7 @@ class ReadingBox:
     mailbox: Mailbox
     persona: str | None
     day: int
-    ranked: list[bytes] = field(default_factory=list)
+    ranked: list[bytes] = field(default_factory=list[bytes])
     view: int = -1
 
 
