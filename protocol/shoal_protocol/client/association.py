@@ -34,7 +34,7 @@ class Whole:
 @dataclass(slots=True)
 class _Partial:
     created: int
-    parts: dict[int, bytes] = field(default_factory=dict)
+    parts: dict[int, bytes] = field(default_factory=dict[int, bytes])
 
 
 class Association:

@@ -43,9 +43,9 @@ class _Sending:
     """One association with what it has on its way and what waits for its window."""
 
     association: Association
-    held: deque[Part] = field(default_factory=deque)
-    on_way: dict[int, bytes] = field(default_factory=dict)  # sequence: record key
-    messages: dict[int, str] = field(default_factory=dict)  # number: id in the history
+    held: deque[Part] = field(default_factory=deque[Part])
+    on_way: dict[int, bytes] = field(default_factory=dict[int, bytes])  # sequence: record key
+    messages: dict[int, str] = field(default_factory=dict[int, str])  # number: id in the history
     peer_has: int = 0  # every sequence below it has come to the contact
 
 

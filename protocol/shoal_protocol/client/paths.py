@@ -6,7 +6,8 @@
     reply    person ◄─ G ◄─ B′ ◄─ A′ ◄─ S
     loop     person ─► G ─► A ─► B ─► G ─► person
 
-A, B, A′ and B′ are drawn evenly from all that may stand there. No relay stands twice on a
+A, B, A′ and B′ are drawn evenly, one after the other, from all that may stand beside what
+is there. No relay stands twice on a
 way (the guard of a loop excepted), and where the network's parameters ask for it no two
 share a family or a subnet (/16 of IPv4, /32 of IPv6).
 """
@@ -14,12 +15,16 @@ share a family or a subnet (/16 of IPv4, /32 of IPv6).
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
 
 from shoal_protocol import clock
 from shoal_protocol.directory.descriptor import Descriptor
 from shoal_protocol.packets.keys import Hop
 from shoal_protocol.parameters import NetworkParameters
 from shoal_protocol.rng import Rng
+
+_DRAWS: Final = 16  # at random before all that may stand at a place are listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +35,11 @@ class RoundTrip:
     reply: tuple[Descriptor, ...]
 
 
-def subnets(relay: Descriptor) -> frozenset[bytes]:
+@lru_cache(maxsize=16_384)
+def subnets(addresses: tuple[str, ...]) -> frozenset[bytes]:
     """Return the /16 (IPv4) and /32 (IPv6) prefixes of a relay's addresses."""
     found: set[bytes] = set()
-    for address in relay.addresses:
+    for address in addresses:
         parts = address.split("/")
         if len(parts) > 2 and parts[1] in ("ip4", "ip6"):
             packed = ipaddress.ip_address(parts[2]).packed
@@ -47,7 +53,9 @@ def conflict(a: Descriptor, b: Descriptor, params: NetworkParameters) -> bool:
         return True
     if not params.distinct_subnets:
         return False
-    return bool(a.family and a.family == b.family) or not subnets(a).isdisjoint(subnets(b))
+    if a.family and a.family == b.family:
+        return True
+    return not subnets(a.addresses).isdisjoint(subnets(b.addresses))
 
 
 def usable(relays: Sequence[Descriptor], now: int, params: NetworkParameters) -> list[Descriptor]:
@@ -57,7 +65,10 @@ def usable(relays: Sequence[Descriptor], now: int, params: NetworkParameters) ->
 
 
 class PathChooser:
-    """Draws ways through ``relays`` (all usable) for a person behind ``guard``."""
+    """Draws ways through ``relays`` (all usable) for a person behind ``guard``.
+
+    ``services`` are those that may be asked from behind this guard.
+    """
 
     def __init__(
         self,
@@ -71,42 +82,45 @@ class PathChooser:
         self._guard = guard
         self._params = params
         self._rng = rng
-
-    def may_ask(self, service: Descriptor) -> bool:
-        """Whether ``service`` may be asked from behind this guard."""
-        return not conflict(self._guard, service, self._params)
+        self.services: Final = [r for r in relays if not conflict(guard, r, params)]
 
     def round_trip(self, service: Descriptor) -> RoundTrip | None:
-        """Draw the ways to and from ``service``; None when the relays do not suffice."""
-        out = self._fill([self._guard, service])
-        back = self._fill([self._guard, service])
+        """Draw the ways to and from one of ``services``; None when the relays do not suffice."""
+        out = self._between(self._guard, service)
+        back = self._between(self._guard, service)
         if out is None or back is None:
             return None
         return RoundTrip((self._guard, *out, service), (*back, self._guard))
 
     def loop(self) -> tuple[Descriptor, ...] | None:
         """Draw G, A, B, G; None when the relays do not suffice."""
-        middle = self._fill([self._guard])
+        middle = self._between(self._guard)
         return None if middle is None else (self._guard, *middle, self._guard)
 
     def any_service(self) -> Descriptor | None:
         """Draw a relay to ask for something that every relay does."""
-        allowed = [relay for relay in self._relays if self.may_ask(relay)]
+        return self._rng.choice(self.services) if self.services else None
+
+    def _between(self, *ends: Descriptor) -> list[Descriptor] | None:
+        taken = list(ends)
+        for _ in range(self._params.path_mixes - 1):
+            relay = self._draw(taken)
+            if relay is None:
+                return None
+            taken.append(relay)
+        return taken[len(ends) :]
+
+    def _draw(self, taken: list[Descriptor]) -> Descriptor | None:
+        """Draw evenly from what may stand beside ``taken``: by rejection while that is quick."""
+        for _ in range(min(_DRAWS, len(self._relays))):
+            relay = self._rng.choice(self._relays)
+            if self._fits(relay, taken):
+                return relay
+        allowed = [relay for relay in self._relays if self._fits(relay, taken)]
         return self._rng.choice(allowed) if allowed else None
 
-    def _fill(self, fixed: list[Descriptor]) -> list[Descriptor] | None:
-        chosen: list[Descriptor] = []
-        for _ in range(self._params.path_mixes - 1):
-            taken = fixed + chosen
-            allowed = [
-                relay
-                for relay in self._relays
-                if not any(conflict(relay, other, self._params) for other in taken)
-            ]
-            if not allowed:
-                return None
-            chosen.append(self._rng.choice(allowed))
-        return chosen
+    def _fits(self, relay: Descriptor, taken: list[Descriptor]) -> bool:
+        return not any(conflict(relay, other, self._params) for other in taken)
 
 
 def hops(

@@ -210,7 +210,7 @@ class PersonMachine:
             return
         relays = list(self._relays.values())
         self._chooser = PathChooser(relays, guard, params=self._params, rng=self._rng)
-        self._askable = {r.relay_id: r for r in relays if self._chooser.may_ask(r)}
+        self._askable = {relay.relay_id: relay for relay in self._chooser.services}
 
     def _fill(self, slot: SlotClass, now: int) -> bytes | None:
         if self._view_epoch != clock.index_of(now, self._params.epoch_s):
