@@ -7,9 +7,8 @@
     loop     person ─► G ─► A ─► B ─► G ─► person
 
 A, B, A′ and B′ are drawn evenly, one after the other, from all that may stand beside what
-is there. No relay stands twice on a
-way (the guard of a loop excepted), and where the network's parameters ask for it no two
-share a family or a subnet (/16 of IPv4, /32 of IPv6).
+is there. No relay stands twice on a way (the guard of a loop excepted), and where the
+network's parameters ask for it no two share a family or a subnet (/16 of IPv4, /32 of IPv6).
 """
 
 import ipaddress
