@@ -191,10 +191,15 @@ class PersonNode:
             warnings.append(
                 "This is a lab network: whoever runs it sees everything, and it hides nobody."
             )
-        if self.machine.relays < FEW_RELAYS:
+        relays = self.machine.relays
+        if not relays:
             warnings.append(
-                f"Only {self.machine.relays} relays are known: a crowd this small hides nobody."
+                "No relay has answered yet: check that the addresses given by --bootstrap are "
+                "right and that one of those relays runs."
             )
+        elif relays < FEW_RELAYS:
+            known = "relay is" if relays == 1 else "relays are"
+            warnings.append(f"Only {relays} {known} known: a crowd this small hides nobody.")
         if self._links.overlap() < LOW_OVERLAP:
             warnings.append(
                 "The guards show different directories: one of them may be lying to this node."
