@@ -95,7 +95,8 @@ def seeded_source(seed: bytes) -> Callable[[int], bytes]:
     """Return a deterministic byte source for :class:`~shoal_protocol.rng.Rng`.
 
     One running ChaCha20 stream keyed by the hash of ``seed``; for tests, vectors and
-    simulations. The node passes the operating system's source instead.
+    simulations, and for draws that must stay apart from all others. The node's own source
+    is the operating system's.
     """
     stream = Cipher(algorithms.ChaCha20(digest(seed), _ZERO_NONCE), None).encryptor()
     return lambda size: stream.update(bytes(size))

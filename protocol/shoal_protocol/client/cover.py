@@ -2,13 +2,14 @@
 
 Slots come at exponential intervals whatever happens. Each first draws its class by a
 fixed coin and is only then filled, so that neither the times nor the mix of quick and
-waiting replies depends on what the person does.
+waiting replies depends on what the person does. The schedule's draws are a stream of its
+own: what goes into a packet takes none of them.
 """
 
 from enum import Enum
 from typing import Final
 
-from shoal_protocol import clock
+from shoal_protocol import clock, crypto
 from shoal_protocol.parameters import Preset
 from shoal_protocol.rng import Rng
 
@@ -21,11 +22,15 @@ class SlotClass(Enum):
 
 
 class CoverSchedule:
-    """The Poisson process of one person's node."""
+    """The Poisson process of one person's node.
+
+    Args:
+        rng: 32 bytes of it seed the schedule's own stream.
+    """
 
     def __init__(self, preset: Preset, rng: Rng, now: int) -> None:
         self._preset: Final = preset
-        self._rng = rng
+        self._rng: Final = Rng(crypto.seeded_source(rng.bytes(32)))
         self._next = now + self._interval()
 
     def next_deadline(self) -> int:
@@ -35,8 +40,8 @@ class CoverSchedule:
     def draw(self, now: int) -> SlotClass | None:
         """Return the class of the slot that is due, or None before its time.
 
-        A driver that comes late gets one slot and goes on from ``now``: slots are not made
-        up for in bursts, which would show a watcher that the machine was busy or asleep.
+        A driver that comes up to a second late catches up, so that the rate holds. One that
+        comes later goes on from ``now``: a burst would show a watcher how long the machine slept.
         """
         if now < self._next:
             return None
