@@ -25,8 +25,8 @@ from shoal_node import clock, person_links
 from shoal_node.api import backend
 from shoal_node.api.idempotency import SentKeys
 from shoal_node.config import NodeConfig
-from shoal_node.transport import address as multiaddr
 from shoal_node.transport.interface import Peer, StartTransport, TaskStatus
+from shoal_protocol import identity
 from shoal_protocol.client import latency
 from shoal_protocol.client.correspondence import Correspondence
 from shoal_protocol.client.history import Message, MessageState
@@ -162,7 +162,7 @@ class PersonNode:
             ready=machine.ready,
             packet_bytes=self._params.packet_bytes,
             role="person",
-            peer_id=multiaddr.peer_id_text(self.peer.peer_id),
+            peer_id=identity.peer_id_text(self.peer.peer_id),
             addrs=self._links.addresses,
             reachable=False,
             relays=machine.relays,

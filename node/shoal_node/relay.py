@@ -22,7 +22,6 @@ from shoal_node.config import NodeConfig
 from shoal_node.dht_service import DhtService
 from shoal_node.directory_service import DirectoryService
 from shoal_node.links import PacketLinks
-from shoal_node.transport import address as multiaddr
 from shoal_node.transport import framing
 from shoal_node.transport.interface import Handler, Peer, StartTransport, TaskStatus, Transport
 from shoal_protocol import crypto, identity
@@ -257,7 +256,7 @@ class RelayNode:
             ready=bool(self._addresses) and relays > 0,
             packet_bytes=self._params.packet_bytes,
             role="relay",
-            peer_id=multiaddr.peer_id_text(self.peer.peer_id),
+            peer_id=identity.peer_id_text(self.peer.peer_id),
             addrs=self._addresses,
             reachable=bool(self._addresses),
             relays=relays,

@@ -15,8 +15,8 @@ ID = identity.peer_id(bytes(range(32)))
 @given(st.binary(min_size=32, max_size=32))
 def test_a_peer_id_survives_its_text_and_matches_libp2p(key: bytes) -> None:
     peer_id = identity.peer_id(key)
-    text = address.peer_id_text(peer_id)
-    assert address.peer_id_bytes(text) == peer_id
+    text = identity.peer_id_text(peer_id)
+    assert identity.peer_id_bytes(text) == peer_id
     assert text == ID_OF_LIBP2P(peer_id).to_base58()
 
 
@@ -32,7 +32,7 @@ def test_a_peer_id_survives_its_text_and_matches_libp2p(key: bytes) -> None:
     ],
 )
 def test_an_address_survives_parsing(where: str) -> None:
-    for text in (where, f"{where}/p2p/{address.peer_id_text(ID)}"):
+    for text in (where, f"{where}/p2p/{identity.peer_id_text(ID)}"):
         parsed = address.parse(text)
         assert str(parsed) == text
         assert parsed.peer_id == (ID if "p2p" in text else None)

@@ -16,8 +16,6 @@ from typing import Final
 from shoal_protocol import identity
 from shoal_protocol.errors import RemoteProtocolError
 
-_ALPHABET: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-_DIGITS: Final = {character: value for value, character in enumerate(_ALPHABET)}
 MAX_ADDRESS: Final = 320  # characters: a DNS name of 253 and the rest
 HOST_KINDS: Final = ("ip4", "ip6", "dns", "dns4", "dns6")
 
@@ -37,34 +35,9 @@ class Address:
 
     def __str__(self) -> str:
         where = f"/{self.kind}/{self.host}" + ("" if self.kind == "memory" else f"/tcp/{self.port}")
-        return where if self.peer_id is None else f"{where}/p2p/{peer_id_text(self.peer_id)}"
-
-
-def peer_id_text(peer_id: bytes) -> str:
-    """Return the base58btc text of a peer id."""
-    number, text = int.from_bytes(peer_id, "big"), ""
-    while number:
-        number, digit = divmod(number, 58)
-        text = _ALPHABET[digit] + text
-    return "1" * (len(peer_id) - len(peer_id.lstrip(b"\0"))) + text
-
-
-def peer_id_bytes(text: str) -> bytes:
-    """Return the 38 bytes of an Ed25519 peer id.
-
-    Raises:
-        RemoteProtocolError: "address", for anything but the canonical text of such an id.
-    """
-    number = 0
-    for character in text if len(text) <= identity.PEER_ID_LENGTH * 2 else "!":
-        if character not in _DIGITS:
-            raise RemoteProtocolError("address")
-        number = number * 58 + _DIGITS[character]
-    leading = len(text) - len(text.lstrip("1"))
-    peer_id = bytes(leading) + number.to_bytes((number.bit_length() + 7) // 8, "big")
-    if len(peer_id) != identity.PEER_ID_LENGTH or not peer_id.startswith(identity.PEER_ID_PREFIX):
-        raise RemoteProtocolError("address")
-    return peer_id
+        return (
+            where if self.peer_id is None else f"{where}/p2p/{identity.peer_id_text(self.peer_id)}"
+        )
 
 
 def parse(text: str) -> Address:
@@ -91,7 +64,7 @@ def parse(text: str) -> Address:
         return Address(kind, host, port, None)
     if len(rest) != 2 or rest[0] != "p2p":
         raise RemoteProtocolError("address")
-    return Address(kind, host, port, peer_id_bytes(rest[1]))
+    return Address(kind, host, port, identity.peer_id_bytes(rest[1]))
 
 
 def _number(text: str, limit: int) -> int:

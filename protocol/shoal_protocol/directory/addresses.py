@@ -15,31 +15,21 @@ import ipaddress
 import re
 from typing import Final
 
+from shoal_protocol import identity
 from shoal_protocol.errors import RemoteProtocolError
 from shoal_protocol.parameters import NetworkParameters
 
 MAX_ADDRESS: Final = 96  # bytes on the wire; spec: directory §3
 MAX_FULL_ADDRESS: Final = MAX_ADDRESS + 57  # bytes with the peer id; spec: directory §3
 
-_ALPHABET: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _TCP: Final = re.compile(r"/ip([46])/([0-9a-f.:]{2,45})/tcp/([1-9][0-9]{0,4})")
 _MEMORY: Final = re.compile(r"/memory/[A-Za-z0-9._-]{1,64}")
 _MAX_PORT: Final = 65_535
 
 
-def base58(data: bytes) -> str:
-    """Return ``data`` in base58 with Bitcoin's alphabet, as libp2p writes peer ids."""
-    value, digits = int.from_bytes(data, "big"), list[str]()
-    while value:
-        value, digit = divmod(value, 58)
-        digits.append(_ALPHABET[digit])
-    zeros = len(data) - len(data.lstrip(b"\0"))
-    return _ALPHABET[0] * zeros + "".join(reversed(digits))
-
-
 def suffix(peer_id: bytes) -> str:
     """Return what turns a wire address into a full one: ``/p2p/<peer id>``."""
-    return f"/p2p/{base58(peer_id)}"
+    return f"/p2p/{identity.peer_id_text(peer_id)}"
 
 
 def check(address: str, params: NetworkParameters) -> None:
