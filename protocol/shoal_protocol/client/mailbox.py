@@ -16,6 +16,7 @@ from shoal_protocol.service import inbox, messages
 from shoal_protocol.service.messages import InboxQuery, Reply, RequestType, Status
 
 MAX_MISSING: Final = 1024  # entry numbers remembered as missing at one store
+_LAST_NUMBER: Final = 2**64 - 1
 
 
 @dataclass(slots=True)
@@ -133,7 +134,8 @@ class Mailbox:
         new = number > store.floor and number not in store.here
         if new and len(store.here) < 2 * MAX_MISSING:
             store.here.add(number)
-        store.known = max(store.known, number + min(reply.remaining, MAX_MISSING))
+        known = min(number + min(reply.remaining, MAX_MISSING), _LAST_NUMBER)
+        store.known = max(store.known, known)
         while store.floor + 1 in store.here:
             store.floor += 1
             store.here.discard(store.floor)
