@@ -93,20 +93,28 @@ class GuardSet:
         before = [guard.kept for guard in self._guards]
         self._guards = [guard for guard in self._guards if guard.kept.until > now]
         by_id = {relay.relay_id: relay for relay in relays}
-        chosen = [by_id[g.kept.relay_id] for g in self._guards if g.kept.relay_id in by_id]
         for relay in self._rng.sample(relays, len(relays)):
             if len(self._guards) >= self._params.guards:
                 break
-            if any(guard.kept.relay_id == relay.relay_id for guard in self._guards):
-                continue
-            if any(paths.conflict(relay, other, self._params) for other in chosen):
+            if not all(self._goes_with(relay, guard.kept, by_id) for guard in self._guards):
                 continue
             least, most = self._params.guard_life_min_s, self._params.guard_life_max_s
             life = clock.seconds(least + (most - least) * self._rng.uniform())
             kept = KeptGuard(relay.relay_id, tuple(relay.addresses), now + life)
             self._guards.append(_Guard(kept))
-            chosen.append(relay)
         return before != [guard.kept for guard in self._guards]
+
+    def _goes_with(
+        self, relay: Descriptor, kept: KeptGuard, by_id: dict[bytes, Descriptor]
+    ) -> bool:
+        if relay.relay_id == kept.relay_id:
+            return False
+        other = by_id.get(kept.relay_id)
+        if other is not None:
+            return not paths.conflict(relay, other, self._params)
+        if not self._params.distinct_subnets:
+            return True
+        return paths.subnets(relay.addresses).isdisjoint(paths.subnets(kept.addresses))
 
     def replace_vanished(self, relays: Sequence[Descriptor], now: int) -> bool:
         """Let guards that left the directory and fail give way; True when changed."""
