@@ -41,7 +41,6 @@ class Announcer:
         self._params = params
         self._rng = rng
         self._days: dict[int, _Day] = {}
-        self.acknowledged = 0
 
     def kept(self, now: int) -> bool:
         """Whether today's announcement was taken by a storer."""
@@ -91,7 +90,6 @@ class Announcer:
             return
         state.in_flight = False
         if kept:
-            self.acknowledged += not state.kept
             state.kept = True
             state.failures = 0
             state.due = now + round(self._rng.exponential(REPEAT_MEAN))
