@@ -7,7 +7,8 @@
 
 A part is sealed once and its record put again unchanged, so that relays see one entry
 however often it is sent. Sequences and acknowledgements belong to the session; parts that
-come twice are dropped. Everything kept for the other side is bounded.
+come twice are dropped. The parts of a message have sequences in a row, so that what can be kept
+of half-received messages lies within a window to either side of the first that is missing.
 """
 
 from dataclasses import dataclass, field
@@ -18,7 +19,6 @@ from shoal_protocol.client.parcel import Acks, Parcel, Part
 from shoal_protocol.errors import RemoteProtocolError
 from shoal_protocol.sessions.session import Session
 
-MAX_PARTIAL: Final = parcel.ACK_WINDOW  # messages of which only some parts are here
 WINDOW: Final = parcel.ACK_WINDOW  # how far a sequence may run ahead of the first that is missing
 
 
@@ -26,14 +26,27 @@ WINDOW: Final = parcel.ACK_WINDOW  # how far a sequence may run ahead of the fir
 class Whole:
     """A message whose parts are all here."""
 
-    number: int
     created: int
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What one parcel said.
+
+    ``acks`` is what the other side has; ``wants_ack`` whether it asks for an acknowledgement;
+    ``whole`` the message that it completes, or None.
+    """
+
+    acks: Acks
+    wants_ack: bool
+    whole: Whole | None
 
 
 @dataclass(slots=True)
 class _Partial:
     created: int
+    count: int
     parts: dict[int, bytes] = field(default_factory=dict[int, bytes])
 
 
@@ -45,9 +58,8 @@ class Association:
         self.confirmed = False  # something came over it from the other side
         self.ack_due: int | None = None  # ns; when an acknowledgement alone is to go
         self._next_sequence = 0
-        self._next_message = 0
         self._come = Acks()
-        self._partial: dict[int, _Partial] = {}
+        self._partial: dict[int, _Partial] = {}  # by the sequence of its first part
 
     def parts(self, text: bytes, first: int, others: int, created: int) -> list[Part]:
         """Cut a text into parts with fresh sequences.
@@ -62,13 +74,10 @@ class Association:
         if len(pieces) > parcel.MAX_PARTS:
             raise ValueError("text too long")
         parts = [
-            Part(
-                self._next_sequence + place, self._next_message, created, place, len(pieces), piece
-            )
+            Part(self._next_sequence + place, created, place, len(pieces), piece)
             for place, piece in enumerate(pieces)
         ]
         self._next_sequence += len(pieces)
-        self._next_message += 1
         return parts
 
     def encode(self, part: Part | None) -> bytes:
@@ -76,44 +85,37 @@ class Association:
         self.ack_due = None
         return parcel.encode(Parcel(self._come, part))
 
-    def receive(self, data: bytes) -> tuple[Acks, bool, Whole | None]:
+    def receive(self, data: bytes) -> Received:
         """Take an opened parcel.
 
-        Returns:
-            What the other side has; whether the parcel asks for an acknowledgement; and
-            the message that it completes, or None.
-
         Raises:
-            RemoteProtocolError: "parcel" malformed, "window" too far ahead, "partial" too
-                many half messages, "text" not UTF-8. The part is then not acknowledged,
-                except one that can never become a text.
+            RemoteProtocolError: "parcel" malformed, "window" too far ahead, "parts" unlike
+                another part of its message. Nothing has changed then.
         """
         incoming = parcel.decode(data)
-        self.confirmed = True
         part = incoming.part
-        if part is None:
-            return incoming.acks, False, None
-        if self._come.covers(part.sequence):
-            return incoming.acks, True, None
-        if part.sequence > self._come.next + WINDOW:
-            raise RemoteProtocolError("window")
-        whole = self._assemble(part)
-        self._note(part.sequence)
-        return incoming.acks, True, whole
+        whole = None
+        if part is not None and not self._come.covers(part.sequence):
+            if part.sequence > self._come.next + WINDOW:
+                raise RemoteProtocolError("window")
+            whole = self._assemble(part)
+            self._note(part.sequence)
+        self.confirmed = True
+        return Received(incoming.acks, part is not None, whole)
 
     def _assemble(self, part: Part) -> Whole | None:
-        partial = self._partial.get(part.message)
-        if partial is None:
-            if len(self._partial) >= MAX_PARTIAL:
-                raise RemoteProtocolError("partial")
-            partial = self._partial[part.message] = _Partial(part.created)
+        first = part.sequence - part.part
+        partial = self._partial.get(first) or _Partial(part.created, part.parts)
+        if (partial.created, partial.count) != (part.created, part.parts):
+            raise RemoteProtocolError("parts")
+        self._partial[first] = partial
         partial.parts[part.part] = part.text
         if len(partial.parts) < part.parts:
             return None
-        del self._partial[part.message]
+        del self._partial[first]
         data = b"".join(text for _, text in sorted(partial.parts.items()))
         # What is not UTF-8 is shown as such: refusing it would leave a gap for ever.
-        return Whole(part.message, partial.created, data.decode("utf-8", "replace"))
+        return Whole(partial.created, data.decode("utf-8", "replace"))
 
     def _note(self, sequence: int) -> None:
         upto, bits = self._come.next, self._come.bits
@@ -126,3 +128,7 @@ class Association:
         else:
             bits |= 1 << (sequence - upto - 1)
         self._come = Acks(upto, bits)
+        # A message of which a sequence went to another one never becomes whole.
+        passed = [first for first, half in self._partial.items() if first + half.count <= upto]
+        for first in passed:
+            del self._partial[first]

@@ -6,7 +6,9 @@
                         announcement    handshake      window       seal, cloak
 
 Both sides may begin at once: each side's session works, and texts go over the confirmed
-one with the least id, so that both settle on the same.
+one with the least id, so that both settle on the same. A session in which a part outlived
+its entries unread has a gap for ever: nothing more is written over it, and if there is no
+other a new first contact is made.
 """
 
 from collections import deque
@@ -15,7 +17,7 @@ from typing import Final
 
 from shoal_protocol import clock
 from shoal_protocol.client import parcel
-from shoal_protocol.client.association import WINDOW, Association, Whole
+from shoal_protocol.client.association import WINDOW, Association, Received, Whole
 from shoal_protocol.client.history import History, Message, MessageState
 from shoal_protocol.client.outbox import Outgoing, record_key
 from shoal_protocol.client.parcel import Acks, Part
@@ -43,10 +45,10 @@ class _Sending:
     """One association with what it has on its way and what waits for its window."""
 
     association: Association
-    held: deque[Part] = field(default_factory=deque[Part])
+    held: deque[tuple[Part, str]] = field(default_factory=deque[tuple[Part, str]])  # of message
     on_way: dict[int, bytes] = field(default_factory=dict[int, bytes])  # sequence: record key
-    messages: dict[int, str] = field(default_factory=dict[int, str])  # number: id in the history
     peer_has: int = 0  # every sequence below it has come to the contact
+    broken: bool = False  # a sequence of ours will never come
 
 
 @dataclass(slots=True)
@@ -93,6 +95,7 @@ class Correspondence:
         self._rng = rng
         self._inbox_root: bytes | None = None
         self._sendings: dict[bytes, _Sending] = {}
+        self._given_up: list[Association] = []
         self._waiting: deque[Message] = deque()
         self._progress: dict[str, _Progress] = {}
         self._records: dict[bytes, tuple[str, bytes, int]] = {}
@@ -120,14 +123,14 @@ class Correspondence:
         self.history.add(message)
         self._waiting.append(message)
         self.answered = self.answered or self.requested_by_them
-        if not self._sendings and self.lookup is None:
-            self.lookup = Lookup(due=message.created, began=message.created)
+        self._look_up(message.created)
 
     def lookup_failed(self, now: int) -> None:
         """Ask again later: the announcement was not found, or no answer came."""
         if self.lookup is None:
             return
-        pause = LOOKUP_FIRST * 3**self.lookup.attempts // 2**self.lookup.attempts
+        growth = min(self.lookup.attempts, 16)
+        pause = LOOKUP_FIRST * 3**growth // 2**growth
         self.lookup.in_flight = False
         self.lookup.attempts += 1
         self.lookup.due = now + round(min(pause, LOOKUP_LONGEST) * (0.5 + self._rng.uniform()))
@@ -138,7 +141,7 @@ class Correspondence:
         Raises:
             RemoteProtocolError: the announced keys are unusable; nothing has changed.
         """
-        if self._sendings or not self._waiting:
+        if self._best() is not None or not self._waiting:
             self.lookup = None
             return self.release(now)
         message = self._waiting[0]
@@ -150,25 +153,22 @@ class Correspondence:
         self._inbox_root = announcement.inbox_root
         self._waiting.popleft()
         association = Association(session)
-        sending = self._sendings[session.id] = _Sending(association)
+        sending = self._add(association)
         first, *rest = association.parts(text, _FIRST_PART, _OTHER_PARTS, message.created)
         self._track(message, sending, [first, *rest])
-        sending.held.extend(rest)
-        body = bytes([cloak.FIRST_CONTACT]) + contact
-        return [self._launch(sending, first, body, announcement.day, now), *self.release(now)]
+        sending.held.extend((part, message.id) for part in rest)
+        record = self._cloak(bytes([cloak.FIRST_CONTACT]) + contact, announcement.day)
+        return [self._way(sending, first, message.id, record, now), *self.release(now)]
 
-    def adopt(self, association: Association, inbox_root: bytes) -> Association | None:
-        """Take a session that the contact began; with too many, the oldest is given up.
-
-        Returns:
-            The association that was given up, for its keys to be forgotten.
-        """
+    def adopt(self, association: Association, inbox_root: bytes) -> None:
+        """Take a session that the contact began."""
         self._inbox_root = inbox_root
-        given_up = None
-        if len(self._sendings) >= MAX_ASSOCIATIONS:
-            given_up = self._sendings.pop(next(iter(self._sendings))).association
-        self._sendings[association.session.id] = _Sending(association)
         self.lookup = None
+        self._add(association)
+
+    def given_up(self) -> list[Association]:
+        """Return, once, the associations that gave way to newer ones; their keys may go."""
+        given_up, self._given_up = self._given_up, []
         return given_up
 
     def associations(self) -> list[Association]:
@@ -186,7 +186,7 @@ class Correspondence:
             text = message.text.encode()
             parts = best.association.parts(text, _OTHER_PARTS, _OTHER_PARTS, message.created)
             self._track(message, best, parts)
-            best.held.extend(parts)
+            best.held.extend((part, message.id) for part in parts)
             self._fill_window(best, now, out)
         return out
 
@@ -201,29 +201,25 @@ class Correspondence:
         return out
 
     def received(
-        self, session_id: bytes, data: bytes, now: int
+        self, association: Association, received: Received, now: int
     ) -> tuple[list[bytes], list[Message], list[Outgoing]]:
-        """Take an opened parcel of one of the sessions.
+        """Take what came in a parcel over one of the associations.
 
         Returns:
             Keys of records that the contact has; messages that are new or moved forward;
             records that may go now.
-
-        Raises:
-            RemoteProtocolError: as :meth:`Association.receive`.
         """
-        sending = self._sendings[session_id]
-        acks, wants_ack, whole = sending.association.receive(data)
-        if wants_ack and sending.association.ack_due is None:
-            sending.association.ack_due = now + ACK_DELAY
+        sending = self._sendings[association.session.id]
+        acks = received.acks
+        if received.wants_ack and association.ack_due is None:
+            association.ack_due = now + ACK_DELAY
         changed: list[Message] = []
         freed = [key for sequence, key in sending.on_way.items() if acks.covers(sequence)]
         for key in freed:
             changed += self._acknowledged(sending, key)
-        if acks.next > sending.peer_has:
-            sending.peer_has = acks.next
-        if whole is not None:
-            changed.append(self._arrived(whole, now))
+        sending.peer_has = max(sending.peer_has, acks.next)
+        if received.whole is not None:
+            changed.append(self._arrived(received.whole, now))
         return freed, changed, self.release(now)
 
     def stored(self, key: bytes) -> list[Message]:
@@ -235,32 +231,71 @@ class Correspondence:
         progress.unstored.discard((session_id, sequence))
         return [] if progress.unstored else self._advance(message_id, MessageState.STORED)
 
-    def failed(self, key: bytes) -> list[Message]:
+    def failed(self, key: bytes, now: int) -> list[Message]:
         """Note that the record with this key outlived its entries unread."""
-        message_id, *_ = self._records.pop(key, ("", b"", 0))
+        message_id, session_id, sequence = self._records.pop(key, ("", b"", 0))
         self._progress.pop(message_id, None)
-        return self._advance(message_id, MessageState.FAILED)
+        changed = self._advance(message_id, MessageState.FAILED)
+        sending = self._sendings.get(session_id)
+        if sending is not None:
+            del sending.on_way[sequence]
+            changed += self._break(sending)
+            self._look_up(now)
+        return changed
+
+    def _look_up(self, now: int) -> None:
+        if self._waiting and self._best() is None and self.lookup is None:
+            self.lookup = Lookup(due=now, began=now)
+
+    def _add(self, association: Association) -> _Sending:
+        """Add an association; with too many, the oldest is given up."""
+        if len(self._sendings) >= MAX_ASSOCIATIONS:
+            oldest = self._sendings.pop(next(iter(self._sendings)))
+            self._break(oldest)
+            self._given_up.append(oldest.association)
+        sending = self._sendings[association.session.id] = _Sending(association)
+        return sending
+
+    def _break(self, sending: _Sending) -> list[Message]:
+        """Write over this association no more; what is wholly held waits for another.
+
+        Returns:
+            The message of which only some parts went, failed.
+        """
+        sending.broken = True
+        held, sending.held = sending.held, deque()
+        changed: list[Message] = []
+        waiting: list[Message] = []
+        for message_id in dict.fromkeys(message_id for _, message_id in held):
+            self._progress.pop(message_id, None)
+            message = self.history.get(message_id)
+            if message_id == held[0][1] and held[0][0].part > 0:
+                changed += self._advance(message_id, MessageState.FAILED)
+            elif message is not None:
+                waiting.append(message)
+        self._waiting.extendleft(reversed(waiting))
+        return changed
 
     @staticmethod
     def _first_parcel(message: Message, text: bytes) -> bytes:
         pieces = parcel.split(text, _FIRST_PART, _OTHER_PARTS)
-        first = Part(0, 0, message.created, 0, len(pieces), pieces[0])
+        first = Part(0, message.created, 0, len(pieces), pieces[0])
         return parcel.encode(parcel.Parcel(Acks(), first))
 
     def _best(self) -> _Sending | None:
         """Return what new texts go over: the confirmed session with the least id, if any."""
         return min(
-            self._sendings.values(),
+            (sending for sending in self._sendings.values() if not sending.broken),
             key=lambda s: (not s.association.confirmed, s.association.session.id),
             default=None,
         )
 
     def _fill_window(self, sending: _Sending, now: int, out: list[Outgoing]) -> None:
         limit = sending.peer_has + WINDOW
-        while sending.held and sending.held[0].sequence < limit:
-            part = sending.held.popleft()
+        while sending.held and sending.held[0][0].sequence < limit:
+            part, message_id = sending.held.popleft()
             record = self._seal(sending.association, part, now)
-            out.append(self._way(sending, part, record, now))
+            out.append(self._way(sending, part, message_id, record, now))
 
     def _seal(self, association: Association, part: Part | None, now: int) -> bytes:
         body = association.session.seal(association.encode(part))
@@ -272,15 +307,11 @@ class Correspondence:
             self.pseudonym, self._inbox_root, day, plaintext, self._rng, self._params.hash
         )
 
-    def _launch(
-        self, sending: _Sending, part: Part, plaintext: bytes, day: int, now: int
+    def _way(
+        self, sending: _Sending, part: Part, message_id: str, record: bytes, now: int
     ) -> Outgoing:
-        return self._way(sending, part, self._cloak(plaintext, day), now)
-
-    def _way(self, sending: _Sending, part: Part, record: bytes, now: int) -> Outgoing:
         key = record_key(record)
         sending.on_way[part.sequence] = key
-        message_id = sending.messages[part.message]
         self._records[key] = message_id, sending.association.session.id, part.sequence
         return Outgoing(key, record[:32], record, now, needs_ack=True)
 
@@ -288,7 +319,6 @@ class Correspondence:
         session_id = sending.association.session.id
         places = {(session_id, part.sequence) for part in parts}
         self._progress[message.id] = _Progress(set(places), places)
-        sending.messages[parts[0].message] = message.id
 
     def _acknowledged(self, sending: _Sending, key: bytes) -> list[Message]:
         message_id, session_id, sequence = self._records.pop(key)

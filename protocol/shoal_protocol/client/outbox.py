@@ -56,6 +56,11 @@ class Outgoing:
     again: int | None = None  # when it is put again though stored
     rounds: int = 0
 
+    @property
+    def stored_everywhere(self) -> bool:
+        """Whether every replica that can be asked keeps it."""
+        return bool(self.replicas) and all(r.stored for r in self.replicas.values())
+
 
 class Outbox:
     """All records of one node that are on their way.
@@ -68,8 +73,7 @@ class Outbox:
         self._params = params
         self._patience: Final = patience
         self._rng = rng
-        self._records: dict[int, Outgoing] = {}
-        self._sequence = 0
+        self._records: dict[bytes, Outgoing] = {}
 
     def __len__(self) -> int:
         return len(self._records)
@@ -78,15 +82,9 @@ class Outbox:
         """All records, oldest first."""
         return iter(self._records.values())
 
-    @property
-    def patience(self) -> int:
-        """How long a PUT may stay unanswered (ns)."""
-        return self._patience
-
     def add(self, outgoing: Outgoing) -> None:
         """Take a record; its replicas are ranked when it is first looked at."""
-        self._sequence += 1
-        self._records[self._sequence] = outgoing
+        self._records[outgoing.key] = outgoing
 
     def next_put(
         self, relays: Iterable[bytes], view: int, reachable: set[bytes], now: int
@@ -97,9 +95,9 @@ class Outbox:
             relays: ids in the directory; view: a number that changes when they do.
             reachable: ids that may be asked from behind the present guard.
         """
-        best: tuple[tuple[int, int, int], Outgoing, bytes] | None = None
+        best: tuple[tuple[int, int], Outgoing, bytes] | None = None
         ids = list(relays)
-        for number, outgoing in self._records.items():
+        for outgoing in self._records.values():
             if outgoing.view != view:
                 self._rank(outgoing, ids, view, reachable, now)
             for relay, replica in outgoing.replicas.items():
@@ -108,7 +106,7 @@ class Outbox:
                 urgency = 0 if not (replica.attempts or replica.rank) else 1
                 if outgoing.stored:
                     urgency = 2
-                order = (urgency, replica.due, number)
+                order = (urgency, replica.due)
                 if best is None or order < best[0]:
                     best = order, outgoing, relay
         return None if best is None else (best[1], best[2])
@@ -131,8 +129,6 @@ class Outbox:
         replica.stored = True
         first = not outgoing.stored
         outgoing.stored = True
-        if all(r.stored for r in outgoing.replicas.values()):
-            self._all_stored(outgoing, now)
         return first
 
     def lost(self, outgoing: Outgoing, relay: bytes, now: int) -> None:
@@ -144,22 +140,32 @@ class Outbox:
 
     def done(self, keys: Iterable[bytes]) -> list[Outgoing]:
         """Take records out that the reader has acknowledged, or that are given up."""
-        wanted = set(keys)
-        return self._drop([n for n, o in self._records.items() if o.key in wanted])
+        return [self._records.pop(key) for key in keys if key in self._records]
 
-    def expire(self, now: int) -> list[Outgoing]:
-        """Put again what waits unseen; take out and return what outlived its entries."""
+    def tick(self, now: int) -> list[Outgoing]:
+        """Take out what needs no more; put again what waits unseen.
+
+        Returns:
+            Records that outlived their entries, taken out too.
+        """
         life = clock.seconds(self._params.entry_life_s)
+        stored: list[bytes] = []
+        expired: list[bytes] = []
         for outgoing in self._records.values():
-            if outgoing.again is not None and outgoing.again <= now:
+            if outgoing.created + life <= now:
+                expired.append(outgoing.key)
+            elif outgoing.again is not None and outgoing.again <= now:
                 outgoing.again = None
                 for replica in outgoing.replicas.values():
                     replica.stored = False
                     replica.due = now
-        return self._drop([n for n, o in self._records.items() if o.created + life <= now])
-
-    def _drop(self, numbers: list[int]) -> list[Outgoing]:
-        return [self._records.pop(number) for number in numbers]
+            elif outgoing.again is None and outgoing.stored_everywhere:
+                if outgoing.needs_ack:
+                    self._put_again_later(outgoing, now)
+                else:
+                    stored.append(outgoing.key)
+        self.done(stored)
+        return self.done(expired)
 
     def _rank(
         self, outgoing: Outgoing, ids: list[bytes], view: int, reachable: set[bytes], now: int
@@ -180,10 +186,7 @@ class Outbox:
         pause = min(pause, RETRY_LONGEST)
         replica.due = now + round(pause * (0.5 + self._rng.uniform()))
 
-    def _all_stored(self, outgoing: Outgoing, now: int) -> None:
-        if not outgoing.needs_ack:
-            self.done([outgoing.key])
-            return
+    def _put_again_later(self, outgoing: Outgoing, now: int) -> None:
         pause = min(UNSEEN_FIRST << min(outgoing.rounds, 16), UNSEEN_LONGEST)
         outgoing.rounds += 1
         outgoing.again = now + round(pause * (0.75 + self._rng.uniform() / 2))

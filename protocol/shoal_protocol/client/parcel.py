@@ -7,9 +7,8 @@
         u32 sequence;                // of this part among all of this direction; 0 for type 0
         u32 ack_next;                // every sequence below it has come
         u64 ack_bits;                // bit i: ack_next + 1 + i has come
-        u32 message;                 // number of the message in this direction
         u64 created;                 // ns since the epoch, the sender's claim
-        u16 part; u16 parts;
+        u16 part; u16 parts;         // the parts of a message have sequences in a row
         u8  text[];                  // UTF-8 of this part
     }
 """
@@ -20,7 +19,7 @@ from typing import Final
 
 from shoal_protocol.errors import RemoteProtocolError
 
-_HEAD: Final = struct.Struct(">BIIQIQHH")
+_HEAD: Final = struct.Struct(">BIIQQHH")
 HEAD_LENGTH: Final = _HEAD.size  # bytes
 ACK_WINDOW: Final = 64  # sequences beyond ack_next that an acknowledgement can name
 MAX_PARTS: Final = 64  # of one message
@@ -47,7 +46,6 @@ class Part:
     """One part of a message."""
 
     sequence: int
-    message: int
     created: int
     part: int
     parts: int
@@ -66,13 +64,12 @@ def encode(parcel: Parcel) -> bytes:
     """Return the bytes of ``struct parcel``."""
     acks, part = parcel.acks, parcel.part
     if part is None:
-        return _HEAD.pack(_ACK, 0, acks.next, acks.bits, 0, 0, 0, 0)
+        return _HEAD.pack(_ACK, 0, acks.next, acks.bits, 0, 0, 0)
     head = _HEAD.pack(
         _TEXT,
         part.sequence,
         acks.next,
         acks.bits,
-        part.message,
         part.created,
         part.part,
         part.parts,
@@ -84,14 +81,14 @@ def decode(data: bytes) -> Parcel:
     """Parse a parcel that was authenticated; raises RemoteProtocolError("parcel")."""
     if len(data) < HEAD_LENGTH:
         raise RemoteProtocolError("parcel")
-    kind, sequence, ack_next, bits, message, created, part, parts = _HEAD.unpack_from(data)
+    kind, sequence, ack_next, bits, created, part, parts = _HEAD.unpack_from(data)
     acks = Acks(ack_next, bits)
     text = data[HEAD_LENGTH:]
-    if kind == _ACK and not (sequence or message or created or part or parts or text):
+    if kind == _ACK and not (sequence or created or part or parts or text):
         return Parcel(acks, None)
-    if kind != _TEXT or not part < parts <= MAX_PARTS:
+    if kind != _TEXT or not part < parts <= MAX_PARTS or part > sequence:
         raise RemoteProtocolError("parcel")
-    return Parcel(acks, Part(sequence, message, created, part, parts, text))
+    return Parcel(acks, Part(sequence, created, part, parts, text))
 
 
 def split(text: bytes, first: int, others: int) -> list[bytes]:

@@ -16,7 +16,7 @@ from typing import Final
 
 from shoal_protocol import clock, crypto
 from shoal_protocol.client.announcer import Announcer
-from shoal_protocol.client.association import Association
+from shoal_protocol.client.association import Association, Received
 from shoal_protocol.client.correspondence import Correspondence
 from shoal_protocol.client.history import Message, MessageState
 from shoal_protocol.client.outbox import MAX_RECORDS, Outbox, Outgoing
@@ -64,8 +64,8 @@ class Persona:
     conversations: dict[str, Correspondence] = field(default_factory=dict[str, Correspondence])
     by_pseudonym: dict[bytes, Correspondence] = field(default_factory=dict[bytes, Correspondence])
     sessions: SessionIndex = field(default_factory=SessionIndex)
-    owners: dict[bytes, Correspondence] = field(
-        default_factory=dict[bytes, Correspondence]  # by session id
+    owners: dict[bytes, tuple[Correspondence, Association]] = field(
+        default_factory=dict[bytes, tuple[Correspondence, Association]]  # by session id
     )
     ephemerals: handshake.SeenEphemerals = field(default_factory=handshake.SeenEphemerals)
     unknown: deque[bytes] = field(default_factory=lambda: deque(maxlen=MAX_UNKNOWN))
@@ -154,8 +154,13 @@ class People:
         changed: list[Changed] = []
         for _, correspondence in self._conversations.values():
             self._launch(correspondence, correspondence.due_acknowledgements(now))
-        for outgoing in self._outbox.expire(now):
-            changed += self._note(outgoing, "failed")
+        for outgoing in self._outbox.tick(now):
+            known = self._conversations.get(outgoing.conversation)
+            if known is not None:
+                persona, correspondence = known
+                failed = correspondence.failed(outgoing.key, now)
+                changed += [Changed(persona.id, correspondence.id, m) for m in failed]
+                self._launch(correspondence, correspondence.release(now))
         return changed
 
     def announcement_due(self, now: int) -> tuple[Announcer, int, bytes] | None:
@@ -209,7 +214,12 @@ class People:
 
     def stored(self, outgoing: Outgoing) -> list[Changed]:
         """Note that a relay keeps this record."""
-        return self._note(outgoing, "stored")
+        known = self._conversations.get(outgoing.conversation)
+        if known is None:
+            return []
+        persona, correspondence = known
+        moved = correspondence.stored(outgoing.key)
+        return [Changed(persona.id, correspondence.id, message) for message in moved]
 
     def entry(self, persona_id: str, day: int, record: bytes, now: int) -> list[Changed]:
         """Take an entry of a persona's inbox of ``day``."""
@@ -242,18 +252,20 @@ class People:
         public, data, session = handshake.accept(
             persona.secrets, prekeys, body, seen=persona.ephemerals
         )
+        association = Association(session)
+        received = association.receive(data)
         correspondence = self._correspondence(
             persona, public.pseudonym, requested_by_them=True, now=now
         )
-        given_up = correspondence.adopt(Association(session), public.inbox_root)
-        if given_up is not None:
-            persona.sessions.remove(given_up.session)
-            del persona.owners[given_up.session.id]
+        correspondence.adopt(association, public.inbox_root)
         self._index(persona, correspondence)
         changed = [Changed(persona.id, correspondence.id, None)]
-        changed += self._parcel(persona, correspondence, session.id, data, now)
+        changed += self._parcel(persona, correspondence, association, received, now)
         for waiting in [persona.unknown.popleft() for _ in range(len(persona.unknown))]:
-            changed += self._session(persona, waiting, now)
+            try:
+                changed += self._session(persona, waiting, now)
+            except RemoteProtocolError as error:
+                self.counters[error.reason] += 1
         return changed
 
     def _session(self, persona: Persona, body: bytes, now: int) -> list[Changed]:
@@ -262,18 +274,19 @@ class People:
             self.counters["session tag"] += 1
             return []
         session, data = persona.sessions.open(body)
-        owner = persona.owners[session.id]
-        return self._parcel(persona, owner, session.id, data, now)
+        correspondence, association = persona.owners[session.id]
+        received = association.receive(data)
+        return self._parcel(persona, correspondence, association, received, now)
 
     def _parcel(
         self,
         persona: Persona,
         correspondence: Correspondence,
-        session_id: bytes,
-        data: bytes,
+        association: Association,
+        received: Received,
         now: int,
     ) -> list[Changed]:
-        freed, messages, records = correspondence.received(session_id, data, now)
+        freed, messages, records = correspondence.received(association, received, now)
         self._outbox.done(freed)
         self._launch(correspondence, records)
         return [Changed(persona.id, correspondence.id, message) for message in messages]
@@ -303,9 +316,12 @@ class People:
         return correspondence
 
     def _index(self, persona: Persona, correspondence: Correspondence) -> None:
+        for association in correspondence.given_up():
+            persona.sessions.remove(association.session)
+            persona.owners.pop(association.session.id, None)
         for association in correspondence.associations():
             persona.sessions.add(association.session)
-            persona.owners[association.session.id] = correspondence
+            persona.owners[association.session.id] = correspondence, association
 
     def _launch(self, correspondence: Correspondence, records: list[Outgoing]) -> None:
         persona, _ = self._conversations[correspondence.id]
@@ -313,15 +329,3 @@ class People:
             outgoing.owner = persona.id
             outgoing.conversation = correspondence.id
             self._outbox.add(outgoing)
-
-    def _note(self, outgoing: Outgoing, what: str) -> list[Changed]:
-        known = self._conversations.get(outgoing.conversation)
-        if known is None:
-            return []
-        persona, correspondence = known
-        moved = (
-            correspondence.stored(outgoing.key)
-            if what == "stored"
-            else correspondence.failed(outgoing.key)
-        )
-        return [Changed(persona.id, correspondence.id, message) for message in moved]
