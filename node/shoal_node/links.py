@@ -113,17 +113,18 @@ class PacketLinks:
             if neighbour.is_client and not neighbour.channels:
                 self._clients.pop(relay_id, None)
 
-    def send(self, relay_id: bytes, packet: bytes) -> None:
+    def send(self, relay_id: bytes, packet: bytes, *, to_client: bool = False) -> None:
         """Send a packet to whoever has this relay id, or drop and count it; never waits.
 
         Args:
             relay_id: 16 bytes, of a relay in the directory or of a connected client.
             packet: 3,072 bytes.
+            to_client: which of the two it is for; what is for one never goes to the other.
 
         Raises:
             LocalProtocolError: the packet has another length.
         """
-        neighbour = self._clients.get(relay_id) or self._find(relay_id)
+        neighbour = self._clients.get(relay_id) if to_client else self._find(relay_id)
         if neighbour is None:
             self.counters["not connected"] += 1
         elif neighbour.channels:

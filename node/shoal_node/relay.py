@@ -195,8 +195,8 @@ class RelayNode:
     def _handle(self, events: Sequence[Event]) -> None:
         for event in events:
             match event:
-                case SendPacket(next_id, packet, _):
-                    self._links.send(next_id, packet)
+                case SendPacket(next_id, packet, to_client):
+                    self._links.send(next_id, packet, to_client=to_client)
                 case DhtPut() | DhtGet():
                     assert self._lookups is not None
                     self._lookups.start_soon(self._operate, event)

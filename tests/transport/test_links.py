@@ -89,13 +89,34 @@ async def test_a_client_is_answered_over_its_own_channel_and_never_dialled(town:
         await town.join("client", relay=False),
         await town.join("relay"),
     )
-    relay.send(client_id, packet(0))
+    relay.send(client_id, packet(0), to_client=True)
     assert relay.counters == {"not connected": 1}
     client.send(relay_id, packet(1))
     assert await relay.received.receive() == (client_id, packet(1))
-    relay.send(client_id, packet(2))
+    relay.send(client_id, packet(2), to_client=True)
     assert await client.received.receive() == (relay_id, packet(2))
     assert (relay.clients, relay.connected) == (1, 0)
+
+
+async def test_what_is_for_a_relay_never_goes_to_a_client_nor_the_other_way(town: Town) -> None:
+    (client, client_id), (relay, relay_id) = (
+        await town.join("client", relay=False),
+        await town.join("relay"),
+    )
+    other, other_id = await town.join("other")
+    client.send(relay_id, packet(1))
+    other.send(relay_id, packet(2))
+    assert {await relay.received.receive() for _ in range(2)} == {
+        (client_id, packet(1)),
+        (other_id, packet(2)),
+    }
+    relay.send(client_id, packet(3))
+    relay.send(other_id, packet(4), to_client=True)
+    assert relay.counters == {"not connected": 2}
+    relay.send(client_id, packet(5), to_client=True)
+    relay.send(other_id, packet(6))
+    assert await client.received.receive() == (relay_id, packet(5))
+    assert await other.received.receive() == (relay_id, packet(6))
 
 
 async def test_a_client_that_leaves_is_forgotten(town: Town, nursery: trio.Nursery) -> None:
@@ -107,7 +128,7 @@ async def test_a_client_that_leaves_is_forgotten(town: Town, nursery: trio.Nurse
     await relay.received.receive()
     town.kill(client_id)
     await trio.testing.wait_all_tasks_blocked()
-    relay.send(client_id, packet(2))
+    relay.send(client_id, packet(2), to_client=True)
     assert relay.clients == 0
     assert relay.counters == {"not connected": 1}
 
