@@ -98,6 +98,7 @@ class RelayNode:
         self._links = PacketLinks(self._resolve)
         self._events: backend.Hub = backend.Hub(now)
         self._wake = trio.Event()
+        self._transport: Transport | None = None
         self._addresses: tuple[str, ...] = ()
         self._keys: tuple[tuple[int, bytes], ...] = ()
         self._lookups: trio.Nursery | None = None
@@ -119,6 +120,7 @@ class RelayNode:
                     listen=self._config.listen,
                 )
             )
+            self._transport = transport
             self._addresses = self._dialable(transport.addresses)
             await nursery.start(self._links.run, transport)
             await nursery.start(self._dht.run, transport)
@@ -252,6 +254,8 @@ class RelayNode:
             self._dht.counters,
         ):
             counters.update(source)
+        if self._transport is not None:
+            counters.update(self._transport.counters)
         return backend.Status(
             ready=bool(self._addresses) and relays > 0,
             packet_bytes=self._params.packet_bytes,

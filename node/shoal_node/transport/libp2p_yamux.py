@@ -33,6 +33,7 @@ os.environ.pop("LIBP2P_DEBUG", None)
 
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.io.exceptions import ConnectionClosedError
+from libp2p.io.utils import read_exactly
 from libp2p.stream_muxer.exceptions import (
     MuxedStreamClosed,
     MuxedStreamEOF,
@@ -292,6 +293,15 @@ class SteadyYamux(yamux.Yamux):
                 self._ping_id = (self._ping_id + 1) & 0xFFFFFFFF
                 header = (0, yamux.TYPE_PING, yamux.FLAG_SYN, 0, self._ping_id)
                 await self._write_frame(struct.pack(yamux.YAMUX_HEADER_FORMAT, *header))
+
+    async def _read_data_body(self, length: int) -> bytes:
+        """Read a frame's body; without the library's scope and look at the environment for each.
+
+        A peer that stops in the middle of a frame stalls its own connection alone, holds at
+        most one frame, and is cut off when it falls silent.
+        """
+        body: bytes = await read_exactly(self.secured_conn, length)
+        return body
 
     async def _cleanup_on_error(self) -> None:
         """Count a connection that ends though its socket doesn't: GO_AWAY, garbage, a bad MAC."""
