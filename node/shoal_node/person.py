@@ -15,13 +15,14 @@ import functools
 import importlib.metadata
 import logging
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import trio
 
-from shoal_node import clock, person_links
+from shoal_node import clock, person_links, supervisor
 from shoal_node.api import backend
 from shoal_node.api.idempotency import SentKeys
 from shoal_node.config import NodeConfig
@@ -40,6 +41,7 @@ from shoal_protocol.sessions import safety
 log = logging.getLogger(__name__)
 
 FEW_RELAYS: Final = 20  # below it the node warns
+FAILURE_PAUSE_S: Final = 0.1  # after a failed tick, so that a bug can't spin
 LOW_OVERLAP: Final = 0.9  # of the guards' views of the directory
 
 
@@ -84,6 +86,7 @@ class PersonNode:
         self._labels: dict[str, _Label] = {}
         self._keys = SentKeys()
         self._wake = trio.Event()
+        self._failures: Counter[str] = Counter()
         self._told = (False, 0)
         self._expected = latency.floor(config.traffic, self._params)
 
@@ -96,16 +99,19 @@ class PersonNode:
 
     async def _keep_time(self) -> None:
         while True:
-            now = self._clock.now()
-            self._handle(self.machine.handle_timer(now))
-            self._tell_network()
             self._wake = trio.Event()
-            wait = (self.machine.next_deadline(now) - self._clock.now()) / 1e9
+            if not await supervisor.contain("timer", self._tick, counters=self._failures):
+                await trio.sleep(FAILURE_PAUSE_S)
+            wait = (self.machine.next_deadline(self._clock.now()) - self._clock.now()) / 1e9
             with trio.move_on_after(max(0.0, wait)):
                 await self._wake.wait()
             await trio.lowlevel.checkpoint()
 
-    def _packet(self, packet: bytes) -> None:
+    async def _tick(self) -> None:
+        self._handle(self.machine.handle_timer(self._clock.now()))
+        self._tell_network()
+
+    async def _packet(self, packet: bytes) -> None:
         self._handle(self.machine.packet(packet, self._clock.now()))
 
     def _handle(self, events: Sequence[Event]) -> None:
@@ -157,7 +163,9 @@ class PersonNode:
         """What the node sees now."""
         machine = self.machine
         times = list(machine.lookup_ms)
-        counters = machine.counters + machine.people.counters + self._links.counters
+        counters = (
+            machine.counters + machine.people.counters + self._links.counters + self._failures
+        )
         return backend.Status(
             ready=machine.ready,
             packet_bytes=self._params.packet_bytes,

@@ -12,13 +12,13 @@ while there are none, or while all of them fail.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
 import trio
 
-from shoal_node import clock, keep
+from shoal_node import clock, keep, supervisor
 from shoal_node.api import backend
 from shoal_node.config import NodeConfig
 from shoal_node.directory_service import DirectoryService
@@ -59,7 +59,7 @@ class PersonLinks:
         seed: bytes,
         rng: Rng,
         ticking: clock.NodeClock,
-        received: Callable[[bytes], None],
+        received: Callable[[bytes], Awaitable[None]],
         start_transport: StartTransport,
     ) -> None:
         self._config = config
@@ -153,8 +153,10 @@ class PersonLinks:
             try:
                 while True:
                     for packet in await channel.receive_many():
-                        self._received(packet)
-                        self._guards.works(guard.relay_id)
+                        if await supervisor.contain(
+                            "packet", self._received, packet, counters=self.counters
+                        ):
+                            self._guards.works(guard.relay_id)
             except ChannelClosed:
                 log.info("guard lost")
             finally:

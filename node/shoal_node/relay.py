@@ -43,6 +43,7 @@ from shoal_protocol.service.messages import INSTANCE_LENGTH, Reply, Status
 log = logging.getLogger(__name__)
 
 BATCH: Final = 64  # packets taken before other tasks have their turn
+FAILURE_PAUSE_S: Final = 0.1  # after a failed tick, so that a bug can't spin
 
 
 class RelayNode:
@@ -99,6 +100,7 @@ class RelayNode:
         self._events: backend.Hub = backend.Hub(now)
         self._wake = trio.Event()
         self._transport: Transport | None = None
+        self._failures: Counter[str] = Counter()
         self._addresses: tuple[str, ...] = ()
         self._keys: tuple[tuple[int, bytes], ...] = ()
         self._lookups: trio.Nursery | None = None
@@ -150,24 +152,33 @@ class RelayNode:
         return tuple(taken[:MAX_ADDRESSES])
 
     async def _take_packets(self) -> None:
-        async for peer, packet in self._links.received:
-            self._handle(self.machine.receive(packet, peer, self._clock.now()))
-            for _ in range(BATCH):
+        """Feed packets to the machine in batches, each contained: a bug costs a batch at most."""
+        async for first in self._links.received:
+            batch = [first]
+            while len(batch) < BATCH:
                 try:
-                    peer, packet = self._links.received.receive_nowait()
+                    batch.append(self._links.received.receive_nowait())
                 except trio.WouldBlock:
                     break
-                self._handle(self.machine.receive(packet, peer, self._clock.now()))
+            await supervisor.contain("packets", self._take, batch, counters=self._failures)
             self._wake.set()
+
+    async def _take(self, batch: Sequence[tuple[bytes, bytes]]) -> None:
+        for peer, packet in batch:
+            self._handle(self.machine.receive(packet, peer, self._clock.now()))
 
     async def _keep_time(self) -> None:
         while True:
             self._wake = trio.Event()
-            self._handle(self.machine.handle_timer(self._clock.now()))
-            await self._announce_keys()
+            if not await supervisor.contain("timer", self._tick, counters=self._failures):
+                await trio.sleep(FAILURE_PAUSE_S)
             wait = (self.machine.next_deadline() - self._clock.now()) / 1e9
             with trio.move_on_after(max(0.0, wait)):
                 await self._wake.wait()
+
+    async def _tick(self) -> None:
+        self._handle(self.machine.handle_timer(self._clock.now()))
+        await self._announce_keys()
 
     async def _announce_keys(self) -> None:
         keys = self.machine.mix.public_keys()
@@ -252,6 +263,7 @@ class RelayNode:
             self._links.counters,
             self._directory.counters,
             self._dht.counters,
+            self._failures,
         ):
             counters.update(source)
         if self._transport is not None:
