@@ -1,0 +1,130 @@
+"""Write service.json: what docs/spec/service.md must give, from a fixed rng.
+
+Run as ``python tests/vectors/write_service.py``.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from shoal_protocol import crypto
+from shoal_protocol.pseudonyms import work
+from shoal_protocol.pseudonyms.blinding import SigningSecret
+from shoal_protocol.pseudonyms.persona import INBOX_LABEL
+from shoal_protocol.rng import Rng
+from shoal_protocol.service import desk, messages, placement
+from shoal_protocol.service.messages import InboxQuery, Reply, Request, RequestType, Status
+
+PLACE: Final = Path(__file__).with_name("service.json")
+NETWORK: Final = bytes(range(32))  # of no table of parameters
+DAY: Final = 20_833
+BITS: Final = 12
+
+
+def requests(rng: Rng) -> list[dict[str, Any]]:
+    """One request of each type, and a paid PUT."""
+    seed, instance, nonce = rng.bytes(32), rng.bytes(16), rng.bytes(16)
+    key = SigningSecret(seed).blind(INBOX_LABEL, DAY, network=NETWORK)
+    wait_ms, cursor = 19_500, 1_800_000_000_000 << 20 | 7
+    message = messages.query_message(key.public, instance, nonce, wait_ms, cursor, NETWORK)
+    query = InboxQuery(key.public, instance, nonce, key.sign(message)).encode()
+    entry = key.public + rng.bytes(2016)
+    challenge = desk.put_challenge(key.public, entry, NETWORK)
+    made = {
+        "inbox put": Request(RequestType.INBOX_PUT, rng.bytes(464), entry),
+        "inbox put, paid": Request(
+            RequestType.INBOX_PUT,
+            rng.bytes(464),
+            entry,
+            effort=BITS,
+            nonce=work.solve(challenge, BITS, start=0),
+        ),
+        "inbox get": Request(RequestType.INBOX_GET, rng.bytes(464), query, wait_ms, cursor),
+        "dht put": Request(RequestType.DHT_PUT, rng.bytes(464), rng.bytes(2048)),
+        "dht get": Request(RequestType.DHT_GET, rng.bytes(464), rng.bytes(32) + bytes(2016)),
+    }
+    return [
+        {
+            "name": name,
+            "type": request.type.value,
+            "surb": request.surb.hex(),
+            "record": request.record.hex(),
+            "wait_ms": request.wait_ms,
+            "cursor": request.cursor,
+            "effort": request.effort,
+            "nonce": request.nonce.hex(),
+            "body": request.encode().hex(),
+        }
+        for name, request in made.items()
+    ]
+
+
+def get_record(rng: Rng) -> dict[str, Any]:
+    """How the record of an inbox GET is signed."""
+    seed, instance, nonce = rng.bytes(32), rng.bytes(16), rng.bytes(16)
+    key = SigningSecret(seed).blind(INBOX_LABEL, DAY, network=NETWORK)
+    message = messages.query_message(key.public, instance, nonce, 20_000, 12_345, NETWORK)
+    return {
+        "inbox_root_seed": seed.hex(),
+        "day": DAY,
+        "address": key.public.hex(),
+        "instance": instance.hex(),
+        "nonce": nonce.hex(),
+        "wait_ms": 20_000,
+        "cursor": 12_345,
+        "message": message.hex(),
+        "record": InboxQuery(key.public, instance, nonce, key.sign(message)).encode().hex(),
+    }
+
+
+def replies(rng: Rng) -> list[dict[str, Any]]:
+    """One reply of each status."""
+    instance = rng.bytes(16)
+    made = [
+        Reply(Status.OK, rng.bytes(2048), 1_800_000_000_000 << 20 | 8, 3, instance),
+        *(Reply(status, instance=instance) for status in Status if status is not Status.OK),
+    ]
+    return [
+        {
+            "status": reply.status.value,
+            "name": reply.status.name,
+            "record": reply.record.hex(),
+            "cursor": reply.cursor,
+            "remaining": reply.remaining,
+            "instance": reply.instance.hex(),
+            "body": reply.encode().hex(),
+        }
+        for reply in made
+    ]
+
+
+def ranks(rng: Rng) -> dict[str, Any]:
+    """Where three addresses lie among seven relays."""
+    relays = [rng.bytes(16) for _ in range(7)]
+    addresses = [rng.bytes(32) for _ in range(3)]
+    return {
+        "relays": [relay.hex() for relay in relays],
+        "addresses": [
+            {
+                "address": address.hex(),
+                "ranked": [relay.hex() for relay in placement.rank(address, relays, 5)],
+            }
+            for address in addresses
+        ],
+    }
+
+
+def make() -> dict[str, Any]:
+    """Return everything that the file holds."""
+    rng = Rng(crypto.seeded_source(b"shoal service vectors"))
+    return {
+        "network_hash": NETWORK.hex(),
+        "requests": requests(rng),
+        "get_record": get_record(rng),
+        "replies": replies(rng),
+        "placement": ranks(rng),
+    }
+
+
+if __name__ == "__main__":
+    PLACE.write_text(json.dumps(make(), indent=1) + "\n")
