@@ -187,7 +187,7 @@ def test_with_too_few_relays_nothing_goes_over_a_shorter_way(
 
 def test_a_new_epoch_goes_on_with_the_relays_new_keys() -> None:
     params = replace(PARAMS, epoch_s=40, name="short epochs")
-    network = Network(8, 2, seed="epochs", params=params)
+    network = Network(8, 2, seed="epochs", params=params, preset="balanced")
     a, b = meet(network)
     alice, _ = network.people
     for number in range(5):
@@ -201,7 +201,7 @@ def test_a_new_epoch_goes_on_with_the_relays_new_keys() -> None:
 
 def test_stale_descriptors_of_the_epoch_before_last_are_used_no_more() -> None:
     params = replace(PARAMS, epoch_s=40, name="short epochs")
-    network = Network(8, 1, seed="stale", params=params)
+    network = Network(8, 1, seed="stale", params=params, preset="balanced")
     (alice,) = network.people
     network.run(30)
     assert alice.machine.relays == 8
