@@ -53,15 +53,15 @@ def test_messages_both_ways_arrive_once_exactly_and_near_the_floor() -> None:
     ways = [(alice, a, b, bob), (bob, b, a, alice)]
     rng = seeded("texts")
     expected: dict[str, list[str]] = {a.id: [], b.id: []}
-    for number in range(16):
+    for number in range(18):
         for sender, own, other, _ in ways:
             letter = "龙🦕x"[rng.below(3)]
             text = f"{number} " + letter * (rng.below(1490) // len(letter.encode()))
             expected[other.id].append(text)
             with_other = conversation(sender, own, other, network.now)
             sender.machine.people.send_text(with_other, text, network.now)
-        network.run(1)
-    network.run(12)
+        network.run(1.5)
+    network.run(15)
     latencies: list[float] = []
     for _, _, other, reader in ways:
         got = messages(reader, other)
