@@ -115,7 +115,7 @@ class Network:
     def connect(self, person: Person, relay: Relay) -> None:
         """Give a person this guard."""
         person.guard = relay.id
-        person.machine.guard_up(relay.id)
+        person.machine.guard_up(relay.id, self.now)
 
     def vanish(self, relay: Relay) -> None:
         """Kill a relay: links die now, the directory still lists it."""

@@ -14,6 +14,7 @@ Nothing here waits for a peer: what can't be queued is dropped and counted by re
 whoever needs a packet to arrive sends again by another path (protocol.md, delivery).
 """
 
+import ipaddress
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ class LinkLimits:
 
     neighbours: int = 128  # relays that are dialled or that have dialled us
     clients: int = 256  # others who are connected
+    clients_per_host: int = 64  # of them from one /24 (IPv4) or /48 (IPv6)
     waiting: int = 64  # packets for one neighbour while it is being dialled
     received: int = 1_024  # packets that the node hasn't taken yet
     first_pause_s: float = 0.5  # after a failed dial, doubled each time
@@ -49,6 +51,7 @@ class LinkLimits:
 class _Neighbour:
     relay_id: bytes
     is_client: bool
+    host: str = ""
     channels: list[Channel] = field(default_factory=list)
     waiting: deque[bytes] = field(default_factory=deque)
     dialling: bool = False
@@ -102,8 +105,10 @@ class PacketLinks:
         """Handle an incoming packet channel: read from it, and send over it."""
         relay_id = channel.peer.relay_id
         neighbour = self._find(relay_id)
-        if neighbour is None and len(self._clients) < self._limits.clients:
-            neighbour = self._clients[relay_id] = _Neighbour(relay_id, is_client=True)
+        if neighbour is None and self._has_room(_host(channel.address)):
+            neighbour = self._clients[relay_id] = _Neighbour(
+                relay_id, is_client=True, host=_host(channel.address)
+            )
         if neighbour is None:
             self.counters["client limit"] += 1
             return
@@ -172,6 +177,11 @@ class PacketLinks:
         self._neighbours.move_to_end(relay_id)
         return neighbour
 
+    def _has_room(self, host: str) -> bool:
+        from_host = sum(client.host == host for client in self._clients.values())
+        limits = self._limits
+        return len(self._clients) < limits.clients and from_host < limits.clients_per_host
+
     def _evict(self, neighbour: _Neighbour) -> None:
         self.counters["evicted"] += len(neighbour.waiting)
         neighbour.waiting.clear()
@@ -229,3 +239,12 @@ class PacketLinks:
         finally:
             neighbour.channels.remove(channel)
             await channel.aclose()
+
+
+def _host(address: str) -> str:
+    """Return the /24 or /48 of a remote host, so that one owner's addresses count as one."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return address  # the in-memory twin's
+    return str(ipaddress.ip_network((ip, 24 if ip.version == 4 else 48), strict=False))

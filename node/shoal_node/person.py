@@ -108,7 +108,10 @@ class PersonNode:
             await trio.lowlevel.checkpoint()
 
     async def _tick(self) -> None:
-        self._handle(self.machine.handle_timer(self._clock.now()))
+        now = self._clock.now()
+        self._handle(self.machine.handle_timer(now))
+        if self.machine.deaf(now):
+            await self._links.drop_guard()
         self._tell_network()
 
     async def _packet(self, packet: bytes) -> None:
@@ -249,6 +252,8 @@ class PersonNode:
         """Forget the persona, its keys and its conversations."""
         self.machine.people.burn(self._find(persona_id))
         del self._labels[persona_id]
+        self._events.forget(lambda data: getattr(data, "persona", None) == persona_id)
+        _safety_code.cache_clear()
 
     def contacts(self, persona_id: str) -> Sequence[backend.Contact]:
         """The persona's contacts, oldest first."""

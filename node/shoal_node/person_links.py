@@ -82,6 +82,7 @@ class PersonLinks:
         self._guard: KeptGuard | None = None
         self._channel: Channel | None = None
         self._since = 0
+        self._pinned: list[str] = []
 
     async def run(
         self,
@@ -105,6 +106,12 @@ class PersonLinks:
         """Send a packet to the guard, or drop and count it."""
         if self._channel is None or not self._channel.try_send(packet):
             self.counters["not sent"] += 1
+
+    async def drop_guard(self) -> None:
+        """Leave a guard that passes nothing on; another takes over."""
+        if self._channel is not None:
+            self.counters["guard deaf"] += 1
+            await self._channel.aclose()
 
     def overlap(self) -> float:
         """The share of relays that all guards' directories hold."""
@@ -131,25 +138,37 @@ class PersonLinks:
             if relays and self._guards.replace_vanished(relays, now):
                 changed = True
             if changed:
-                keep.write(self._config.data / keep.GUARDS_FILE, self._guards.dump())
+                self._save()
                 self._pin()
             machine.directory_changed(relays, now)
             await self._directory.wait_changed()
 
-    def _pin(self) -> None:
-        """Take the directory from the guards, or from the bootstrap addresses without any."""
+    def _pin(self, *, all_rest: bool = False) -> None:
+        """Take the directory from the guards; from the bootstrap addresses, too, without one."""
         addresses = [address for guard in self._guards.guards() for address in guard.addresses]
-        self._directory.pin(addresses or self._config.bootstrap)
+        if all_rest or not addresses:
+            addresses += self._config.bootstrap
+        if addresses != self._pinned:
+            self._pinned = addresses
+            self._directory.pin(addresses)
+
+    def _save(self) -> None:
+        try:
+            keep.write(self._config.data / keep.GUARDS_FILE, self._guards.dump())
+        except OSError:
+            self.counters["guards not kept"] += 1
+            log.warning("the guards could not be written to the data directory")
 
     async def _keep_guard(self, transport: Transport, machine: PersonMachine) -> None:
         while True:
             guard = self._guards.current(self._clock.now())
+            self._pin(all_rest=guard is None)
             channel = None if guard is None else await self._open(transport, guard)
             if guard is None or channel is None:
                 await trio.sleep(PAUSE_S)
                 continue
             self._guard, self._channel, self._since = guard, channel, self._clock.now()
-            machine.guard_up(guard.relay_id)
+            machine.guard_up(guard.relay_id, self._clock.now())
             try:
                 while True:
                     for packet in await channel.receive_many():

@@ -156,6 +156,14 @@ class X25519Key:
             raise RemoteProtocolError("low-order point") from None
 
 
+def x25519_check(public: bytes) -> None:
+    """Refuse a key of low order, which every private key meets in zero.
+
+    Raises RemoteProtocolError("low-order point").
+    """
+    x25519(b"\x01" * KEY_LENGTH, public)
+
+
 def ed25519_public(seed: bytes) -> bytes:
     """Return the Ed25519 public key of a 32-byte seed (RFC 8032)."""
     return sodium.crypto_sign_seed_keypair(seed)[0]

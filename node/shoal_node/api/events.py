@@ -11,7 +11,7 @@ gap. They stay below 2^53, so that JavaScript keeps them exact.
 """
 
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
@@ -78,6 +78,12 @@ class Hub(Generic[T]):
                 self.dropped += 1
                 self._forget(follower)
         return event
+
+    def forget(self, matches: Callable[[T], bool]) -> None:
+        """Drop the events that match from the ring: nobody who resumes gets them any more."""
+        kept = [event for event in self._ring if not matches(event.data)]
+        if len(kept) < len(self._ring):
+            self._ring = deque(kept, maxlen=RING_LENGTH)
 
     def _forget(self, follower: trio.MemorySendChannel[Event[T]]) -> None:
         self._followers.pop(follower, None)

@@ -57,6 +57,7 @@ class Association:
         self.session: Final = session
         self.confirmed = False  # something came over it from the other side
         self.ack_due: int | None = None  # ns; when an acknowledgement alone is to go
+        self.acked = 0  # ns; when acknowledgements last went
         self._next_sequence = 0
         self._come = Acks()
         self._partial: dict[int, _Partial] = {}  # by the sequence of its first part

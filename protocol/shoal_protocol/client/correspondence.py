@@ -29,7 +29,8 @@ from shoal_protocol.rng import Rng
 from shoal_protocol.sessions import cloak, handshake
 from shoal_protocol.sessions import session as sessions
 
-ACK_DELAY: Final = 2 * clock.SECOND  # how long an acknowledgement waits for a message to ride on
+ACK_DELAY: Final = 2 * clock.SECOND  # mean wait of an acknowledgement for a message to ride on
+ACK_AGAIN: Final = 20 * clock.SECOND  # before what comes again is acknowledged again
 LOOKUP_FIRST: Final = clock.SECOND
 LOOKUP_LONGEST: Final = 60 * clock.SECOND
 MAX_WAITING: Final = 1024  # texts that wait for a contact's keys or window
@@ -99,6 +100,11 @@ class Correspondence:
         self._waiting: deque[Message] = deque()
         self._progress: dict[str, _Progress] = {}
         self._records: dict[bytes, tuple[str, bytes, int]] = {}
+
+    @property
+    def pending(self) -> bool:
+        """Whether this is a stranger's request that the person has not answered."""
+        return self.requested_by_them and not self.answered
 
     @property
     def agreed(self) -> bool:
@@ -211,8 +217,8 @@ class Correspondence:
         """
         sending = self._sendings[association.session.id]
         acks = received.acks
-        if received.wants_ack and association.ack_due is None:
-            association.ack_due = now + ACK_DELAY
+        if received.wants_ack:
+            self._owe(association, now)
         changed: list[Message] = []
         freed = [key for sequence, key in sending.on_way.items() if acks.covers(sequence)]
         for key in freed:
@@ -221,6 +227,15 @@ class Correspondence:
         if received.whole is not None:
             changed.append(self._arrived(received.whole, now))
         return freed, changed, self.release(now)
+
+    def repeated(self, association: Association, now: int) -> None:
+        """Note that an entry came again: acknowledge again, if the last time was long ago.
+
+        Copies come from other replicas at once; one that comes later says that the
+        acknowledgement was lost on the relays that kept it.
+        """
+        if now - association.acked >= ACK_AGAIN:
+            self._owe(association, now)
 
     def stored(self, key: bytes) -> list[Message]:
         """Note that a relay keeps the record with this key."""
@@ -242,6 +257,10 @@ class Correspondence:
             changed += self._break(sending)
             self._look_up(now)
         return changed
+
+    def _owe(self, association: Association, now: int) -> None:
+        if association.ack_due is None:
+            association.ack_due = now + round(self._rng.exponential(ACK_DELAY))
 
     def _look_up(self, now: int) -> None:
         if self._waiting and self._best() is None and self.lookup is None:
@@ -298,6 +317,7 @@ class Correspondence:
             out.append(self._way(sending, part, message_id, record, now))
 
     def _seal(self, association: Association, part: Part | None, now: int) -> bytes:
+        association.acked = now
         body = association.session.seal(association.encode(part))
         return self._cloak(bytes([cloak.SESSION]) + body, clock.index_of(now, self._params.day_s))
 

@@ -33,6 +33,7 @@ class Question:
     record: bytes
     wait_ms: int = 0
     cursor: int = 0
+    floor: int = 0
     effort: int = 0
     nonce: bytes = bytes(8)
 
@@ -41,7 +42,6 @@ class Question:
 class _Outstanding(Generic[Purpose]):
     secret: surbs.SurbSecret
     purpose: Purpose
-    loop: bool
 
 
 class Courier(Generic[Purpose]):
@@ -70,7 +70,11 @@ class Courier(Generic[Purpose]):
         purpose: Purpose,
         deadline: int,
     ) -> bytes:
-        """Return the packet that carries ``question``; its answer is due by ``deadline``."""
+        """Return the packet that carries ``question``; its answer is due by ``deadline``.
+
+        Raises:
+            RemoteProtocolError: a key on the way is unusable; nothing has changed.
+        """
         surb, secret = surbs.create(reply, self._client, network=self._network, rng=self._rng)
         request = Request(
             question.type,
@@ -78,20 +82,17 @@ class Courier(Generic[Purpose]):
             question.record,
             question.wait_ms,
             question.cursor,
+            question.floor,
             question.effort,
             question.nonce,
         )
-        self._remember(secret, purpose, deadline, loop=False)
-        return build.forward(forward, request.encode(), network=self._network, rng=self._rng)
-
-    def loop(self, way: Sequence[Hop], purpose: Purpose, deadline: int) -> bytes:
-        """Return a packet that comes back to this session along ``way``."""
-        packet, secret = surbs.loop(way, self._client, network=self._network, rng=self._rng)
-        self._remember(secret, purpose, deadline, loop=True)
+        packet = build.forward(forward, request.encode(), network=self._network, rng=self._rng)
+        self._outstanding[secret.id] = _Outstanding(secret, purpose)
+        heappush(self._deadlines, (deadline, secret.id))
         return packet
 
-    def receive(self, packet: bytes) -> tuple[Purpose, Reply | None]:
-        """Take a packet from the guard: what it answers and the reply (None for a loop).
+    def receive(self, packet: bytes) -> tuple[Purpose, Reply]:
+        """Take a packet from the guard: what it answers, and the reply.
 
         Raises RemoteProtocolError: "unknown surb", or as the packet or reply is malformed.
         """
@@ -100,7 +101,7 @@ class Courier(Generic[Purpose]):
         if waiting is None:
             raise RemoteProtocolError("unknown surb")
         body = surbs.open(waiting.secret, packet)
-        reply = None if waiting.loop else messages.decode_reply(body)
+        reply = messages.decode_reply(body)
         del self._outstanding[name]
         return waiting.purpose, reply
 
@@ -126,9 +127,3 @@ class Courier(Generic[Purpose]):
         self._outstanding.clear()
         self._deadlines.clear()
         return given_up
-
-    def _remember(
-        self, secret: surbs.SurbSecret, purpose: Purpose, deadline: int, *, loop: bool
-    ) -> None:
-        self._outstanding[secret.id] = _Outstanding(secret, purpose, loop)
-        heappush(self._deadlines, (deadline, secret.id))

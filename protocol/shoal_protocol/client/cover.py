@@ -17,7 +17,7 @@ from shoal_protocol.rng import Rng
 class SlotClass(Enum):
     """What may fill a slot."""
 
-    QUICK = "quick"  # PUT, DHT operation or loop: answered at once
+    QUICK = "quick"  # PUT, DHT operation or echo: answered at once
     WAITING = "waiting"  # GET, of a real or of a random address
 
 

@@ -88,12 +88,23 @@ class Mailbox:
             cursor = missing - 1
         nonce = self._rng.bytes(16)
         message = messages.query_message(
-            self.address, store.instance, nonce, wait_ms, cursor, self._network
+            self.address,
+            relay_id,
+            store.instance,
+            nonce,
+            (wait_ms, cursor, store.floor),
+            self._network,
         )
         query = InboxQuery(self.address, store.instance, nonce, self._secret.sign(message))
         store.outstanding += 1
         store.last_asked = now
-        question = Question(RequestType.INBOX_GET, query.encode(), wait_ms=wait_ms, cursor=cursor)
+        question = Question(
+            RequestType.INBOX_GET,
+            query.encode(),
+            wait_ms=wait_ms,
+            cursor=cursor,
+            floor=store.floor,
+        )
         return question, Asked(relay_id, store.instance, cursor, missing)
 
     def lost(self, asked: Asked) -> None:

@@ -4,11 +4,10 @@
 
     forward  person ─► G ─► A ─► B ─► S          G the guard, S the relay asked
     reply    person ◄─ G ◄─ B′ ◄─ A′ ◄─ S
-    loop     person ─► G ─► A ─► B ─► G ─► person
 
 A, B, A′ and B′ are drawn evenly, one after the other, from all that may stand beside what
-is there. No relay stands twice on a way (the guard of a loop excepted), and where the
-network's parameters ask for it no two share a family or a subnet (/16 of IPv4, /32 of IPv6).
+is there. No relay stands twice on a way, and where the network's parameters ask for it no
+two share a family or a subnet (/16 of IPv4, /32 of IPv6).
 """
 
 import ipaddress
@@ -90,11 +89,6 @@ class PathChooser:
         if out is None or back is None:
             return None
         return RoundTrip((self._guard, *out, service), (*back, self._guard))
-
-    def loop(self) -> tuple[Descriptor, ...] | None:
-        """Draw G, A, B, G; None when the relays do not suffice."""
-        middle = self._between(self._guard)
-        return None if middle is None else (self._guard, *middle, self._guard)
 
     def any_service(self) -> Descriptor | None:
         """Draw a relay to ask for something that every relay does."""

@@ -30,7 +30,8 @@ from shoal_protocol.sessions import cloak, handshake
 from shoal_protocol.sessions.session import SessionIndex
 
 MAX_PERSONAS: Final = 16
-MAX_CONVERSATIONS: Final = 1024  # of one persona; strangers' requests beyond it are dropped
+MAX_CONVERSATIONS: Final = 1024  # of one persona, strangers' requests not counted
+MAX_REQUESTS: Final = 256  # of strangers whom the person has not answered
 MAX_UNKNOWN: Final = 256  # session entries kept until their first contact comes
 MAX_SEEN: Final = 4096  # entries remembered, so that copies from other replicas cost nothing
 
@@ -68,8 +69,12 @@ class Persona:
         default_factory=dict[bytes, tuple[Correspondence, Association]]  # by session id
     )
     ephemerals: handshake.SeenEphemerals = field(default_factory=handshake.SeenEphemerals)
-    unknown: deque[bytes] = field(default_factory=lambda: deque(maxlen=MAX_UNKNOWN))
-    seen: OrderedDict[bytes, None] = field(default_factory=OrderedDict[bytes, None])
+    unknown: deque[tuple[bytes, bytes]] = field(  # digests of entries, and their bodies
+        default_factory=lambda: deque[tuple[bytes, bytes]](maxlen=MAX_UNKNOWN)
+    )
+    seen: OrderedDict[bytes, bytes] = field(  # digests of entries: session id, or empty
+        default_factory=OrderedDict[bytes, bytes]
+    )
 
 
 class People:
@@ -227,10 +232,14 @@ class People:
         if persona is None:
             return []
         name = crypto.digest(record, size=16)
-        if name in persona.seen:
+        session_id = persona.seen.get(name)
+        if session_id is not None:
             self.counters["entry again"] += 1
+            if session_id in persona.owners:
+                correspondence, association = persona.owners[session_id]
+                correspondence.repeated(association, now)
             return []
-        persona.seen[name] = None
+        persona.seen[name] = b""
         while len(persona.seen) > MAX_SEEN:
             persona.seen.popitem(last=False)
         public = persona.secrets.public
@@ -239,13 +248,15 @@ class People:
                 public.pseudonym, public.inbox_root, day, record, self._params.hash
             )
             if plaintext[0] == cloak.FIRST_CONTACT:
-                return self._first_contact(persona, day, plaintext[1:], now)
-            return self._session(persona, plaintext[1:], now)
+                return self._first_contact(persona, day, name, plaintext[1:], now)
+            return self._session(persona, name, plaintext[1:], now)
         except RemoteProtocolError as error:
             self.counters[error.reason] += 1
             return []
 
-    def _first_contact(self, persona: Persona, day: int, body: bytes, now: int) -> list[Changed]:
+    def _first_contact(
+        self, persona: Persona, day: int, name: bytes, body: bytes, now: int
+    ) -> list[Changed]:
         prekeys = persona.secrets.prekeys_of(day)
         if prekeys is None:
             raise RemoteProtocolError("prekeys gone")
@@ -257,23 +268,25 @@ class People:
         correspondence = self._correspondence(
             persona, public.pseudonym, requested_by_them=True, now=now
         )
+        persona.seen[name] = session.id
         correspondence.adopt(association, public.inbox_root)
         self._index(persona, correspondence)
         changed = [Changed(persona.id, correspondence.id, None)]
         changed += self._parcel(persona, correspondence, association, received, now)
         for waiting in [persona.unknown.popleft() for _ in range(len(persona.unknown))]:
             try:
-                changed += self._session(persona, waiting, now)
+                changed += self._session(persona, *waiting, now)
             except RemoteProtocolError as error:
                 self.counters[error.reason] += 1
         return changed
 
-    def _session(self, persona: Persona, body: bytes, now: int) -> list[Changed]:
+    def _session(self, persona: Persona, name: bytes, body: bytes, now: int) -> list[Changed]:
         if persona.sessions.find(body) is None:
-            persona.unknown.append(body)
+            persona.unknown.append((name, body))
             self.counters["session tag"] += 1
             return []
         session, data = persona.sessions.open(body)
+        persona.seen[name] = session.id
         correspondence, association = persona.owners[session.id]
         received = association.receive(data)
         return self._parcel(persona, correspondence, association, received, now)
@@ -297,9 +310,9 @@ class People:
         known = persona.by_pseudonym.get(pseudonym)
         if known is not None:
             return known
-        if len(persona.conversations) >= MAX_CONVERSATIONS:
-            if requested_by_them:
-                raise RemoteProtocolError("conversations full")
+        if requested_by_them:
+            self._limit_requests(persona)
+        elif sum(not c.pending for c in persona.conversations.values()) >= MAX_CONVERSATIONS:
             raise UserError(f"A persona may have {MAX_CONVERSATIONS} conversations.")
         correspondence = Correspondence(
             self._rng.bytes(8).hex(),
@@ -314,6 +327,23 @@ class People:
         persona.by_pseudonym[pseudonym] = correspondence
         self._conversations[correspondence.id] = persona, correspondence
         return correspondence
+
+    def _limit_requests(self, persona: Persona) -> None:
+        """Make room for a request: the oldest that the person never answered gives way."""
+        pending = [c for c in persona.conversations.values() if c.pending]
+        for oldest in pending[: max(0, len(pending) + 1 - MAX_REQUESTS)]:
+            self.counters["request given up"] += 1
+            self._forget(persona, oldest)
+
+    def _forget(self, persona: Persona, correspondence: Correspondence) -> None:
+        for association in [*correspondence.given_up(), *correspondence.associations()]:
+            persona.sessions.remove(association.session)
+            persona.owners.pop(association.session.id, None)
+        del persona.conversations[correspondence.id]
+        del persona.by_pseudonym[correspondence.pseudonym]
+        del self._conversations[correspondence.id]
+        keys = [o.key for o in self._outbox.records() if o.conversation == correspondence.id]
+        self._outbox.done(keys)
 
     def _index(self, persona: Persona, correspondence: Correspondence) -> None:
         for association in correspondence.given_up():

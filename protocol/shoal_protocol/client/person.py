@@ -4,7 +4,7 @@
 
     send_text ─► Correspondence ─► Outbox ─┐
     Announcer, Lookup ─────────────────────┼─► quick slot ──┐
-    loop ──────────────────────────────────┘                ├─► Courier ─► SendUp ─► guard
+    echo ──────────────────────────────────┘                ├─► Courier ─► SendUp ─► guard
     Reader ────────────────────────────────────► waiting slot┘
     guard ─► packet() ─► Courier ─► what it answered ─► Correspondence ─► MessageChanged
 
@@ -32,11 +32,13 @@ from shoal_protocol.errors import RemoteProtocolError
 from shoal_protocol.packets.keys import Hop
 from shoal_protocol.parameters import NetworkParameters, Preset
 from shoal_protocol.rng import Rng
-from shoal_protocol.service.messages import Reply, RequestType, Status
+from shoal_protocol.service.messages import EMPTY_RECORD, Reply, RequestType, Status
 
 MARGIN: Final = 2 * clock.SECOND  # for links and machines, beyond the mixing delays
 DELAY_FACTOR: Final = 3  # times the mean of all mixing delays on a round trip
 LOOKUP_PATIENCE: Final = 8 * clock.SECOND  # a DHT operation takes this much longer
+DEAF_PACKETS: Final = 32  # sent in a row without any answer, …
+DEAF_AFTER: Final = 30 * clock.SECOND  # … for so long: the guard passes nothing on
 MAX_LATENCIES: Final = 256  # look-up times kept for the median
 
 
@@ -87,11 +89,11 @@ class _Lookup:
 
 
 @dataclass(frozen=True, slots=True)
-class _Loop:
+class _Echo:
     pass
 
 
-_Purpose = _Put | _Read | _Announce | _Lookup | _Loop
+_Purpose = _Put | _Read | _Announce | _Lookup | _Echo
 
 
 class PersonMachine:
@@ -128,6 +130,8 @@ class PersonMachine:
         self._view = 0
         self._view_epoch = 0
         self._round_trips = 0
+        self._unanswered = 0  # packets since the last answer
+        self._heard = now
         self.trace: list[TracedHop] = []
         self.lookup_ms: deque[float] = deque(maxlen=MAX_LATENCIES)
         self.counters: Counter[str] = Counter()
@@ -136,6 +140,10 @@ class PersonMachine:
     def ready(self) -> bool:
         """Whether messages can be sent: a packet has been there and back."""
         return self._chooser is not None and self._round_trips > 0
+
+    def deaf(self, now: int) -> bool:
+        """Whether nothing sent through this guard has been answered for long."""
+        return self._unanswered >= DEAF_PACKETS and now - self._heard >= DEAF_AFTER
 
     @property
     def outstanding(self) -> int:
@@ -155,10 +163,10 @@ class PersonMachine:
             self._relays = usable
             self._choose()
 
-    def guard_up(self, relay_id: bytes) -> None:
+    def guard_up(self, relay_id: bytes, now: int) -> None:
         """Note that the link to this guard is there."""
-        if relay_id != self._guard:
-            self._guard = relay_id
+        self._guard = relay_id
+        self._unanswered, self._heard = 0, now
         self._choose()
 
     def guard_down(self, now: int) -> None:
@@ -200,6 +208,7 @@ class PersonMachine:
             self.counters[error.reason] += 1
             return []
         self._round_trips += 1
+        self._unanswered, self._heard = 0, now
         return list(self._answered(purpose, reply, now))
 
     def _choose(self) -> None:
@@ -220,12 +229,12 @@ class PersonMachine:
         match slot:
             case SlotClass.QUICK:
                 packet = self._quick(self._chooser, now)
-                return self._loop(self._chooser, now) if packet is None else packet
             case SlotClass.WAITING:
                 get = self.reader.next_get(self._askable, self._view, now)
-                return None if get is None else self._get(self._chooser, get, now)
+                packet = None if get is None else self._get(self._chooser, get, now)
             case _:
                 assert_never(slot)
+        return self._echo(self._chooser, now) if packet is None else packet
 
     def _quick(self, chooser: PathChooser, now: int) -> bytes | None:
         announcement = self.people.announcement_due(now)
@@ -287,17 +296,24 @@ class PersonMachine:
             return None
         forward = self._hops(trip.forward, self._params.path_mixes, now)
         reply = self._hops(trip.reply, self._params.path_mixes, now)
+        try:
+            packet = self._courier.ask(question, forward, reply, purpose, now + patience)
+        except RemoteProtocolError as error:
+            self.counters[error.reason] += 1
+            return None
         if isinstance(purpose, _Put):
             self._trace(trip.forward, forward)
         self.counters[question.type.name.lower()] += 1
-        return self._courier.ask(question, forward, reply, purpose, now + patience)
+        self._unanswered += 1
+        return packet
 
-    def _loop(self, chooser: PathChooser, now: int) -> bytes | None:
-        way = chooser.loop()
-        if way is None:
+    def _echo(self, chooser: PathChooser, now: int) -> bytes | None:
+        """Fill a slot with a question that looks, takes and dies as any other does."""
+        service = chooser.any_service()
+        if service is None:
             return None
-        self.counters["loop"] += 1
-        return self._courier.loop(self._hops(way, len(way), now), _Loop(), now + self._patience)
+        question = Question(RequestType.ECHO, EMPTY_RECORD)
+        return self._ask(chooser, question, service, _Echo(), self._patience, now)
 
     def _hops(self, way: Sequence[Descriptor], mixes: int, now: int) -> list[Hop]:
         delay = self._preset.mean_delay_ms
@@ -311,9 +327,7 @@ class PersonMachine:
             for relay, role, hop in zip(way, roles, hops, strict=True)
         ]
 
-    def _answered(self, purpose: _Purpose, reply: Reply | None, now: int) -> list[Changed]:
-        if reply is None:
-            return []
+    def _answered(self, purpose: _Purpose, reply: Reply, now: int) -> list[Changed]:
         match purpose:
             case _Put(outgoing, relay):
                 if self.outbox.answered(outgoing, relay, reply.status is Status.OK, now):
@@ -334,7 +348,7 @@ class PersonMachine:
                 if took is not None:
                     self.lookup_ms.append(took / clock.MILLISECOND)
                 return []
-            case _Loop():
+            case _Echo():
                 return []
             case _:
                 assert_never(purpose)
@@ -349,7 +363,7 @@ class PersonMachine:
                 announcer.answered(day, False, now)
             case _Lookup(conversation, day):
                 self.people.looked_up(conversation, day, None, now)
-            case _Loop():
-                self.counters["loop lost"] += 1
+            case _Echo():
+                self.counters["echo lost"] += 1
             case _:
                 assert_never(purpose)

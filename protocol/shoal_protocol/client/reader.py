@@ -2,11 +2,12 @@
 
 Real inboxes come first, up to the preset's number of outstanding GETs; a slot beyond that
 asks a random address in just the same way: for a while, at the relays where it would lie.
-Among the real ones the store with the fewest GETs waiting is asked, lower ranks first, so
-that a message is met by a GET that already waits.
+Real inboxes have equal shares whatever happens in them: else filling one of them would show
+in the others whose they are. Within an inbox the store with the fewest GETs waiting is asked,
+lower ranks first, so that a message is met by a GET that already waits; every other time one
+that is known to hold more, so that no store can draw all questions to itself.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -77,11 +78,11 @@ class Reader:
         """
         boxes = self._wanted(now)
         if boxes and self._outstanding < self._preset.outstanding_gets:
-            get = self._least_waiting(boxes, relays, view, now)
+            get = self._least_waiting(self._rng.choice(boxes), relays, view, now)
             if get is not None:
                 self._outstanding += 1
                 return get
-        return self._least_waiting([self._decoy(now)], relays, view, now)
+        return self._least_waiting(self._decoy(now), relays, view, now)
 
     def lost(self, box: ReadingBox, asked: Asked) -> None:
         """Note that a GET drew no answer."""
@@ -135,33 +136,32 @@ class Reader:
         return self._rng.choice(self._decoys)[1]
 
     def _least_waiting(
-        self, boxes: Sequence[ReadingBox], relays: dict[bytes, Descriptor], view: int, now: int
+        self, box: ReadingBox, relays: dict[bytes, Descriptor], view: int, now: int
     ) -> Get | None:
-        best: tuple[tuple[bool, int, int, int], ReadingBox, bytes] | None = None
-        reach = self._params.replicas + self._params.replica_slack
-        for box in boxes:
-            if box.view != view:
-                box.ranked = placement.rank(box.mailbox.address, relays, reach)
-                box.view = view
-            for rank, relay in enumerate(box.ranked):
-                mailbox = box.mailbox
-                # Replicas beyond K hold something only when views differ: a quarter's share.
-                share = 1 if rank < self._params.replicas else 4
-                order = (
-                    not mailbox.hungry(relay),
-                    mailbox.outstanding(relay) * share,
-                    mailbox.last_asked(relay),
-                    rank,
-                )
-                if best is None or order < best[0]:
-                    best = order, box, relay
-        if best is None:
+        if box.view != view:
+            reach = self._params.replicas + self._params.replica_slack
+            box.ranked = placement.rank(box.mailbox.address, relays, reach)
+            box.view = view
+        if not box.ranked:
             return None
-        _, box, relay = best
+        mailbox, hungry_first = box.mailbox, self._rng.below(2) == 0
+
+        def order(place: tuple[int, bytes]) -> tuple[bool, int, int, int]:
+            rank, relay = place
+            # Replicas beyond K hold something only when views differ: a quarter's share.
+            share = 1 if rank < self._params.replicas else 4
+            return (
+                hungry_first and not mailbox.hungry(relay),
+                mailbox.outstanding(relay) * share,
+                mailbox.last_asked(relay),
+                rank,
+            )
+
+        _, relay = min(enumerate(box.ranked), key=order)
         wait = min(
             round(self._rng.exponential(self._params.get_wait_mean_ms)),
             self._params.get_wait_cap_ms,
         )
         descriptor = relays[relay]
-        question, asked = box.mailbox.ask(relay, descriptor.instance, wait, now)
+        question, asked = mailbox.ask(relay, descriptor.instance, wait, now)
         return Get(question, descriptor, box, asked)

@@ -203,7 +203,9 @@ class ValueCrawl(_Rounds, ValueSpiderCrawl):  # type: ignore[misc]
             elif response.has_value():
                 self.shown[peer_id] = response.get_value()
             else:
-                self.nearest_without_value.push(self.nearest.get_node(peer_id))
+                responder = self.nearest.get_node(peer_id)
+                if responder is not None:  # others may have pushed it out of the bounded heap
+                    self.nearest_without_value.push(responder)
                 self.nearest.push(response.get_node_list())
         self.nearest.remove(silent)
         if len(self.shown) >= QUORUM or self.nearest.have_contacted_all():

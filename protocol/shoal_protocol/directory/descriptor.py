@@ -157,7 +157,8 @@ def decode_descriptor(data: bytes, params: NetworkParameters) -> Descriptor:
 
     Raises:
         RemoteProtocolError: "record size", "signature", "serial", "wire", "address form",
-            "address private", "address repeated", "mix keys", "family", "software", "work".
+            "address private", "address repeated", "mix keys", "low-order
+            point", "family", "software", "work".
     """
     return open_descriptor(envelope.peek(data, MAX_DESCRIPTOR), params)
 
@@ -174,6 +175,8 @@ def open_descriptor(sealed: envelope.Envelope, params: NetworkParameters) -> Des
     epochs = [key.epoch for key in body.mix_keys]
     if sorted(set(epochs)) != epochs or epochs[0] < epoch - 1 or epochs[-1] > epoch + 1:
         raise RemoteProtocolError("mix keys")
+    for mix_key in body.mix_keys:
+        crypto.x25519_check(mix_key.key)
     if len(body.family) not in (0, INSTANCE_LENGTH):
         raise RemoteProtocolError("family")
     if not _SOFTWARE.fullmatch(body.software):

@@ -30,7 +30,9 @@ from shoal_protocol.errors import LocalProtocolError, RemoteProtocolError
 from shoal_protocol.rng import Rng
 
 FANOUT: Final = 3  # relays that a rumour is passed on to; spec: directory §6
-FRAME_RATE: Final = 256  # tokens a second, one a frame and one a KiB; spec: directory §8
+FRAME_RATE: Final = (
+    256  # tokens a second: a frame, a KiB of it or of its answer; spec: directory §8
+)
 FRAME_BURST: Final = 4_096
 CHECK_RATE: Final = 128  # signatures in News a second; spec: directory §8
 CHECK_BURST: Final = 2_048
@@ -152,7 +154,9 @@ class DirectorySync:
             case frames.Hello():
                 events = self._hello(peer, state, now)
             case frames.Ask() | frames.List() | frames.Want():
-                events = [self._answer(peer, decoded)]
+                answer = self._answer(peer, decoded)
+                state.frames.spend(len(answer.frame) / 1024, now)
+                events = [answer]
             case frames.News():
                 events = self._news(peer, state, decoded, now)
             case _:
@@ -210,7 +214,7 @@ class DirectorySync:
         events: list[Event] = [_send(peer, frames.News(records, proofs))] if records else []
         return [*events, self._pull(peer, now)]
 
-    def _answer(self, peer: bytes, asked: frames.Ask | frames.List | frames.Want) -> Event:
+    def _answer(self, peer: bytes, asked: frames.Ask | frames.List | frames.Want) -> SendFrame:
         if not self.serve:
             raise RemoteProtocolError("no server here")
         match asked:

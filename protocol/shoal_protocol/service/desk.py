@@ -3,6 +3,7 @@
 ::
 
     request body ──decode──► INBOX_PUT, INBOX_GET ──► InboxService ──► SendPacket
+                      │      ECHO ──► SendPacket
                       │      DHT_PUT, DHT_GET ──────► DhtPut, DhtGet ──(driver)──► finish()
                       └─ malformed: one REFUSED reply, counted
 
@@ -102,7 +103,9 @@ class ServiceDesk:
             case RequestType.INBOX_PUT:
                 return self._put(request, now)
             case RequestType.INBOX_GET:
-                query = messages.decode_query(request, self._params.hash)
+                query = messages.decode_query(request, self._own_id, self._params.hash)
+                if query.instance == self._store.instance:
+                    self._store.release(query.address, request.floor)
                 return self._deliver(
                     self._store.get(
                         query.address,
@@ -113,6 +116,8 @@ class ServiceDesk:
                         now,
                     )
                 )
+            case RequestType.ECHO:
+                return self._answer(request.surb, Reply(Status.OK))
             case RequestType.DHT_PUT | RequestType.DHT_GET:
                 if self._lookups >= MAX_LOOKUPS:
                     return self._answer(request.surb, Reply(Status.UNAVAILABLE))

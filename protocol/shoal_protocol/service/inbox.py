@@ -145,6 +145,16 @@ class InboxService:
             return [self._answer(oldest, self._reply(oldest.surb, Status.EMPTY))]
         return []
 
+    def release(self, address: bytes, floor: int) -> None:
+        """Drop the entries numbered up to ``floor``: their reader has them and said so."""
+        inbox = self._inboxes.get(address)
+        if inbox is None:
+            return
+        read = [name for name, entry in inbox.entries.items() if entry.number <= floor]
+        for name in read:
+            del inbox.entries[name], self._ends[address, name]
+        self._forget_if_idle(address, inbox)
+
     def next_deadline(self) -> int | None:
         """When :meth:`handle_timer` has work: the earliest end of a wait or of an entry."""
         while self._waits and self._waits[0][3].answered:

@@ -5,8 +5,9 @@ The body of a forward packet's payload (all integers big-endian)::
     struct request_body {              // 2,640 bytes
         u8  type; u8 version; u8 zero[2];
         u32 wait_ms;                   // GET: how long it may wait
-        u64 cursor;                    // GET: the highest entry number already here
-        u8  zero2[16];                 // request: 32 in all
+        u64 cursor;                    // GET: an entry beyond this number is asked for
+        u64 floor;                     // GET: entries up to this number need be kept no more
+        u8  zero2[8];                  // request: 32 in all
         u8  surb[464];
         u8  price_scheme; u8 effort; u8 zero3[6]; u8 nonce[8]; u8 zero4[80];   // price: 96
         u8  record[2048];
@@ -41,7 +42,7 @@ INSTANCE_LENGTH: Final = 16  # bytes
 DHT_KEY_LENGTH: Final = 32  # bytes, what a DHT_GET's record begins with; the rest is zero
 VERSION: Final = 1
 
-_REQUEST: Final = struct.Struct(">BB2sIQ16s")
+_REQUEST: Final = struct.Struct(">BB2sIQQ8s")
 _PRICE: Final = struct.Struct(">BB6s8s80s")
 _REPLY: Final = struct.Struct(">BB2sIQ16s")
 _GET: Final = struct.Struct("32s16s16s64s")
@@ -60,6 +61,7 @@ class RequestType(IntEnum):
     INBOX_GET = 2
     DHT_PUT = 3
     DHT_GET = 4
+    ECHO = 5  # answered at once and without effect: a decoy
 
 
 class Status(IntEnum):
@@ -84,6 +86,7 @@ class Request:
     record: bytes
     wait_ms: int = 0
     cursor: int = 0
+    floor: int = 0
     effort: int = 0
     nonce: bytes = bytes(8)
 
@@ -91,7 +94,9 @@ class Request:
         """Return the 2,640 bytes of ``request_body``."""
         return b"".join(
             (
-                _REQUEST.pack(self.type, VERSION, bytes(2), self.wait_ms, self.cursor, bytes(16)),
+                _REQUEST.pack(
+                    self.type, VERSION, bytes(2), self.wait_ms, self.cursor, self.floor, bytes(8)
+                ),
                 self.surb,
                 _PRICE.pack(1 if self.effort else 0, self.effort, bytes(6), self.nonce, bytes(80)),
                 self.record,
@@ -130,7 +135,7 @@ def decode_request(body: bytes) -> Request:
     """
     if len(body) != BODY_LENGTH:
         raise RemoteProtocolError("request")
-    kind, version, zero, wait_ms, cursor, zero2 = _REQUEST.unpack_from(body)
+    kind, version, zero, wait_ms, cursor, floor, zero2 = _REQUEST.unpack_from(body)
     scheme, effort, zero3, nonce, zero4 = _PRICE.unpack_from(body, _PRICE_AT)
     try:
         request = Request(
@@ -139,6 +144,7 @@ def decode_request(body: bytes) -> Request:
             record=body[_RECORD_AT:],
             wait_ms=wait_ms,
             cursor=cursor,
+            floor=floor,
             effort=effort,
             nonce=nonce,
         )
@@ -185,21 +191,31 @@ class InboxQuery:
 
 
 def query_message(
-    address: bytes, instance: bytes, nonce: bytes, wait_ms: int, cursor: int, network: bytes
+    address: bytes,
+    relay: bytes,
+    instance: bytes,
+    nonce: bytes,
+    question: tuple[int, int, int],
+    network: bytes,
 ) -> bytes:
-    """Return the 32 bytes that the inbox's daily key signs for one GET."""
-    numbers = struct.pack(">IQ", wait_ms, cursor)
-    return crypto.kdf(b"inbox get", network, address, instance, nonce, numbers)
+    """Return the 32 bytes that the inbox's daily key signs for one GET.
+
+    ``relay`` (16 bytes) and ``instance`` bind it to one store of one relay; ``question`` is
+    (wait_ms, cursor, floor).
+    """
+    numbers = struct.pack(">IQQ", *question)
+    return crypto.kdf(b"inbox get", network, address, relay, instance, nonce, numbers)
 
 
-def decode_query(request: Request, network: bytes) -> InboxQuery:
-    """Parse and verify the record of an INBOX_GET.
+def decode_query(request: Request, relay: bytes, network: bytes) -> InboxQuery:
+    """Parse and verify the record of an INBOX_GET made for ``relay`` (16 bytes).
 
     Raises RemoteProtocolError, "request" on its form and "signature" on its signature.
     """
     address, instance, nonce, signature = _GET.unpack_from(request.record)
-    if request.record[_GET.size :] != _GET_PADDING:
+    if request.record[_GET.size :] != _GET_PADDING or request.floor > request.cursor:
         raise RemoteProtocolError("request")
-    message = query_message(address, instance, nonce, request.wait_ms, request.cursor, network)
+    question = (request.wait_ms, request.cursor, request.floor)
+    message = query_message(address, relay, instance, nonce, question, network)
     crypto.ed25519_verify(address, message, signature)
     return InboxQuery(address, instance, nonce, signature)
