@@ -40,7 +40,7 @@ def signed_body(author: Author, body: Sequence[object], serial: int = 0) -> byte
 def fields(author: Author, **changes: object) -> list[object]:
     body: dict[str, object] = {
         "addresses": ["/ip4/9.9.9.9/tcp/4001"],
-        "mix_keys": [[EPOCH, bytes(32)]],
+        "mix_keys": [[EPOCH, crypto.digest(b"")]],
         "instance": bytes(16),
         "capacity": 0,
         "family": b"",
@@ -169,6 +169,8 @@ def test_memory_addresses_are_for_labs() -> None:
         ({"mix_keys": [[EPOCH, bytes(32)], [EPOCH, bytes(32)]]}, "mix keys"),
         ({"mix_keys": [[EPOCH + 1, bytes(32)], [EPOCH, bytes(32)]]}, "mix keys"),
         ({"mix_keys": [[EPOCH, bytes(31)]]}, "wire"),
+        ({"mix_keys": [[EPOCH, bytes(32)]]}, "low-order point"),
+        ({"mix_keys": [[EPOCH, b"\x01" + bytes(31)]]}, "low-order point"),
         ({"instance": bytes(15)}, "wire"),
         ({"capacity": 256}, "wire"),
         ({"capacity": True}, "wire"),

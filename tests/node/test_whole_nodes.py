@@ -189,6 +189,37 @@ async def test_a_guard_that_dies_gives_way_and_nothing_is_lost(
         assert next(p for p in a.peers() if p.since is not None).relay_id != guard.relay_id
 
 
+async def test_a_guard_that_passes_nothing_on_is_left(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with lab(tmp_path, relays=8, people=1) as made:
+        (a,) = made.people
+        deaf = next(peer.relay_id for peer in a.peers() if peer.since is not None)
+        guard = next(r for r in made.relays if r.peer.relay_id.hex() == deaf)
+        guard.machine.mix.receive = lambda packet, peer, now: []  # type: ignore[method-assign]
+        await eventually(
+            120, lambda: any(p.since is not None and p.relay_id != deaf for p in a.peers())
+        )
+        assert a.status().counters["guard deaf"] == 1
+
+
+async def test_a_node_whose_kept_guards_are_all_gone_comes_back_through_its_bootstrap_relays(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with lab(tmp_path, relays=9, people=0) as made:
+        first = await made.person("kept")
+        await made.settle()
+        guards = {peer.relay_id for peer in first.peers()}
+        made.people.clear()
+        for relay in [r for r in made.relays if r.peer.relay_id.hex() in guards]:
+            made.kill(relay.peer.relay_id.hex())
+            made.relays.remove(relay)
+        again = await made.person("kept")
+        assert {peer.relay_id for peer in again.peers()} == guards
+        await eventually(180, lambda: again.status().ready)
+        assert any(peer.relay_id not in guards for peer in again.peers())
+
+
 async def test_guards_are_kept_from_run_to_run_and_the_identity_is_not(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
