@@ -76,6 +76,7 @@ class InboxService:
         self._ends: OrderedDict[tuple[bytes, bytes], int] = OrderedDict()  # by address and hash
         self._waits: list[tuple[int, int, bytes, _Waiting]] = []
         self._sequence = 0
+        self._next_base = 0  # ms; above the bases of all inboxes that were forgotten
         self.counters: Counter[str] = Counter()
 
     @property
@@ -183,7 +184,7 @@ class InboxService:
 
     def _open(self, address: bytes, now: int) -> _Inbox:
         """Begin an inbox whose numbers lie above those of any earlier one at this address."""
-        base = now // clock.MILLISECOND << NUMBER_BITS
+        base = max(now // clock.MILLISECOND, self._next_base) << NUMBER_BITS
         inbox = self._inboxes[address] = _Inbox(last=base)
         return inbox
 
@@ -231,3 +232,4 @@ class InboxService:
     def _forget_if_idle(self, address: bytes, inbox: _Inbox) -> None:
         if not inbox.entries and not inbox.waiting:
             self._inboxes.pop(address, None)
+            self._next_base = max(self._next_base, (inbox.last >> NUMBER_BITS) + 1)

@@ -152,11 +152,14 @@ def decode_request(body: bytes) -> Request:
         raise RemoteProtocolError("request") from None
     if version != VERSION or scheme != (1 if effort else 0) or any(zero + zero2 + zero3 + zero4):
         raise RemoteProtocolError("request")
-    if request.type is not RequestType.INBOX_GET and (wait_ms or cursor):
+    if request.type is not RequestType.INBOX_GET and (wait_ms or cursor or floor):
         raise RemoteProtocolError("request")
     if any(nonce) if not effort else request.type is not RequestType.INBOX_PUT:
         raise RemoteProtocolError("request")
-    if request.type is RequestType.DHT_GET and any(request.record[DHT_KEY_LENGTH:]):
+    used = {RequestType.DHT_GET: DHT_KEY_LENGTH, RequestType.ECHO: 0}.get(
+        request.type, RECORD_LENGTH
+    )
+    if any(request.record[used:]):
         raise RemoteProtocolError("request")
     return request
 
