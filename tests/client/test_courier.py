@@ -63,13 +63,6 @@ def test_a_question_arrives_whole_and_its_answer_names_its_purpose_once() -> Non
         route.courier.receive(packet)
 
 
-def test_a_loop_comes_back_with_no_reply_in_it() -> None:
-    route = Route()
-    packet = route.courier.loop([route.hop], "loop", START)
-    assert route.courier.receive(route.down(packet)) == ("loop", None)
-    assert len(route.courier) == 0
-
-
 def test_answers_in_any_order_find_their_own_purposes() -> None:
     route = Route()
     packets = {name: route.answer(route.ask(name)) for name in "abcdef"}

@@ -55,8 +55,9 @@ class Store:
         self.inbox.put(box.address, record(number), 0, self.now)
 
     def get(self, question: Question) -> Reply:
-        request = Request(question.type, SURB, question.record, cursor=question.cursor)
-        query = messages.decode_query(request, LAB.hash)
+        request = Request(question.type, SURB, question.record, 0, question.cursor, question.floor)
+        query = messages.decode_query(request, RELAY, LAB.hash)
+        self.inbox.release(query.address, question.floor)
         (send,) = self.inbox.get(query.address, query.instance, question.cursor, 0, SURB, self.now)
         return send.reply
 
@@ -79,7 +80,7 @@ def test_gets_are_signed_for_the_store_asked_and_never_the_same_twice() -> None:
     for wait in (0, 5, 60_000):
         question, asked = ask(box, wait)
         request = Request(question.type, SURB, question.record, wait, question.cursor)
-        query = messages.decode_query(request, LAB.hash)
+        query = messages.decode_query(request, RELAY, LAB.hash)
         assert (query.address, query.instance) == (box.address, INSTANCE)
         nonces.add(query.nonce)
         assert asked == Asked(RELAY, INSTANCE, 0, None)

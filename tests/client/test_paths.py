@@ -56,7 +56,7 @@ def check(way: Sequence[Descriptor], length: int, distinct: bool) -> None:
             assert not a.family or a.family != b.family
 
 
-def walk(params: NetworkParameters, trips: int, loops: int) -> int:
+def walk(params: NetworkParameters, trips: int) -> int:
     """Draw ways behind several guards and check each; returns how many ways there were."""
     rng = seeded("ways")
     relays = town(rng)
@@ -73,18 +73,12 @@ def walk(params: NetworkParameters, trips: int, loops: int) -> int:
             check(trip.forward, 4, params.distinct_subnets)
             check((service, *trip.reply), 4, params.distinct_subnets)
             ways += 2
-        for _ in range(loops // 10):
-            loop = draw.loop()
-            assert loop is not None
-            assert loop[0] is loop[-1] is relays[guard]
-            check(loop[:-1], 3, params.distinct_subnets)
-            ways += 1
     return ways
 
 
 def test_a_hundred_thousand_ways_keep_every_rule() -> None:
     """T20. Oneself: a person's node is in no directory, and its guard stands at its place only."""
-    ways = walk(WIDE, 24_000, 12_000) + walk(LAB, 14_000, 12_000)
+    ways = walk(WIDE, 32_000) + walk(LAB, 18_000)
     assert ways == 100_000
 
 
@@ -122,18 +116,16 @@ def test_a_way_that_few_relays_can_fill_is_found_and_one_that_none_can_is_not() 
         assert trip is not None
         assert set(trip.forward[1:3]) == set(relays[200:202])
     assert chooser(relays[:-1], WIDE, rng).round_trip(relays[-2]) is None
-    assert chooser(relays[:-2], WIDE, rng).loop() is None
 
 
-@pytest.mark.parametrize(("count", "trip", "loop"), [(1, 0, 0), (2, 0, 0), (3, 0, 1), (4, 1, 1)])
-def test_with_too_few_relays_there_is_no_way(count: int, trip: int, loop: int) -> None:
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_with_too_few_relays_there_is_no_way(count: int) -> None:
     rng = seeded(count)
     draw = chooser(crowd(rng, count), LAB, rng)
     service = draw.any_service()
     assert (service is None) == (count == 1)
     if service is not None:
-        assert (draw.round_trip(service) is not None) == bool(trip)
-    assert (draw.loop() is not None) == bool(loop)
+        assert (draw.round_trip(service) is not None) == (count == 4)
 
 
 def test_only_relays_whose_key_of_this_epoch_is_known_are_used() -> None:

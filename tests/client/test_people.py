@@ -241,10 +241,30 @@ def test_personas_and_conversations_are_bounded(monkeypatch: pytest.MonkeyPatch)
         ada.people.open_conversation(ada.persona, stranger, START)
     with pytest.raises(UserError, match="3 conversations"):
         ada.people.open_conversation(ada.persona, b"s" * 32, START)
-    bob.write(ada, "too many", START)
+    bob.write(ada, "a request has its own room", START)
     pass_on(bob, ada, START)
-    assert ada.people.counters["conversations full"] == 1
-    assert ada.got() == []
+    assert len(ada.got()) == 1
+
+
+def test_requests_of_strangers_are_bounded_and_the_oldest_unanswered_gives_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(peoples, "MAX_REQUESTS", 3)
+    ada = Neighbour("ada")
+    strangers = [Neighbour(f"stranger {number}") for number in range(6)]
+    for number, stranger in enumerate(strangers):
+        stranger.write(ada, str(number), START)
+        pass_on(stranger, ada, START)
+        if number == 1:
+            ada.write(stranger, "welcome", START)
+    assert ada.got() == ["1", "3", "4", "5"]
+    assert ada.people.counters["request given up"] == 2
+    assert len(ada.persona.owners) == len(ada.persona.sessions) == 4
+    strangers[0].write(ada, "again", START)
+    pass_on(strangers[0], ada, START)
+    assert len(ada.got()) == 4
+    settle(ada, strangers[1], START)
+    assert strangers[1].got() == ["welcome"]
 
 
 def test_nobody_writes_to_oneself() -> None:

@@ -12,7 +12,7 @@ from shoal_protocol.parameters import PRESETS
 from shoal_protocol.rng import Rng
 from support import seeded
 
-QUICK = ("inbox_put", "dht_put", "dht_get", "loop")
+QUICK = ("inbox_put", "dht_put", "dht_get", "echo")
 
 
 def meet(network: Network) -> tuple[Persona, Persona]:

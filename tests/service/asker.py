@@ -21,6 +21,7 @@ from shoal_protocol.service.messages import (
 from support import START, seeded
 
 DAY: Final = clock.index_of(START, LAB.day_s)
+RELAY: Final = b"o" * 16  # the relay asked
 OTHER_NETWORK: Final = bytes(32)
 
 
@@ -58,14 +59,16 @@ class Asker:
         instance: bytes,
         cursor: int = 0,
         wait_ms: int = 0,
+        floor: int = 0,
         network: bytes | None = None,
     ) -> Request:
-        """Return a signed INBOX_GET."""
+        """Return an INBOX_GET signed for :data:`RELAY`."""
         nonce = self.rng.bytes(16)
         network = self.params.hash if network is None else network
-        message = messages.query_message(self.address, instance, nonce, wait_ms, cursor, network)
+        numbers = (wait_ms, cursor, floor)
+        message = messages.query_message(self.address, RELAY, instance, nonce, numbers, network)
         record = InboxQuery(self.address, instance, nonce, self.key.sign(message)).encode()
-        return Request(RequestType.INBOX_GET, self.surb(), record, wait_ms, cursor)
+        return Request(RequestType.INBOX_GET, self.surb(), record, wait_ms, cursor, floor)
 
     def put(self, number: int = 0, address: bytes | None = None) -> Request:
         """Return an INBOX_PUT, by default into one's own inbox."""

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.asker import RELAY as OWN
 from service.asker import Asker, record_at
 from shoal_protocol import clock
 from shoal_protocol.parameters import LAB
@@ -17,7 +18,6 @@ from shoal_protocol.service.inbox import InboxService
 from shoal_protocol.service.messages import BODY_LENGTH, Reply, Request, RequestType, Status
 from support import START, seeded
 
-OWN = b"o" * 16
 INSTANCE = b"i" * 16
 
 
@@ -60,6 +60,27 @@ def test_a_get_whose_wait_ends_is_answered_empty_once() -> None:
     assert asker.reply(event).status is Status.EMPTY
     assert service.next_deadline() is None
     assert service.handle_timer(START + 600 * clock.SECOND) == []
+
+
+def test_entries_that_the_reader_has_are_dropped_when_it_says_so() -> None:
+    service, asker = make(), Asker()
+    for number in range(3):
+        ask(service, asker, asker.put(number))
+    first = ask(service, asker, asker.query(INSTANCE))
+    second = ask(service, asker, asker.query(INSTANCE, first.cursor, floor=first.cursor))
+    assert (second.cursor, second.remaining) == (first.cursor + 1, 1)
+    again = ask(service, asker, asker.query(INSTANCE))
+    assert again == second
+    other = ask(service, asker, asker.query(b"j" * 16, second.cursor, floor=second.cursor))
+    assert other.status is Status.WRONG_INSTANCE
+    assert ask(service, asker, asker.query(INSTANCE)) == second
+
+
+def test_an_echo_is_answered_at_once_and_leaves_nothing() -> None:
+    service, asker = make(), Asker()
+    echo = Request(RequestType.ECHO, asker.surb(), bytes(2048))
+    assert ask(service, asker, echo) == Reply(Status.OK)
+    assert service.next_deadline() is None
 
 
 def test_a_get_of_somebody_elses_inbox_is_refused() -> None:

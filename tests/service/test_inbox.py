@@ -212,6 +212,22 @@ def test_reading_and_refusals_leave_no_inbox_behind() -> None:
     assert service.inboxes == 0
 
 
+def test_entries_that_were_read_make_room_and_come_no_more() -> None:
+    service = store(SMALL)
+    for number in range(4):
+        put(service, number)
+    assert put(service, 4) is Status.FULL
+    cursors = [reply.cursor for reply in read(service)]
+    service.release(ADDRESS, cursors[1])
+    assert service.entries == 2
+    assert put(service, 4) is Status.OK
+    assert [reply.record for reply in read(service)] == [record(n) for n in (2, 3, 4)]
+    assert read(service)[-1].cursor == cursors[3] + 1
+    service.release(ADDRESS, 2**64 - 1)
+    service.release(b"?" * 32, 2**64 - 1)
+    assert (service.entries, service.inboxes, service.next_deadline()) == (0, 0, None)
+
+
 def test_another_instance_is_told_this_one_and_does_not_wait() -> None:
     service = store()
     put(service, 0)

@@ -50,6 +50,7 @@ class InboxModel(RuleBasedStateMachine):
         self.last: dict[bytes, int] = {}  # of inboxes that are not idle
         self.numbers: dict[bytes, set[int]] = {address: set() for address in ADDRESSES}
         self.surbs = 0
+        self.least = 0  # ms; no inbox begins with a base below it
 
     def at(self, address: bytes) -> list[Kept]:
         return [entry for entry in self.entries if entry.address == address]
@@ -64,10 +65,13 @@ class InboxModel(RuleBasedStateMachine):
         )
 
     def open(self, address: bytes) -> None:
-        self.last.setdefault(address, self.now // clock.MILLISECOND << 20)
+        self.last.setdefault(address, max(self.now // clock.MILLISECOND, self.least) << 20)
 
     def forget_idle(self) -> None:
         busy = {entry.address for entry in self.entries} | {wait.address for wait in self.waits}
+        for address, last in self.last.items():
+            if address not in busy:
+                self.least = max(self.least, (last >> 20) + 1)
         self.last = {address: last for address, last in self.last.items() if address in busy}
 
     @rule(
@@ -125,6 +129,13 @@ class InboxModel(RuleBasedStateMachine):
             self.open(address)
             wait = min(wait_ms, PARAMS.get_wait_cap_ms) * clock.MILLISECOND
             self.waits.append(Waits(address, cursor, surb, self.now + wait))
+
+    @rule(address=st.sampled_from(ADDRESSES), behind=st.integers(-1, 4))
+    def release(self, address: bytes, behind: int) -> None:
+        floor = max(0, self.last.get(address, 0) - behind)
+        self.entries = [e for e in self.entries if e.address != address or e.number > floor]
+        self.forget_idle()
+        self.service.release(address, floor)
 
     @rule(ms=st.sampled_from([1, 700, 6_000, 21_000, 45_000]))
     def time_passes(self, ms: int) -> None:

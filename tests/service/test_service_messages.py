@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.asker import OTHER_NETWORK, Asker
+from service.asker import OTHER_NETWORK, RELAY, Asker
 from shoal_protocol.errors import RemoteProtocolError
 from shoal_protocol.parameters import LAB
 from shoal_protocol.service import messages
@@ -20,7 +20,7 @@ KEY = b"k" * 32
 INSTANCE = b"i" * 16
 SURB = bytes(range(232)) * 2
 RECORD = bytes(range(256)) * 8
-RESERVED = [2, 3, *range(16, 32), *range(498, 504), *range(512, 592)]  # of a request
+RESERVED = [2, 3, *range(24, 32), *range(498, 504), *range(512, 592)]  # of a request
 REPLY_RESERVED = [2, 3, 2080, 2639]
 
 
@@ -42,7 +42,9 @@ def requests() -> st.SearchStrategy[Request]:
             record,
             st.integers(0, 2**32 - 1),
             st.integers(0, 2**64 - 1),
+            st.integers(0, 2**64 - 1),
         ),
+        st.builds(Request, st.just(RequestType.ECHO), surb, st.just(bytes(2048))),
         st.builds(Request, st.just(RequestType.DHT_PUT), surb, record),
         st.builds(
             Request,
@@ -79,7 +81,7 @@ def test_every_reply_comes_back_as_it_was(
     assert messages.decode_reply(body) == reply
 
 
-@given(st.binary(max_size=BODY_LENGTH + 2), st.integers(0, 6), st.integers(0, 2))
+@given(st.binary(max_size=BODY_LENGTH + 2), st.integers(0, 7), st.integers(0, 2))
 @settings(max_examples=300, deadline=None)
 def test_arbitrary_bytes_are_refused_or_have_exactly_their_own_form(
     data: bytes, kind: int, version: int
@@ -134,7 +136,7 @@ def test_another_version_is_refused(value: int) -> None:
 
 
 def test_an_unknown_type_and_an_unknown_status_are_refused() -> None:
-    for kind in (0, 5, 255):
+    for kind in (0, 6, 255):
         with pytest.raises(RemoteProtocolError, match="request"):
             messages.decode_request(
                 bytes([kind]) + Request(RequestType.INBOX_PUT, SURB, RECORD).encode()[1:]
@@ -148,6 +150,7 @@ def test_an_unknown_type_and_an_unknown_status_are_refused() -> None:
     [
         Request(RequestType.INBOX_PUT, SURB, RECORD, wait_ms=1),
         Request(RequestType.INBOX_PUT, SURB, RECORD, cursor=1),
+        Request(RequestType.INBOX_PUT, SURB, RECORD, floor=1),
         Request(RequestType.INBOX_PUT, SURB, RECORD, nonce=b"\1" * 8),
         Request(RequestType.INBOX_GET, SURB, RECORD, effort=1),
         Request(RequestType.INBOX_GET, SURB, RECORD, nonce=b"\1" * 8),
@@ -155,6 +158,8 @@ def test_an_unknown_type_and_an_unknown_status_are_refused() -> None:
         Request(RequestType.DHT_PUT, SURB, RECORD, effort=1),
         Request(RequestType.DHT_GET, SURB, KEY + bytes(2016), cursor=1),
         Request(RequestType.DHT_GET, SURB, KEY + bytes(2015) + b"\1"),
+        Request(RequestType.ECHO, SURB, bytes(2047) + b"\1"),
+        Request(RequestType.ECHO, SURB, bytes(2048), floor=1),
     ],
 )
 def test_what_a_type_does_not_use_must_be_zero(request_: Request) -> None:
@@ -172,27 +177,32 @@ def test_a_price_without_its_scheme_is_refused() -> None:
             messages.decode_request(bytes(body))
 
 
-def test_a_get_is_bound_to_its_address_store_numbers_and_network() -> None:
+def test_a_get_is_bound_to_its_address_relay_store_numbers_and_network() -> None:
     asker, other = Asker(), Asker("other")
-    good = asker.query(INSTANCE, cursor=7, wait_ms=500)
-    query = messages.decode_query(good, LAB.hash)
+    good = asker.query(INSTANCE, cursor=7, wait_ms=500, floor=3)
+    query = messages.decode_query(good, RELAY, LAB.hash)
     assert (query.address, query.instance) == (asker.address, INSTANCE)
-    signed, stranger = good.record, other.query(INSTANCE, 7, 500).record
+    signed, stranger = good.record, other.query(INSTANCE, 7, 500, 3).record
     changed = [
-        Request(good.type, good.surb, signed, 501, 7),
-        Request(good.type, good.surb, signed, 500, 8),
-        Request(good.type, good.surb, stranger[:32] + signed[32:], 500, 7),
-        Request(good.type, good.surb, signed[:32] + b"j" * 16 + signed[48:], 500, 7),
-        Request(good.type, good.surb, signed[:48] + b"n" * 16 + signed[64:], 500, 7),
-        Request(good.type, good.surb, signed[:64] + stranger[64:], 500, 7),
+        Request(good.type, good.surb, signed, 501, 7, 3),
+        Request(good.type, good.surb, signed, 500, 8, 3),
+        Request(good.type, good.surb, signed, 500, 7, 4),
+        Request(good.type, good.surb, stranger[:32] + signed[32:], 500, 7, 3),
+        Request(good.type, good.surb, signed[:32] + b"j" * 16 + signed[48:], 500, 7, 3),
+        Request(good.type, good.surb, signed[:48] + b"n" * 16 + signed[64:], 500, 7, 3),
+        Request(good.type, good.surb, signed[:64] + stranger[64:], 500, 7, 3),
     ]
     for request in changed:
         with pytest.raises(RemoteProtocolError, match="signature"):
-            messages.decode_query(request, LAB.hash)
-    with pytest.raises(RemoteProtocolError, match="signature"):
-        messages.decode_query(good, OTHER_NETWORK)
-    with pytest.raises(RemoteProtocolError, match="signature"):
-        messages.decode_query(asker.query(INSTANCE, network=OTHER_NETWORK), LAB.hash)
+            messages.decode_query(request, RELAY, LAB.hash)
+    for relay, network in ((b"p" * 16, LAB.hash), (RELAY, OTHER_NETWORK)):
+        with pytest.raises(RemoteProtocolError, match="signature"):
+            messages.decode_query(good, relay, network)
+
+
+def test_a_get_cannot_give_up_entries_beyond_those_it_has() -> None:
+    with pytest.raises(RemoteProtocolError, match="request"):
+        messages.decode_query(Asker().query(INSTANCE, cursor=7, floor=8), RELAY, LAB.hash)
 
 
 @pytest.mark.parametrize("place", [128, 2047])
@@ -201,7 +211,7 @@ def test_what_follows_a_gets_signature_must_be_zero(place: int) -> None:
     record = bytearray(good.record)
     record[place] = 1
     with pytest.raises(RemoteProtocolError, match="request"):
-        messages.decode_query(Request(good.type, good.surb, bytes(record)), LAB.hash)
+        messages.decode_query(Request(good.type, good.surb, bytes(record)), RELAY, LAB.hash)
 
 
 @pytest.mark.parametrize("address", [bytes(32), b"\1" + bytes(31), b"\xff" * 32])
@@ -209,4 +219,4 @@ def test_a_get_of_an_address_that_is_no_good_key_is_refused(address: bytes) -> N
     """A low-order key verifies forged signatures in careless libraries; here it is refused."""
     forged = address + INSTANCE + bytes(16) + bytes(64) + bytes(1920)
     with pytest.raises(RemoteProtocolError, match="signature"):
-        messages.decode_query(Request(RequestType.INBOX_GET, SURB, forged), LAB.hash)
+        messages.decode_query(Request(RequestType.INBOX_GET, SURB, forged), RELAY, LAB.hash)

@@ -29,6 +29,7 @@ def test_a_request_of_the_vectors_is_built_and_parsed(vector: dict[str, Any]) ->
         bytes.fromhex(vector["record"]),
         vector["wait_ms"],
         vector["cursor"],
+        vector["floor"],
         vector["effort"],
         bytes.fromhex(vector["nonce"]),
     )
@@ -38,7 +39,7 @@ def test_a_request_of_the_vectors_is_built_and_parsed(vector: dict[str, Any]) ->
         challenge = desk.put_challenge(request.record[:32], request.record, NETWORK)
         work.check(challenge, request.nonce, request.effort)
     if request.type is RequestType.INBOX_GET:
-        messages.decode_query(request, NETWORK)
+        messages.decode_query(request, write_service.RELAY, NETWORK)
 
 
 @pytest.mark.parametrize("vector", VECTORS["replies"], ids=lambda vector: str(vector["name"]))
@@ -61,9 +62,12 @@ def test_the_get_record_of_the_vectors_is_signed_by_the_days_key() -> None:
     assert inbox_address(root.public, vector["day"], NETWORK).hex() == vector["address"]
     record = bytes.fromhex(vector["record"])
     request = Request(
-        RequestType.INBOX_GET, bytes(464), record, vector["wait_ms"], vector["cursor"]
+        RequestType.INBOX_GET,
+        bytes(464),
+        record,
+        *(vector[name] for name in ("wait_ms", "cursor", "floor")),
     )
-    query = messages.decode_query(request, NETWORK)
+    query = messages.decode_query(request, write_service.RELAY, NETWORK)
     assert (query.address.hex(), query.instance.hex(), query.nonce.hex()) == (
         vector["address"],
         vector["instance"],

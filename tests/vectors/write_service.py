@@ -17,6 +17,7 @@ from shoal_protocol.service.messages import InboxQuery, Reply, Request, RequestT
 
 PLACE: Final = Path(__file__).with_name("service.json")
 NETWORK: Final = bytes(range(32))  # of no table of parameters
+RELAY: Final = bytes(range(16))
 DAY: Final = 20_833
 BITS: Final = 12
 
@@ -25,8 +26,9 @@ def requests(rng: Rng) -> list[dict[str, Any]]:
     """One request of each type, and a paid PUT."""
     seed, instance, nonce = rng.bytes(32), rng.bytes(16), rng.bytes(16)
     key = SigningSecret(seed).blind(INBOX_LABEL, DAY, network=NETWORK)
-    wait_ms, cursor = 19_500, 1_800_000_000_000 << 20 | 7
-    message = messages.query_message(key.public, instance, nonce, wait_ms, cursor, NETWORK)
+    cursor = 1_800_000_000_000 << 20 | 7
+    numbers = 19_500, cursor, cursor - 2
+    message = messages.query_message(key.public, RELAY, instance, nonce, numbers, NETWORK)
     query = InboxQuery(key.public, instance, nonce, key.sign(message)).encode()
     entry = key.public + rng.bytes(2016)
     challenge = desk.put_challenge(key.public, entry, NETWORK)
@@ -39,9 +41,10 @@ def requests(rng: Rng) -> list[dict[str, Any]]:
             effort=BITS,
             nonce=work.solve(challenge, BITS, start=0),
         ),
-        "inbox get": Request(RequestType.INBOX_GET, rng.bytes(464), query, wait_ms, cursor),
+        "inbox get": Request(RequestType.INBOX_GET, rng.bytes(464), query, *numbers),
         "dht put": Request(RequestType.DHT_PUT, rng.bytes(464), rng.bytes(2048)),
         "dht get": Request(RequestType.DHT_GET, rng.bytes(464), rng.bytes(32) + bytes(2016)),
+        "echo": Request(RequestType.ECHO, rng.bytes(464), bytes(2048)),
     }
     return [
         {
@@ -51,6 +54,7 @@ def requests(rng: Rng) -> list[dict[str, Any]]:
             "record": request.record.hex(),
             "wait_ms": request.wait_ms,
             "cursor": request.cursor,
+            "floor": request.floor,
             "effort": request.effort,
             "nonce": request.nonce.hex(),
             "body": request.encode().hex(),
@@ -63,15 +67,17 @@ def get_record(rng: Rng) -> dict[str, Any]:
     """How the record of an inbox GET is signed."""
     seed, instance, nonce = rng.bytes(32), rng.bytes(16), rng.bytes(16)
     key = SigningSecret(seed).blind(INBOX_LABEL, DAY, network=NETWORK)
-    message = messages.query_message(key.public, instance, nonce, 20_000, 12_345, NETWORK)
+    numbers = 20_000, 12_345, 12_300
+    message = messages.query_message(key.public, RELAY, instance, nonce, numbers, NETWORK)
     return {
         "inbox_root_seed": seed.hex(),
         "day": DAY,
         "address": key.public.hex(),
         "instance": instance.hex(),
         "nonce": nonce.hex(),
-        "wait_ms": 20_000,
-        "cursor": 12_345,
+        "wait_ms": numbers[0],
+        "cursor": numbers[1],
+        "floor": numbers[2],
         "message": message.hex(),
         "record": InboxQuery(key.public, instance, nonce, key.sign(message)).encode().hex(),
     }
@@ -119,6 +125,7 @@ def make() -> dict[str, Any]:
     rng = Rng(crypto.seeded_source(b"shoal service vectors"))
     return {
         "network_hash": NETWORK.hex(),
+        "relay": RELAY.hex(),
         "requests": requests(rng),
         "get_record": get_record(rng),
         "replies": replies(rng),
