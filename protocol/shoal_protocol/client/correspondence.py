@@ -29,7 +29,8 @@ from shoal_protocol.rng import Rng
 from shoal_protocol.sessions import cloak, handshake
 from shoal_protocol.sessions import session as sessions
 
-ACK_DELAY: Final = 2 * clock.SECOND  # mean wait of an acknowledgement for a message to ride on
+ACK_LEAST: Final = 1500 * clock.MILLISECOND  # an acknowledgement waits for a message to ride on
+ACK_MORE: Final = 1500 * clock.MILLISECOND  # mean of a random wait beyond, so that none is timed
 ACK_AGAIN: Final = 20 * clock.SECOND  # before what comes again is acknowledged again
 LOOKUP_FIRST: Final = clock.SECOND
 LOOKUP_LONGEST: Final = 60 * clock.SECOND
@@ -260,7 +261,7 @@ class Correspondence:
 
     def _owe(self, association: Association, now: int) -> None:
         if association.ack_due is None:
-            association.ack_due = now + round(self._rng.exponential(ACK_DELAY))
+            association.ack_due = now + ACK_LEAST + round(self._rng.exponential(ACK_MORE))
 
     def _look_up(self, now: int) -> None:
         if self._waiting and self._best() is None and self.lookup is None:
