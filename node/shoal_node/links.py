@@ -105,9 +105,9 @@ class PacketLinks:
         """Handle an incoming packet channel: read from it, and send over it."""
         relay_id = channel.peer.relay_id
         neighbour = self._find(relay_id)
-        if neighbour is None and self._has_room(_host(channel.address)):
+        if neighbour is None and self._has_room(host_of(channel.address)):
             neighbour = self._clients[relay_id] = _Neighbour(
-                relay_id, is_client=True, host=_host(channel.address)
+                relay_id, is_client=True, host=host_of(channel.address)
             )
         if neighbour is None:
             self.counters["client limit"] += 1
@@ -241,7 +241,7 @@ class PacketLinks:
             await channel.aclose()
 
 
-def _host(address: str) -> str:
+def host_of(address: str) -> str:
     """Return the /24 or /48 of a remote host, so that one owner's addresses count as one."""
     try:
         ip = ipaddress.ip_address(address)

@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from shoal_node.links import LinkLimits, PacketLinks
+from shoal_node.links import LinkLimits, PacketLinks, host_of
 from shoal_node.transport.framing import PACKET, PACKET_FRAME
 from shoal_node.transport.interface import Peer
 from shoal_node.transport.memory import MemoryNetwork, MemoryTransport
@@ -199,6 +199,19 @@ async def test_the_least_recently_used_neighbour_gives_way(town: Town) -> None:
     assert [a.is_connected(relay_id) for _, relay_id in others] == [False, True, True]
     a.send(others[0][1], packet(2))
     assert (await others[0][0].received.receive())[1] == packet(2)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("198.51.100.7", "198.51.100.200", True),
+        ("198.51.100.7", "198.51.101.7", False),
+        ("2001:db8:1::1", "2001:db8:1:ffff::2", True),
+        ("2001:db8:1::1", "2001:db8:2::1", False),
+    ],
+)
+def test_addresses_of_one_owner_count_as_one_host(one: str, other: str, same: bool) -> None:
+    assert (host_of(one) == host_of(other)) == same
 
 
 async def test_clients_beyond_the_bound_are_refused(town: Town) -> None:
