@@ -246,10 +246,11 @@ def test_personas_and_conversations_are_bounded(monkeypatch: pytest.MonkeyPatch)
     assert len(ada.got()) == 1
 
 
-def test_requests_of_strangers_are_bounded_and_the_oldest_unanswered_gives_way(
+def test_requests_of_strangers_give_way_to_newer_ones_and_never_keep_the_owner_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(peoples, "MAX_REQUESTS", 3)
+    monkeypatch.setattr(peoples, "MAX_CONVERSATIONS", 2)
     ada = Neighbour("ada")
     strangers = [Neighbour(f"stranger {number}") for number in range(6)]
     for number, stranger in enumerate(strangers):
@@ -260,6 +261,7 @@ def test_requests_of_strangers_are_bounded_and_the_oldest_unanswered_gives_way(
     assert ada.got() == ["1", "3", "4", "5"]
     assert ada.people.counters["request given up"] == 2
     assert len(ada.persona.owners) == len(ada.persona.sessions) == 4
+    ada.people.open_conversation(ada.persona, Neighbour("friend").pseudonym, START)
     strangers[0].write(ada, "again", START)
     pass_on(strangers[0], ada, START)
     assert len(ada.got()) == 4
