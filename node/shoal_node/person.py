@@ -94,10 +94,11 @@ class PersonNode:
         """Be a person's node until cancelled."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self._links.run, self.machine)
-            nursery.start_soon(self._keep_time)
+            await nursery.start(supervisor.supervise, "clock", self._keep_time)
             task_status.started(None)
 
-    async def _keep_time(self) -> None:
+    async def _keep_time(self, *, task_status: TaskStatus[None]) -> None:
+        task_status.started(None)
         while True:
             self._wake = trio.Event()
             if not await supervisor.contain("timer", self._tick, counters=self._failures):

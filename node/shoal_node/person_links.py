@@ -97,9 +97,13 @@ class PersonLinks:
             )
             self.addresses = transport.addresses
             self._pin()
-            await nursery.start(self._directory.run, transport)
-            nursery.start_soon(self._follow_directory, machine)
-            nursery.start_soon(self._keep_guard, transport, machine)
+            services: dict[str, supervisor.Service] = {
+                "directory": partial(self._directory.run, transport),
+                "directory follower": partial(self._follow_directory, machine),
+                "guard link": partial(self._keep_guard, transport, machine),
+            }
+            for name, service in services.items():
+                await nursery.start(supervisor.supervise, name, service)
             task_status.started(None)
 
     def send(self, packet: bytes) -> None:
@@ -130,7 +134,10 @@ class PersonLinks:
             for guard in self._guards.guards()
         ]
 
-    async def _follow_directory(self, machine: PersonMachine) -> None:
+    async def _follow_directory(
+        self, machine: PersonMachine, *, task_status: TaskStatus[None]
+    ) -> None:
+        task_status.started(None)
         while True:
             now = self._clock.now()
             relays = self._view.relays(now)
@@ -159,7 +166,10 @@ class PersonLinks:
             self.counters["guards not kept"] += 1
             log.warning("the guards could not be written to the data directory")
 
-    async def _keep_guard(self, transport: Transport, machine: PersonMachine) -> None:
+    async def _keep_guard(
+        self, transport: Transport, machine: PersonMachine, *, task_status: TaskStatus[None]
+    ) -> None:
+        task_status.started(None)
         while True:
             guard = self._guards.current(self._clock.now())
             self._pin(all_rest=guard is None)

@@ -124,13 +124,16 @@ class RelayNode:
             )
             self._transport = transport
             self._addresses = self._dialable(transport.addresses)
-            await nursery.start(self._links.run, transport)
-            await nursery.start(self._dht.run, transport)
-            await nursery.start(self._directory.run, transport)
-            await self._announce_keys()
-            nursery.start_soon(self._take_packets)
-            nursery.start_soon(self._keep_time)
-            nursery.start_soon(self._follow_directory)
+            services: dict[str, supervisor.Service] = {
+                "packet links": partial(self._links.run, transport),
+                "DHT": partial(self._dht.run, transport),
+                "directory": partial(self._directory.run, transport),
+                "mixing": self._take_packets,
+                "clock": self._keep_time,
+                "directory follower": self._follow_directory,
+            }
+            for name, service in services.items():
+                await nursery.start(supervisor.supervise, name, service)
             task_status.started(None)
 
     def _dialable(self, listened: Sequence[str]) -> tuple[str, ...]:
@@ -151,8 +154,9 @@ class RelayNode:
             )
         return tuple(taken[:MAX_ADDRESSES])
 
-    async def _take_packets(self) -> None:
+    async def _take_packets(self, *, task_status: TaskStatus[None]) -> None:
         """Feed packets to the machine in batches, each contained: a bug costs a batch at most."""
+        task_status.started(None)
         async for first in self._links.received:
             batch = [first]
             while len(batch) < BATCH:
@@ -167,7 +171,9 @@ class RelayNode:
         for peer, packet in batch:
             self._handle(self.machine.receive(packet, peer, self._clock.now()))
 
-    async def _keep_time(self) -> None:
+    async def _keep_time(self, *, task_status: TaskStatus[None]) -> None:
+        await self._announce_keys()
+        task_status.started(None)
         while True:
             self._wake = trio.Event()
             if not await supervisor.contain("timer", self._tick, counters=self._failures):
@@ -186,7 +192,8 @@ class RelayNode:
             self._keys = keys
             await self._directory.refresh(self._addresses, keys)
 
-    async def _follow_directory(self) -> None:
+    async def _follow_directory(self, *, task_status: TaskStatus[None]) -> None:
+        task_status.started(None)
         known: dict[bytes, bytes] = {}
         while True:
             relays = self._view.relays(self._clock.now())
