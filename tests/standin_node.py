@@ -156,7 +156,10 @@ class Person(Relay):
         """Take what is addressed to this node's personas, for ever."""
         while True:
             for letter in sorted(self._post.glob("[!.]*")):
-                content = json.loads(letter.read_text())
+                try:
+                    content = json.loads(letter.read_text())
+                except FileNotFoundError:  # the other person took it just now
+                    continue
                 for persona in self._personas.values():
                     if persona.pseudonym == content["to"]:
                         letter.unlink()
