@@ -103,7 +103,7 @@ class DhtServer:
                 status = self._put(record, peer_id, now)
                 self.counters[status.name] += 1
                 return messages.Stored(int(status))
-            case _:  # pragma: no cover
+            case _:
                 assert_never(request)
 
     def _greet(self, contact: Contact, now: int) -> None:
