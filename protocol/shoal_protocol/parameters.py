@@ -80,7 +80,7 @@ class Preset:
     name: str
     rate: float  # packets up a second, λ
     mean_delay_ms: int  # at each mix
-    quick_share: float = 2 / 3  # slots for PUT, DHT and loops; the rest wait
+    quick_share: float = 2 / 3  # slots for PUT, DHT and echoes; the rest wait
 
     @property
     def outstanding_gets(self) -> int:

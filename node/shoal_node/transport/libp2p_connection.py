@@ -169,15 +169,15 @@ class Connection:
             raise DialError("link lost") from None
         self._pending += 1
         self._touch()
+        channel = None
         try:
             await libp2p_link.propose(stream, protocol, self._owner.limits.handshake_s)
             if self.closed:
                 raise DialError("link lost")
             channel = self._channel(protocol)
-        except BaseException:
-            await self._discard(stream)
-            raise
         finally:
+            if channel is None:
+                await self._discard(stream)
             self._pending -= 1
             self._touch()
         self._nursery.start_soon(self._drive, channel, stream)
