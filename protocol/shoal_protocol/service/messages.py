@@ -75,6 +75,7 @@ class Status(IntEnum):
     WRONG_INSTANCE = 5  # the store began anew; the reply carries its instance
     NOT_RANKED = 6  # the address ranks this relay too low
     UNAVAILABLE = 7
+    TAKEN = 8  # other bytes lie at the box's address
 
 
 @dataclass(frozen=True, slots=True)
