@@ -43,7 +43,6 @@ def blind_public(public: bytes, label: bytes, period: int, *, network: bytes) ->
         RemoteProtocolError: "point" when ``public`` is not canonical, is the identity, or
             lies outside the prime-order group.
     """
-    crypto.ed25519_check_point(public)
     return crypto.ed25519_mul(_factor(public, label, period, network), public)
 
 
