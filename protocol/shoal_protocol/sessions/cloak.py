@@ -9,16 +9,17 @@
     }
 
     struct plaintext {                 // 1,988 bytes
-        u8 kind;                       // 1 first contact, 2 session
+        u8 kind;                       // 1 first contact
         u8 body[1987];                 // what the kind says, always full
     }
 
     cloak key = KDF("cloak", network, pseudonym, address);  AD = address
 
 Every holder of the pseudonym can make the key, so the cloak is no secrecy among them: it
-keeps the relay from telling kinds apart, and unauthenticated bytes from being parsed. What
-must be secret is sealed again, and padded, inside. The address is bound, and with it the
-day and the inbox root that it was blinded from.
+makes entries look random to the relay, which keys and ciphertexts of a first contact do
+not, and keeps unauthenticated bytes from being parsed. What must be secret is sealed again,
+and padded, inside. The address is bound, and with it the day and the inbox root that it was
+blinded from.
 """
 
 from typing import Final
@@ -31,7 +32,6 @@ from shoal_protocol.rng import Rng
 
 ADDRESS_LENGTH: Final = 32  # bytes; spec: sessions §1
 FIRST_CONTACT: Final = 1  # kind of a plaintext; its body is handshake's
-SESSION: Final = 2  # kind of a plaintext; its body is session's
 _SEALED_AT: Final = ADDRESS_LENGTH + crypto.AEAD_NONCE_LENGTH
 CAPACITY: Final = RECORD_LENGTH - _SEALED_AT - crypto.AEAD_TAG_LENGTH  # 1,988 bytes, kind and body
 BODY_LENGTH: Final = CAPACITY - 1  # bytes
@@ -79,6 +79,6 @@ def open(pseudonym: bytes, inbox_root: bytes, day: int, record: bytes, network: 
         raise RemoteProtocolError("entry address")
     nonce, sealed = record[ADDRESS_LENGTH:_SEALED_AT], record[_SEALED_AT:]
     plaintext = crypto.aead_open(_key(pseudonym, address, network), nonce, sealed, address)
-    if plaintext[0] not in (FIRST_CONTACT, SESSION):
+    if plaintext[0] != FIRST_CONTACT:
         raise RemoteProtocolError("entry kind")
     return plaintext

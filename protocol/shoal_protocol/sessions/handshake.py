@@ -23,8 +23,10 @@ After PQXDH (Signal, revision 3), with what Bhargavan et al. (USENIX Security 20
 for: the KEM's key is bound to what is derived, and no key can stand for one of another
 kind. There is no signature over the message: B could have made all of it, so it proves
 nothing to others. Secrecy holds while either X25519 or ML-KEM-768 does; who A is rests on
-X25519 alone. Once the day's prekeys are erased nobody can open it any more; whoever steals
-them before can pose as anybody to B with them, as in X3DH.
+X25519 alone. EK is also the initiator's first ratchet key, and the answerer's first one is
+drawn when it accepts, so that no session needs a prekey afterwards. Once the day's prekeys
+are erased nobody can open the message any more; whoever steals them before can pose as
+anybody to B with them, as in X3DH.
 """
 
 from collections.abc import Callable
@@ -186,12 +188,12 @@ def initiate(
     stage = _stage_2(transcript, stage, me.exchange(announcement.prekey))
     padded = padding.pad(plaintext, _PADDED)
     text = crypto.aead_seal(_key(b"2", stage), _ZERO_NONCE, padded, transcript)
-    session = Session(_root(stage, text), initiator=True)
+    session = Session.begun(_root(stage, text), private)
     return ephemeral + ciphertext + who + text, session
 
 
 def accept(
-    me: PersonaSecrets, prekeys: Prekeys, message: bytes, *, seen: SeenEphemerals
+    me: PersonaSecrets, prekeys: Prekeys, message: bytes, *, seen: SeenEphemerals, rng: Rng
 ) -> tuple[PublicPersona, bytes, Session]:
     """Return who wrote, the first text, and this side of the session.
 
@@ -200,6 +202,7 @@ def accept(
         prekeys: its prekeys of the inbox's day.
         message: the body of a first contact, of any length.
         seen: the persona's; changed only when all has held.
+        rng: draws the first ratchet key of this side.
 
     Raises:
         RemoteProtocolError: "first contact" (length), "replay", "first contacts full",
@@ -237,5 +240,6 @@ def accept(
     stage = _stage_2(transcript, stage, prekeys.exchange(peer.identity))
     padded = crypto.aead_open(_key(b"2", stage), _ZERO_NONCE, text, transcript)
     plaintext = padding.unpad(padded)
+    session = Session.answered(_root(stage, text), ephemeral, rng)
     seen.add(prekeys.day, ephemeral)
-    return peer, plaintext, Session(_root(stage, text), initiator=False)
+    return peer, plaintext, session
