@@ -31,6 +31,9 @@ SIGNATURE_LENGTH: Final = 64  # bytes, RFC 8032
 MLKEM_PUBLIC_LENGTH: Final = 1184  # bytes, FIPS 203
 MLKEM_CIPHERTEXT_LENGTH: Final = 1088  # bytes, FIPS 203
 MLKEM_SEED_LENGTH: Final = 64  # bytes, FIPS 203 (d ‖ z)
+ARGON2ID_SALT_LENGTH: Final = 16  # bytes
+ARGON2ID_PASSES: Final = 3
+ARGON2ID_MEMORY: Final = 64 * 2**20  # bytes
 
 _ZERO_NONCE: Final = bytes(16)  # 32-bit counter 0 ‖ 96-bit nonce 0; keys are used once
 _PERSON: Final = b"shoal"
@@ -69,6 +72,21 @@ def kdf(label: bytes, *parts: bytes, size: int = 32) -> bytes:
         state.update(len(part).to_bytes(4, "little"))
         state.update(part)
     return state.digest()
+
+
+def argon2id(password: bytes, salt: bytes) -> bytes:
+    """Stretch a password to 32 bytes: Argon2id (RFC 9106), 3 passes over 64 MiB, one lane.
+
+    ``salt`` has 16 bytes. About 0.1 s a call; for what is kept on disk, never for a peer.
+    """
+    return sodium.crypto_pwhash_alg(
+        KEY_LENGTH,
+        password,
+        salt,
+        ARGON2ID_PASSES,
+        ARGON2ID_MEMORY,
+        sodium.crypto_pwhash_ALG_ARGON2ID13,
+    )
 
 
 def stream_xor(key: bytes, data: bytes) -> bytes:
