@@ -40,7 +40,8 @@ def accepted(
     message: bytes, seen: SeenEphemerals | None = None, me: PersonaSecrets = BOB, day: int = TODAY
 ) -> tuple[PublicPersona, bytes, Session]:
     prekeys = people.prekeys(me, day)
-    return handshake.accept(me, prekeys, message, seen=SeenEphemerals() if seen is None else seen)
+    seen = SeenEphemerals() if seen is None else seen
+    return handshake.accept(me, prekeys, message, seen=seen, rng=seeded("accept"))
 
 
 def test_one_message_carries_who_writes_the_text_and_a_session() -> None:
@@ -50,8 +51,11 @@ def test_one_message_carries_who_writes_the_text_and_a_session() -> None:
     assert peer == ADA.public
     assert text == TEXT
     assert other.id == session.id
-    assert other.open(session.seal(b"more")) == b"more"
-    assert session.open(other.seal(b"answer")) == b"answer"
+    rng = seeded("talk")
+    assert other.open(session.seal(b"more", rng), rng) == b"more"
+    assert session.open(other.seal(b"answer", rng), rng) == b"answer"
+    assert session.outgoing_root == other.incoming_root
+    assert session.incoming_root == other.outgoing_root
 
 
 @pytest.mark.parametrize("length", [0, 1, handshake.CAPACITY - 1, handshake.CAPACITY])
@@ -262,8 +266,7 @@ def test_no_raw_exchange_output_is_ever_a_key() -> None:
         for sealed in (message[WHO_AT:TEXT_AT], message[TEXT_AT:]):
             with pytest.raises(RemoteProtocolError):
                 crypto.aead_open(key, bytes(12), sealed, b"")
-        root = Session(key, initiator=True)
-        assert root.id != accepted(message)[2].id
+        assert Session.begun(key, private).id != accepted(message)[2].id
 
 
 def test_nothing_in_the_message_is_signed_or_shows_who_writes() -> None:
@@ -297,4 +300,32 @@ def test_erased_prekeys_open_nothing() -> None:
     message, _ = contact(to=people.reached(bob))
     bob.expire(TODAY + persona.PREKEY_DAYS_KEPT + 1)
     with pytest.raises(RemoteProtocolError, match="aead"):
-        handshake.accept(bob, bob.prekeys(TODAY, seeded("new")), message, seen=SeenEphemerals())
+        fresh = bob.prekeys(TODAY, seeded("new"))
+        handshake.accept(bob, fresh, message, seen=SeenEphemerals(), rng=seeded())
+
+
+def test_a_session_outlives_the_prekeys_and_needs_no_message_of_its_beginning() -> None:
+    """The answerer's first ratchet key is its own, made as it accepts."""
+    bob = people.persona("bob")
+    message, session = contact(to=people.reached(bob))
+    _, _, other = accepted(message, me=bob)
+    bob.expire(TODAY + persona.PREKEY_DAYS_KEPT + 1)
+    session.seal(b"lost", seeded(1))
+    assert session.open(other.seal(b"answer", seeded(2)), seeded(3)) == b"answer"
+    assert other.open(session.seal(b"more", seeded(4)), seeded(5)) == b"more"
+
+
+def test_prekeys_and_the_initiators_later_state_do_not_give_the_session_away() -> None:
+    """Whoever has the day's prekeys alone reads the first chain; after one answer no more."""
+    message, session = contact()
+    thief = accepted(message)[2]
+    other = handshake.accept(
+        BOB, people.prekeys(BOB), message, seen=SeenEphemerals(), rng=seeded("bob's own")
+    )[2]
+    first = session.seal(b"first chain", seeded(1))
+    assert thief.open(first, seeded(2)) == other.open(first, seeded(2)) == b"first chain"
+    session.open(other.seal(b"answer", seeded(3)), seeded(4))
+    healed = session.seal(b"for bob alone", seeded(5))
+    with pytest.raises(RemoteProtocolError, match="aead"):
+        thief.open(healed, seeded(6))
+    assert other.open(healed, seeded(6)) == b"for bob alone"

@@ -3,10 +3,13 @@
 import json
 from typing import Any, Final
 
+from shoal_protocol import crypto
 from shoal_protocol.pseudonyms.persona import PersonaSecrets, Prekeys
+from shoal_protocol.rng import Rng
 from shoal_protocol.sessions import cloak, handshake
 from shoal_protocol.sessions.handshake import SeenEphemerals
 from shoal_protocol.sessions.session import Session
+from support import seeded
 from vectors import write_sessions
 
 NETWORK: Final = write_sessions.NETWORK
@@ -28,19 +31,51 @@ def test_the_vectors_entry_is_opened_and_its_first_contact_accepted() -> None:
     plaintext = cloak.open(me.pseudonym, me.public.inbox_root, CONTACT["day"], entry, NETWORK)
     assert plaintext == bytes([cloak.FIRST_CONTACT]) + field("message")
     prekeys = Prekeys(CONTACT["day"], field("prekey_private"), field("kem_seed"))
-    peer, text, session = handshake.accept(me, prekeys, plaintext[1:], seen=SeenEphemerals())
+    peer, text, session = handshake.accept(
+        me, prekeys, plaintext[1:], seen=SeenEphemerals(), rng=seeded()
+    )
     initiator = PersonaSecrets(field("initiator_root"), network=NETWORK)
     assert peer == initiator.public
     assert text == field("text")
     assert session.id == field("session_id")
-    assert session.open(field("next_body")) == b"next"
+    assert session.open(field("next_body"), seeded()) == b"next"
 
 
-def test_the_vectors_bodies_are_read_by_the_other_side_in_any_order() -> None:
+def test_the_vectors_bodies_are_sealed_and_opened_step_by_step() -> None:
+    """A second reading of the file, from its draws alone, with a dump and load at every step."""
     vector = VECTORS["session"]
-    root = bytes.fromhex(vector["root"])
-    readers = {True: Session(root, initiator=False), False: Session(root, initiator=True)}
-    assert {reader.id.hex() for reader in readers.values()} == {vector["id"]}
-    for item in reversed(vector["bodies"]):
-        reader = readers[item["by_initiator"]]
-        assert reader.open(bytes.fromhex(item["body"])).hex() == item["text"]
+    root, ephemeral = (bytes.fromhex(vector[name]) for name in ("root", "ephemeral_private"))
+    first_key = draw(vector["answerer_ratchet_key"])
+    sides = {
+        True: Session.begun(root, ephemeral),
+        False: Session.answered(root, crypto.x25519_public(ephemeral), first_key),
+    }
+    assert {side.id.hex() for side in sides.values()} == {vector["id"]}
+    for by_initiator, name in ((True, "initiators"), (False, "answerers")):
+        assert sides[by_initiator].outgoing_root.hex() == vector[f"{name}_stream_root"]
+        assert sides[not by_initiator].incoming_root.hex() == vector[f"{name}_stream_root"]
+    made: dict[int, dict[str, str]] = {}
+    for step in vector["steps"]:
+        side = Session.load(sides[step["by_initiator"]].dump())
+        if "seal" in step:
+            made[step["seal"]] = step
+            body = side.seal(bytes.fromhex(step["text"]), draw(step["nonce"]))
+            assert body.hex() == step["body"]
+        else:
+            sealed = made[step["open"]]
+            text = side.open(bytes.fromhex(sealed["body"]), draw(step["new_ratchet_key"]))
+            assert text.hex() == sealed["text"]
+        sides[step["by_initiator"]] = side
+    assert sides[True].dump().hex() == vector["initiator_dump"]
+    assert sides[False].dump().hex() == vector["answerer_dump"]
+
+
+def draw(recorded: str | None) -> Rng:
+    """Return a source that gives the recorded draw; nothing must be drawn where there is none."""
+
+    def source(size: int) -> bytes:
+        assert recorded is not None
+        assert len(recorded) == 2 * size
+        return bytes.fromhex(recorded)
+
+    return Rng(source)

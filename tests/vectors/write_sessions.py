@@ -32,15 +32,55 @@ def encapsulation(public: bytes, seed: bytes) -> tuple[bytes, bytes]:
     return crypto.mlkem_encapsulate(public)
 
 
-def bodies(rng: Rng, root: bytes) -> list[dict[str, Any]]:
-    """Texts that go to and fro over one session."""
-    sides = {True: Session(root, initiator=True), False: Session(root, initiator=False)}
-    out = []
-    for by_initiator in (True, True, False, True, False):
-        text = rng.bytes(rng.below(60))
-        body = sides[by_initiator].seal(text)
-        out.append({"by_initiator": by_initiator, "text": text.hex(), "body": body.hex()})
-    return out
+# Who seals; bodies are opened in another order, so that skips and steps are in the file.
+SEALED: Final = (True, True, False, True, False, False, True, True)
+OPENED: Final = (1, 2, 3, 5, 0, 6, 4, 7)
+
+
+def bodies(rng: Rng, root: bytes, ephemeral: bytes) -> dict[str, Any]:
+    """Texts that go to and fro over one session, with every draw and both ends' last states."""
+    draws = list[bytes]()
+
+    def recorded(size: int) -> bytes:
+        draws.append(rng.bytes(size))
+        return draws[-1]
+
+    drawn = Rng(recorded)
+    sides = {
+        True: Session.begun(root, ephemeral),
+        False: Session.answered(root, crypto.x25519_public(ephemeral), drawn),
+    }
+    first_key = draws.pop()
+    texts, made = list[bytes](), list[bytes]()
+    steps = list[dict[str, Any]]()
+    for place in OPENED:
+        while len(made) <= place:
+            by_initiator = SEALED[len(made)]
+            texts.append(rng.bytes(rng.below(60)))
+            made.append(sides[by_initiator].seal(texts[-1], drawn))
+            steps.append(
+                {
+                    "seal": len(made) - 1,
+                    "by_initiator": by_initiator,
+                    "text": texts[-1].hex(),
+                    "nonce": draws.pop().hex(),
+                    "body": made[-1].hex(),
+                }
+            )
+        assert sides[not SEALED[place]].open(made[place], drawn) == texts[place]
+        key = draws.pop().hex() if draws else None
+        steps.append({"open": place, "by_initiator": not SEALED[place], "new_ratchet_key": key})
+    return {
+        "root": root.hex(),
+        "ephemeral_private": ephemeral.hex(),
+        "answerer_ratchet_key": first_key.hex(),
+        "id": sides[True].id.hex(),
+        "initiators_stream_root": sides[True].outgoing_root.hex(),
+        "answerers_stream_root": sides[False].outgoing_root.hex(),
+        "steps": steps,
+        "initiator_dump": sides[True].dump().hex(),
+        "answerer_dump": sides[False].dump().hex(),
+    }
 
 
 def make() -> dict[str, Any]:
@@ -65,7 +105,8 @@ def make() -> dict[str, Any]:
     plaintext = bytes([cloak.FIRST_CONTACT]) + message
     inbox_root = peer.public.inbox_root
     entry = cloak.seal(peer.pseudonym, inbox_root, DAY, plaintext, Rng(lambda _: nonce), NETWORK)
-    session_root = rng.bytes(32)
+    next_nonce = rng.bytes(crypto.AEAD_NONCE_LENGTH)
+    session_root, session_ephemeral = rng.bytes(32), rng.bytes(crypto.KEY_LENGTH)
     return {
         "network_hash": NETWORK.hex(),
         "first_contact": {
@@ -80,14 +121,11 @@ def make() -> dict[str, Any]:
             "text": TEXT.hex(),
             "message": message.hex(),
             "session_id": session.id.hex(),
-            "next_body": session.seal(b"next").hex(),
+            "next_nonce": next_nonce.hex(),
+            "next_body": session.seal(b"next", Rng(lambda _: next_nonce)).hex(),
         },
         "cloak": {"nonce": nonce.hex(), "entry": entry.hex()},
-        "session": {
-            "root": session_root.hex(),
-            "id": Session(session_root, initiator=True).id.hex(),
-            "bodies": bodies(rng, session_root),
-        },
+        "session": bodies(rng, session_root, session_ephemeral),
         "safety_code": safety.safety_code(me.pseudonym, peer.pseudonym, NETWORK),
     }
 

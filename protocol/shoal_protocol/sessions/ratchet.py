@@ -247,6 +247,8 @@ class Ratchet:
             raise RemoteProtocolError("ratchet body")
         at = self._receiving
         if at is not None and (header := self._header(at.header_key, body)) is not None:
+            if header.public != at.remote:
+                raise RemoteProtocolError("ratchet key")
             if header.number < at.number:
                 return self._open_skipped(at.header_key, header.number, body)
             return self._open_chain(at, header, body)
@@ -285,8 +287,6 @@ class Ratchet:
         return text
 
     def _open_chain(self, at: _Receiving, header: _Header, body: bytes) -> bytes:
-        if header.public != at.remote:
-            raise RemoteProtocolError("ratchet key")
         if header.number - at.number > MAX_SKIP:
             raise RemoteProtocolError("ratchet skip")
         chain_key, skipped = _advance(at.key, at.number, header.number)
