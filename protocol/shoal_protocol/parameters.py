@@ -39,6 +39,8 @@ class NetworkParameters:
     get_wait_cap_ms: int = 60_000
     inbox_entries: int = 1024
     entry_life_s: int = 3 * 86_400
+    put_work_bits: int = 12  # the least price of a box
+    box_days: int = 14  # a box is kept so many days after its own
     announce_days_behind: int = 1
     announce_days_ahead: int = 3
     announce_work_bits: int = 18
@@ -63,6 +65,7 @@ LAB: Final = replace(
     name="lab",
     serials_per_epoch=256,  # tests restart relays often
     lease_s=20,
+    put_work_bits=4,
     announce_work_bits=8,
     role_age_s=0,
     distinct_subnets=False,

@@ -4,7 +4,8 @@
 
     packet ─► MixMachine ─(delay over)─┬─► SendPacket ────────────────────► driver
                                        └─► Request ─► ServiceDesk ─┬─► SendPacket
-                                                                   └─► DhtPut, DhtGet
+                                                                   ├─► DhtPut, DhtGet
+                                                                   └─► Access ─► store
 """
 
 from typing import Final
@@ -12,8 +13,9 @@ from typing import Final
 from shoal_protocol.relay import mix
 from shoal_protocol.service import desk
 from shoal_protocol.service.messages import Reply
+from shoal_protocol.service.storage import Outcome
 
-Event = mix.SendPacket | desk.DhtPut | desk.DhtGet
+Event = mix.SendPacket | desk.DhtPut | desk.DhtGet | desk.Access
 
 
 class RelayMachine:
@@ -46,6 +48,14 @@ class RelayMachine:
     def finish(self, operation: desk.DhtPut | desk.DhtGet, reply: Reply) -> list[Event]:
         """Answer a DHT operation that the driver has done."""
         return list(self.desk.finish(operation.surb, reply))
+
+    def stored(self, ticket: int, outcome: Outcome, now: int) -> list[Event]:
+        """Go on with an access that the store has done; in the order of tickets."""
+        return list(self.desk.stored(ticket, outcome, now))
+
+    def store_failed(self, ticket: int, now: int, *, full: bool = False) -> list[Event]:
+        """Answer an access that the store could not do; in the order of tickets."""
+        return list(self.desk.store_failed(ticket, now, full=full))
 
     def _serve(self, mixed: list[mix.Event], now: int) -> list[Event]:
         events: list[Event] = []

@@ -2,13 +2,20 @@
 
 ::
 
-    request body ──decode──► INBOX_PUT, INBOX_GET ──► InboxService ──► SendPacket
+    request body ──decode──► BOX_PUT, INBOX_PUT: price, rank, signature ─┐
+                      │      BOX_GET, INBOX_GET: signature ──────────────┴─► Access
+                      │      DHT_PUT, DHT_GET ──► DhtPut, DhtGet ──(driver)──► finish()
                       │      ECHO ──► SendPacket
-                      │      DHT_PUT, DHT_GET ──────► DhtPut, DhtGet ──(driver)──► finish()
                       └─ malformed: one REFUSED reply, counted
 
+    Access ──(driver: one transaction for many)──► stored()  ─┬─► SendPacket
+                                                 │            └─ nothing there: the GET waits
+                                                 └► store_failed() ──► UNAVAILABLE or FULL
+
 Every request whose payload was whole draws exactly one reply, whatever it asked, so that
-what goes down to a person tells nothing about how it went.
+what goes down to a person tells nothing about how it went. Accesses are executed and
+answered strictly in their order: a GET that found nothing waits before any PUT behind it is
+known to be kept, and no reader falls between the two. What was acknowledged is on the disk.
 """
 
 from collections import Counter
@@ -16,15 +23,34 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from shoal_protocol.errors import RemoteProtocolError
+from shoal_protocol import clock
+from shoal_protocol.errors import LocalProtocolError, RemoteProtocolError
 from shoal_protocol.packets import surb as surbs
 from shoal_protocol.parameters import NetworkParameters
 from shoal_protocol.pseudonyms import work
 from shoal_protocol.relay.mix import SendPacket
-from shoal_protocol.service import inbox, messages, placement
+from shoal_protocol.service import messages, placement, storage
 from shoal_protocol.service.messages import Reply, Request, RequestType, Status
+from shoal_protocol.service.storage import (
+    Entry,
+    Expire,
+    GetBox,
+    GetEntry,
+    Kind,
+    Operation,
+    Outcome,
+    PutBox,
+    PutEntry,
+    PutEntryOutcome,
+    Release,
+)
+from shoal_protocol.service.waiting import WaitingGet, WaitingGets
+from shoal_protocol.streams import box
 
 MAX_LOOKUPS: Final = 256  # DHT operations under way at once; beyond it the answer is UNAVAILABLE
+MAX_ACCESSES: Final = 4096  # at the store under way; the same beyond it
+EXPIRE_INTERVAL: Final = 60 * clock.SECOND  # between two looks for what is over
+EXPIRE_AGAIN: Final = clock.SECOND  # when one look has not dropped it all
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +69,31 @@ class DhtGet:
     key: bytes
 
 
-Event = SendPacket | DhtPut | DhtGet
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The driver has the store execute ``operation``, in the order of tickets.
+
+    Then it calls :meth:`ServiceDesk.stored` or :meth:`ServiceDesk.store_failed`, once for
+    each ticket and in their order too.
+    """
+
+    ticket: int
+    operation: Operation
+
+
+Event = SendPacket | DhtPut | DhtGet | Access
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    operation: Operation
+    surb: bytes | None = None  # nobody is answered without one
+    due: int = 0  # of a GET: ns, until when it may wait
 
 
 def put_challenge(address: bytes, record: bytes, network: bytes) -> bytes:
-    """Return what the proof of work of an inbox PUT is over."""
-    return work.challenge(b"inbox put", network, address, record)
+    """Return the 32 bytes that the work of an INBOX_PUT or BOX_PUT is over."""
+    return work.challenge(b"put", network, address, record)
 
 
 class ServiceDesk:
@@ -57,7 +102,7 @@ class ServiceDesk:
     Args:
         own_id: this relay's id, 16 bytes.
         relays: gives the ids of the relays in the directory now, own included.
-        store: the inboxes.
+        instance: 16 bytes, that of the store behind the driver.
     """
 
     def __init__(
@@ -66,14 +111,23 @@ class ServiceDesk:
         *,
         params: NetworkParameters,
         relays: Callable[[], Iterable[bytes]],
-        store: inbox.InboxService,
+        instance: bytes,
     ) -> None:
         self._own_id = own_id
         self._params = params
         self._relays = relays
-        self._store = store
+        self._instance = instance
         self._lookups = 0
+        self._waiting = WaitingGets()
+        self._pending: dict[int, _Pending] = {}  # by ticket, in order
+        self._next_ticket = 0
+        self._expire_at: int | None = 0  # None while the store is at it
         self.counters: Counter[str] = Counter()
+
+    @property
+    def waiting(self) -> int:
+        """GETs that wait now."""
+        return len(self._waiting)
 
     def request(self, body: bytes, now: int) -> list[Event]:
         """Take the body of one packet that ended here."""
@@ -90,32 +144,100 @@ class ServiceDesk:
         self._lookups -= 1
         return self._answer(surb, reply)
 
+    def stored(self, ticket: int, outcome: Outcome, now: int) -> list[Event]:
+        """Go on with an access that the store has done, durably.
+
+        Raises LocalProtocolError when it is not the turn of ``ticket``, or the outcome is
+        that of another operation.
+        """
+        pending = self._turn(ticket)
+        match pending.operation, outcome:
+            case (PutBox() as put, Status() as status):
+                return self._acknowledge(pending, status) + self.arrived(put, outcome)
+            case (PutEntry() as put, PutEntryOutcome(status)):
+                return self._acknowledge(pending, status) + self.arrived(put, outcome)
+            case GetBox(), bytes():
+                return self._answer(pending.surb, self._box_reply(outcome))
+            case GetBox(address), None:
+                return self._wait(Kind.BOX, address, 0, pending, now)
+            case GetEntry(), Entry():
+                return self._answer(pending.surb, self._entry_reply(outcome))
+            case GetEntry(address, cursor), None:
+                return self._wait(Kind.ENTRY, address, cursor, pending, now)
+            case Release(), None:
+                return []
+            case Expire(), int(dropped):
+                self.counters["expired"] += dropped
+                more = dropped >= storage.MAX_EXPIRED
+                self._expire_at = now + (EXPIRE_AGAIN if more else EXPIRE_INTERVAL)
+                return []
+            case _:
+                raise LocalProtocolError("this is the outcome of another operation")
+
+    def arrived(self, put: PutBox | PutEntry, outcome: Outcome) -> list[Event]:
+        """Hand what the store has kept to those who wait for it.
+
+        A driver calls it itself for what another relay handed on, in the order in which the
+        store has done that and the accesses. A box goes to all; a new entry to the oldest
+        whose cursor is below it, and a repeated one, numbered 0, to nobody.
+        """
+        events: list[Event] = []
+        match put, outcome:
+            case PutBox(address=address, record=record), Status.OK:
+                for get in self._waiting.all_at(address):
+                    events += self._answer(get.surb, self._box_reply(record))
+            case PutEntry(address=address, record=record), PutEntryOutcome(number=number):
+                one = self._waiting.oldest_below(address, number)
+                if one is not None:
+                    reply = self._entry_reply(Entry(number, record, number))
+                    events += self._answer(one.surb, reply)
+            case _:
+                pass
+        return events
+
+    def store_failed(self, ticket: int, now: int, *, full: bool = False) -> list[Event]:
+        """Answer an access that did not happen: FULL to a PUT on a full disk, else UNAVAILABLE.
+
+        Raises LocalProtocolError when it is not the turn of ``ticket``.
+        """
+        pending = self._turn(ticket)
+        self.counters["store full" if full else "store failed"] += 1
+        match pending.operation:
+            case PutBox() | PutEntry() if full:
+                return self._acknowledge(pending, Status.FULL)
+            case Expire():
+                self._expire_at = now + EXPIRE_INTERVAL
+            case _:
+                pass
+        return self._answer(pending.surb, self._unavailable(pending.operation))
+
     def next_deadline(self) -> int | None:
         """When :meth:`handle_timer` has work."""
-        return self._store.next_deadline()
+        times = (self._waiting.next_deadline(), self._expire_at)
+        return min((time for time in times if time is not None), default=None)
 
     def handle_timer(self, now: int) -> list[Event]:
-        """Answer the GETs whose wait is over."""
-        return self._deliver(self._store.handle_timer(now))
+        """Answer the GETs whose wait is over, and have the store drop what is over."""
+        events: list[Event] = []
+        for get in self._waiting.handle_timer(now):
+            events += self._answer(get.surb, self._empty(get.kind))
+        if self._expire_at is not None and self._expire_at <= now:
+            self._expire_at = None
+            today = clock.index_of(now, self._params.day_s)
+            events.append(self._access(_Pending(Expire(now, today))))
+        return events
 
     def _serve(self, request: Request, now: int) -> list[Event]:
         match request.type:
             case RequestType.INBOX_PUT:
-                return self._put(request, now)
+                return self._put_entry(request, now)
             case RequestType.INBOX_GET:
-                query = messages.decode_query(request, self._own_id, self._params.hash)
-                if query.instance == self._store.instance:
-                    self._store.release(query.address, request.floor)
-                return self._deliver(
-                    self._store.get(
-                        query.address,
-                        query.instance,
-                        request.cursor,
-                        request.wait_ms,
-                        request.surb,
-                        now,
-                    )
-                )
+                return self._get_entry(request, now)
+            case RequestType.BOX_PUT:
+                return self._put_box(request, now)
+            case RequestType.BOX_GET:
+                address = request.record[: messages.ADDRESS_LENGTH]
+                return self._ask(GetBox(address), request, now)
             case RequestType.ECHO:
                 return self._answer(request.surb, Reply(Status.OK))
             case RequestType.DHT_PUT | RequestType.DHT_GET:
@@ -128,24 +250,113 @@ class ServiceDesk:
             case _:
                 assert_never(request.type)
 
-    def _put(self, request: Request, now: int) -> list[Event]:
-        address = request.record[:32]
+    def _put_entry(self, request: Request, now: int) -> list[Event]:
+        record = request.record
+        address = self._check_price(request, 0)
+        if not self._ranks(address):
+            return self._answer(request.surb, Reply(Status.NOT_RANKED))
+        expires = now + clock.seconds(self._params.entry_life_s)
+        name = storage.name_of(record)
+        put = PutEntry(address, name, record, request.effort, request.nonce, expires)
+        return self._ask(put, request, now)
+
+    def _put_box(self, request: Request, now: int) -> list[Event]:
+        """Price and rank come before the signature, which costs the most to check."""
+        record = request.record
+        address = self._check_price(request, self._params.put_work_bits)
+        if not self._ranks(address):
+            return self._answer(request.surb, Reply(Status.NOT_RANKED))
+        today = clock.index_of(now, self._params.day_s)
+        head = box.check(record, today, self._params.hash)
+        put = PutBox(address, head.day, head.tombstone, record, request.effort, request.nonce)
+        return self._ask(put, request, now)
+
+    def _get_entry(self, request: Request, now: int) -> list[Event]:
+        query = messages.decode_query(request, self._own_id, self._params.hash)
+        if query.instance != self._instance:
+            reply = Reply(Status.WRONG_INSTANCE, instance=self._instance)
+            return self._answer(request.surb, reply)
+        events: list[Event] = []
+        if request.floor and len(self._pending) < MAX_ACCESSES:
+            floor = min(request.floor, storage.MAX_NUMBER)
+            events.append(self._access(_Pending(Release(query.address, floor))))
+        cursor = min(request.cursor, storage.MAX_NUMBER)
+        return events + self._ask(GetEntry(query.address, cursor), request, now)
+
+    def _check_price(self, request: Request, least: int) -> bytes:
+        """Return the address of a PUT that is paid; raises RemoteProtocolError("work")."""
+        address = request.record[: messages.ADDRESS_LENGTH]
+        if request.effort < least:
+            raise RemoteProtocolError("work")
         if request.effort:
             challenge = put_challenge(address, request.record, self._params.hash)
             work.check(challenge, request.nonce, request.effort)
+        return address
+
+    def _ranks(self, address: bytes) -> bool:
         reach = self._params.replicas + self._params.replica_slack
-        if self._own_id not in placement.rank(address, self._relays(), reach):
-            return self._answer(request.surb, Reply(Status.NOT_RANKED))
-        status, replies = self._store.put(address, request.record, request.effort, now)
-        return self._answer(request.surb, Reply(status)) + self._deliver(replies)
+        return placement.ranks(self._own_id, address, self._relays(), reach)
 
-    def _deliver(self, replies: list[inbox.SendReply]) -> list[Event]:
-        events: list[Event] = []
-        for send in replies:
-            events += self._answer(send.surb, send.reply)
-        return events
+    def _ask(self, operation: Operation, request: Request, now: int) -> list[Event]:
+        if len(self._pending) >= MAX_ACCESSES:
+            self.counters["store busy"] += 1
+            return self._answer(request.surb, self._unavailable(operation))
+        wait_ms = min(request.wait_ms, self._params.get_wait_cap_ms)
+        due = now + wait_ms * clock.MILLISECOND
+        return [self._access(_Pending(operation, request.surb, due))]
 
-    def _answer(self, surb: bytes, reply: Reply) -> list[Event]:
+    def _access(self, pending: _Pending) -> Access:
+        ticket = self._next_ticket
+        self._next_ticket += 1
+        self._pending[ticket] = pending
+        return Access(ticket, pending.operation)
+
+    def _turn(self, ticket: int) -> _Pending:
+        if next(iter(self._pending), None) != ticket:
+            raise LocalProtocolError("accesses are answered once each and in their order")
+        return self._pending.pop(ticket)
+
+    def _acknowledge(self, pending: _Pending, status: Status) -> list[Event]:
+        kind = "box" if isinstance(pending.operation, PutBox) else "entry"
+        self.counters[f"{kind} {status.name.lower()}"] += 1
+        return self._answer(pending.surb, Reply(status))
+
+    def _wait(
+        self, kind: Kind, address: bytes, cursor: int, pending: _Pending, now: int
+    ) -> list[Event]:
+        assert pending.surb is not None
+        if pending.due <= now:
+            return self._answer(pending.surb, self._empty(kind))
+        gone = self._waiting.add(WaitingGet(kind, address, pending.surb, cursor, pending.due))
+        return [] if gone is None else self._answer(gone.surb, self._empty(kind))
+
+    def _box_reply(self, record: bytes) -> Reply:
+        self.counters["box got"] += 1
+        return Reply(Status.OK, record)
+
+    def _entry_reply(self, entry: Entry) -> Reply:
+        self.counters["entry got"] += 1
+        return Reply(
+            Status.OK,
+            entry.record,
+            cursor=entry.number,
+            remaining=min(entry.last - entry.number, messages.MAX_REMAINING),
+            instance=self._instance,
+        )
+
+    def _empty(self, kind: Kind) -> Reply:
+        if kind is Kind.ENTRY:
+            return Reply(Status.EMPTY, instance=self._instance)
+        return Reply(Status.EMPTY)
+
+    def _unavailable(self, operation: Operation) -> Reply:
+        if isinstance(operation, GetEntry):
+            return Reply(Status.UNAVAILABLE, instance=self._instance)
+        return Reply(Status.UNAVAILABLE)
+
+    def _answer(self, surb: bytes | None, reply: Reply) -> list[Event]:
+        if surb is None:
+            return []
         try:
             next_id, packet = surbs.use(surb, reply.encode())
         except RemoteProtocolError as error:

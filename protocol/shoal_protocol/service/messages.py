@@ -4,9 +4,9 @@ The body of a forward packet's payload (all integers big-endian)::
 
     struct request_body {              // 2,640 bytes
         u8  type; u8 version; u8 zero[2];
-        u32 wait_ms;                   // GET: how long it may wait
-        u64 cursor;                    // GET: an entry beyond this number is asked for
-        u64 floor;                     // GET: entries up to this number need be kept no more
+        u32 wait_ms;                   // GET of a box or inbox: how long it may wait
+        u64 cursor;                    // INBOX_GET: an entry beyond this number is asked for
+        u64 floor;                     // INBOX_GET: entries up to this number may go
         u8  zero2[8];                  // request: 32 in all
         u8  surb[464];
         u8  price_scheme; u8 effort; u8 zero3[6]; u8 nonce[8]; u8 zero4[80];   // price: 96
@@ -40,6 +40,8 @@ BODY_LENGTH: Final = 2640  # bytes of a payload behind its tag; spec: packet §1
 SURB_LENGTH: Final = 464  # bytes; spec: packet §5
 INSTANCE_LENGTH: Final = 16  # bytes
 DHT_KEY_LENGTH: Final = 32  # bytes, what a DHT_GET's record begins with; the rest is zero
+ADDRESS_LENGTH: Final = 32  # bytes, what a PUT's or BOX_GET's record begins with
+MAX_REMAINING: Final = 2**32 - 1  # what a reply can say lies behind its entry
 VERSION: Final = 1
 
 _REQUEST: Final = struct.Struct(">BB2sIQQ8s")
@@ -62,6 +64,17 @@ class RequestType(IntEnum):
     DHT_PUT = 3
     DHT_GET = 4
     ECHO = 5  # answered at once and without effect: a decoy
+    BOX_PUT = 6
+    BOX_GET = 7
+
+
+_WAITING: Final = (RequestType.INBOX_GET, RequestType.BOX_GET)
+_PAID: Final = (RequestType.INBOX_PUT, RequestType.BOX_PUT)
+_USED: Final = {  # bytes of the record that a type uses; the others use all
+    RequestType.DHT_GET: DHT_KEY_LENGTH,
+    RequestType.BOX_GET: ADDRESS_LENGTH,
+    RequestType.ECHO: 0,
+}
 
 
 class Status(IntEnum):
@@ -70,11 +83,11 @@ class Status(IntEnum):
     OK = 0
     EMPTY = 1  # the wait ended and nothing came
     NOT_FOUND = 2
-    FULL = 3
+    FULL = 3  # no room, on the disk or for this effort
     REFUSED = 4  # malformed, unsigned, unpaid, out of period
     WRONG_INSTANCE = 5  # the store began anew; the reply carries its instance
     NOT_RANKED = 6  # the address ranks this relay too low
-    UNAVAILABLE = 7
+    UNAVAILABLE = 7  # too busy, or the store failed
     TAKEN = 8  # other bytes lie at the box's address
 
 
@@ -153,14 +166,13 @@ def decode_request(body: bytes) -> Request:
         raise RemoteProtocolError("request") from None
     if version != VERSION or scheme != (1 if effort else 0) or any(zero + zero2 + zero3 + zero4):
         raise RemoteProtocolError("request")
-    if request.type is not RequestType.INBOX_GET and (wait_ms or cursor or floor):
+    if wait_ms and request.type not in _WAITING:
         raise RemoteProtocolError("request")
-    if any(nonce) if not effort else request.type is not RequestType.INBOX_PUT:
+    if (cursor or floor) and request.type is not RequestType.INBOX_GET:
         raise RemoteProtocolError("request")
-    used = {RequestType.DHT_GET: DHT_KEY_LENGTH, RequestType.ECHO: 0}.get(
-        request.type, RECORD_LENGTH
-    )
-    if any(request.record[used:]):
+    if any(nonce) if not effort else request.type not in _PAID:
+        raise RemoteProtocolError("request")
+    if any(request.record[_USED.get(request.type, RECORD_LENGTH) :]):
         raise RemoteProtocolError("request")
     return request
 

@@ -11,7 +11,8 @@
 
 Operations come checked: signatures, days, work and rank are the desk's business, and a store
 looks at nothing but the fields. It never evicts what it has acknowledged, except for expiry,
-a tombstone, a release, or an inbox's higher effort (Tor proposal 327).
+a tombstone, a release, or an inbox's higher effort (Tor proposal 327). Entries cost nothing
+where there is room, so their number in all is capped: they never keep paid boxes out.
 """
 
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ from shoal_protocol.service.messages import Status
 
 NAME_LENGTH: Final = 16  # bytes; a record's name; spec: service §4
 NUMBER_BITS: Final = 20  # of an entry's number count entries; the rest, when the inbox began (ms)
+MAX_NUMBER: Final = 2**63 - 1  # of entries; cursors and floors of operations are no higher
+MAX_ENTRIES: Final = 65_536  # in all inboxes: 128 MiB; a store has room for as many boxes at least
 MAX_EXPIRED: Final = 1000  # rows that one Expire drops at most
 
 
@@ -70,14 +73,15 @@ class GetBox:
 class PutEntry:
     """Keep ``record`` (2,048 bytes) in the inbox at ``address``; outcome: PutEntryOutcome.
 
-    An entry of the same ``name`` (16 bytes, :func:`name_of`) there: OK with its number, and
-    nothing changes. With ``inbox_entries`` in the inbox, or no room in the store, the inbox's
-    entry of least effort, the oldest of equals, gives way to one of higher effort; else FULL.
+    An entry of the same ``name`` (16 bytes, :func:`name_of`) there: OK, and nothing changes.
+    With ``inbox_entries`` in the inbox, MAX_ENTRIES in all, or no room in the store, the
+    inbox's entry of least effort, the oldest of equals, gives way to one of higher effort;
+    else FULL.
 
     The number is one above the inbox's last. An inbox without entries may be forgotten; begun
     anew its numbers begin above ``max(now in ms, …) << NUMBER_BITS`` and above every number
     ever given at this address, also when the store was closed in between or the clock went
-    back. ``expires`` is ns since the epoch.
+    back. All fit 63 bits. ``expires`` is ns since the epoch.
     """
 
     address: bytes
@@ -90,7 +94,7 @@ class PutEntry:
 
 @dataclass(frozen=True, slots=True)
 class PutEntryOutcome:
-    """``number`` is the entry's when ``status`` is OK, and 0 when it is FULL."""
+    """``number`` is that of the new entry, and 0 where there is none: it was there, or FULL."""
 
     status: Status
     number: int
