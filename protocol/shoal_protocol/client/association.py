@@ -1,135 +1,170 @@
-"""Reliable exchange with one contact over one session; spec: client §6.
+"""One session with a contact: its two streams and how far each has come; spec: client §6.
 
 ::
 
-    text ──split──► parts ──sequence, seal──► records ──► Outbox ──► inbox of the other
-    entry ──open──► parcel ──► acks free our records; a part, once only, ──► message whole?
+    parcel ──ratchet, box i──► record ──► Outbox ──► relays ──► the contact asks for box i
+    box j ──ratchet──► parcel ──► acks free our records; its part goes to the lines
 
-A part is sealed once and its record put again unchanged, so that relays see one entry
-however often it is sent. Sequences and acknowledgements belong to the session; parts that
-come twice are dropped. The parts of a message have sequences in a row, so that what can be kept
-of half-received messages lies within a window to either side of the first that is missing.
+A parcel is sealed once and its record put again unchanged, so that relays see one box
+however often it is sent. Boxes are opened in any order within a window and each once; what
+has come is acknowledged by index, on whatever goes the other way.
 """
 
-from dataclasses import dataclass, field
+from collections import Counter
 from typing import Final
 
-from shoal_protocol.client import parcel
-from shoal_protocol.client.parcel import Acks, Parcel, Part
+from shoal_protocol.client import parcel, state
+from shoal_protocol.client.parcel import Acks, Parcel
 from shoal_protocol.errors import RemoteProtocolError
+from shoal_protocol.rng import Rng
 from shoal_protocol.sessions.session import Session
+from shoal_protocol.streams.capability import ReadCapability, WriteCapability
 
-WINDOW: Final = parcel.ACK_WINDOW  # how far a sequence may run ahead of the first that is missing
-
-
-@dataclass(frozen=True, slots=True)
-class Whole:
-    """A message whose parts are all here."""
-
-    created: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """What one parcel said.
-
-    ``acks`` is what the other side has; ``wants_ack`` whether it asks for an acknowledgement;
-    ``whole`` the message that it completes, or None.
-    """
-
-    acks: Acks
-    wants_ack: bool
-    whole: Whole | None
-
-
-@dataclass(slots=True)
-class _Partial:
-    created: int
-    count: int
-    parts: dict[int, bytes] = field(default_factory=dict[int, bytes])
+WINDOW: Final = parcel.ACK_WINDOW  # how far boxes may run ahead of the first that is missing
+STREAM: Final = b"conversation"  # label of the streams that a session's roots give
 
 
 class Association:
-    """One session's sequences, acknowledgements and half-received messages."""
+    """A session, its streams, and what has come over them.
 
-    def __init__(self, session: Session) -> None:
+    Args:
+        session: what the handshake agreed on.
+        reader, writer: the capabilities, at the first box that has not come, and at the next.
+        day: of the newest box that has come, or on which the session began.
+        order: ages the associations of a conversation.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        writer: WriteCapability,
+        reader: ReadCapability,
+        *,
+        day: int,
+        order: int,
+    ) -> None:
         self.session: Final = session
+        self.order: Final = order
         self.confirmed = False  # something came over it from the other side
-        self.ack_due: int | None = None  # ns; when an acknowledgement alone is to go
-        self.acked = 0  # ns; when acknowledgements last went
-        self._next_sequence = 0
-        self._come = Acks()
-        self._partial: dict[int, _Partial] = {}  # by the sequence of its first part
+        self.broken = False  # a box of ours outlived its relays unread: write no more
+        self.peer = Acks()  # what the contact has of ours
+        self.come = Acks()  # what we have of the contact's
+        self.day = day
+        self.owes = False  # an acknowledgement
+        self.ack_due: int | None = None  # ns; when it goes alone
+        self.counters: Counter[str] = Counter()
+        self._writer = writer
+        self._reader = reader
 
-    def parts(self, text: bytes, first: int, others: int, created: int) -> list[Part]:
-        """Cut a text into parts with fresh sequences.
+    @classmethod
+    def begin(cls, session: Session, network: bytes, *, day: int, order: int) -> "Association":
+        """Return the association of a session that has just been agreed on."""
+        writer = WriteCapability.from_root(session.outgoing_root, network, STREAM)
+        reader = WriteCapability.from_root(session.incoming_root, network, STREAM).read()
+        return cls(session, writer, reader, day=day, order=order)
 
-        Args:
-            first: bytes that the first part may have; others: those of the rest.
+    @property
+    def id(self) -> bytes:
+        """The session's id, 16 bytes."""
+        return self.session.id
 
-        Raises:
-            ValueError: it would take more than ``parcel.MAX_PARTS`` parts.
-        """
-        pieces = parcel.split(text, first, others)
-        if len(pieces) > parcel.MAX_PARTS:
-            raise ValueError("text too long")
-        parts = [
-            Part(self._next_sequence + place, created, place, len(pieces), piece)
-            for place, piece in enumerate(pieces)
-        ]
-        self._next_sequence += len(pieces)
-        return parts
+    @property
+    def next_index(self) -> int:
+        """The index of the next box that is written."""
+        return self._writer.index
 
-    def encode(self, part: Part | None) -> bytes:
-        """Return a parcel with ``part`` and the present acknowledgements, which count as sent."""
+    @property
+    def room(self) -> int:
+        """Boxes that the window lets be written now."""
+        return 0 if self.broken else self.peer.next + WINDOW - self._writer.index
+
+    def seal(self, body: Parcel, day: int, rng: Rng) -> tuple[int, bytes]:
+        """Return (index, 2,048-byte box) of the next box, which says ``body``."""
+        index = self._writer.index
+        self.owes = False
         self.ack_due = None
-        return parcel.encode(Parcel(self._come, part))
+        record = self._writer.seal(day, self.session.seal(parcel.encode(body), rng))
+        self._writer = self._writer.at(index + 1)
+        return index, record
 
-    def receive(self, data: bytes) -> Received:
-        """Take an opened parcel.
+    def address(self, index: int, day: int) -> bytes:
+        """Return the address (32 bytes) of the contact's box ``index`` of ``day``."""
+        return self._reader.at(index).address(day)
+
+    def expects(self, index: int) -> bool:
+        """Whether box ``index`` has not come and may."""
+        return index >= self.come.next and not self.come.covers(index) and self.come.within(index)
+
+    def open(self, index: int, day: int, record: bytes, rng: Rng) -> Parcel | None:
+        """Take the contact's box ``index``; None when it says nothing that can be read.
+
+        A box that is authentic but does not open, or holds no parcel, has come all the
+        same: it is the contact's own, and asking for it for ever would stop the stream.
 
         Raises:
-            RemoteProtocolError: "parcel" malformed, "window" too far ahead, "parts" unlike
-                another part of its message. Nothing has changed then.
+            RemoteProtocolError: the box is not the contact's; nothing has changed.
         """
-        incoming = parcel.decode(data)
-        part = incoming.part
-        whole = None
-        if part is not None and not self._come.covers(part.sequence):
-            if part.sequence > self._come.next + WINDOW:
-                raise RemoteProtocolError("window")
-            whole = self._assemble(part)
-            self._note(part.sequence)
+        plaintext: bytes | None = None
+        try:
+            plaintext = self._reader.at(index).open(record, day)
+        except RemoteProtocolError as error:
+            if error.reason != "tombstone":
+                raise
+        said = None if plaintext is None else self._read(plaintext, rng)
+        self.come = self.come.plus(index)
+        self._reader = self._reader.at(max(self.come.next, self._reader.index))
+        self.day = max(self.day, day)
         self.confirmed = True
-        return Received(incoming.acks, part is not None, whole)
+        return said
 
-    def _assemble(self, part: Part) -> Whole | None:
-        first = part.sequence - part.part
-        partial = self._partial.get(first) or _Partial(part.created, part.parts)
-        if (partial.created, partial.count) != (part.created, part.parts):
-            raise RemoteProtocolError("parts")
-        self._partial[first] = partial
-        partial.parts[part.part] = part.text
-        if len(partial.parts) < part.parts:
+    def _read(self, plaintext: bytes, rng: Rng) -> Parcel | None:
+        try:
+            return parcel.decode(self.session.open(plaintext, rng))
+        except RemoteProtocolError as error:
+            self.counters[error.reason] += 1
             return None
-        del self._partial[first]
-        data = b"".join(text for _, text in sorted(partial.parts.items()))
-        # What is not UTF-8 is shown as such: refusing it would leave a gap for ever.
-        return Whole(partial.created, data.decode("utf-8", "replace"))
 
-    def _note(self, sequence: int) -> None:
-        upto, bits = self._come.next, self._come.bits
-        if sequence == upto:
-            upto += 1
-            while bits & 1:
-                bits >>= 1
-                upto += 1
-            bits >>= 1
-        else:
-            bits |= 1 << (sequence - upto - 1)
-        self._come = Acks(upto, bits)
-        # A message of which a sequence went to another one never becomes whole.
-        passed = [first for first, half in self._partial.items() if first + half.count <= upto]
-        for first in passed:
-            del self._partial[first]
+    def acknowledged(self, acks: Acks) -> None:
+        """Take what the contact says it has; what it said before still holds."""
+        if acks.next >= self.peer.next and acks.next <= self._writer.index:
+            bits = acks.bits
+            if acks.next == self.peer.next:
+                bits |= self.peer.bits
+            self.peer = Acks(acks.next, bits)
+
+    def row(self, conversation: bytes) -> bytes:
+        """Return the row that a store keeps; a secret."""
+        return state.ASSOCIATIONS.encode(
+            state.AssociationRow(
+                conversation=conversation,
+                order=self.order,
+                session=self.session.dump(),
+                writer=self._writer.dump(),
+                reader=self._reader.pack(),
+                confirmed=self.confirmed,
+                broken=self.broken,
+                peer_has=self.peer.next,
+                peer_bits=self.peer.bits,
+                come_next=self.come.next,
+                come_bits=self.come.bits,
+                read_day=self.day,
+                owes=self.owes,
+            )
+        )
+
+    @classmethod
+    def restore(cls, row: state.AssociationRow, network: bytes) -> "Association":
+        """Return the association that :meth:`row` kept."""
+        association = cls(
+            Session.load(row.session),
+            WriteCapability.load(row.writer, network),
+            ReadCapability.parse(row.reader, network),
+            day=row.read_day,
+            order=row.order,
+        )
+        association.confirmed = row.confirmed
+        association.broken = row.broken
+        association.peer = Acks(row.peer_has, row.peer_bits)
+        association.come = Acks(row.come_next, row.come_bits)
+        association.owes = row.owes
+        return association

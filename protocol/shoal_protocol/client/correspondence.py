@@ -2,13 +2,14 @@
 
 ::
 
-    text ─► waiting ─► (lookup) ─► first contact ─► association ─► parts ─► records ─► Outbox
-                        announcement    handshake      window       seal, cloak
+    text ─► numbered, waiting ─► (lookup) ─► first contact ─► association ─► boxes ─► Outbox
+                                announcement    handshake       window     seal
 
 Both sides may begin at once: each side's session works, and texts go over the confirmed
-one with the least id, so that both settle on the same. A session in which a part outlived
-its entries unread has a gap for ever: nothing more is written over it, and if there is no
-other a new first contact is made.
+one with the least id, so that both settle on the same. When something written over a
+session outlives its relays unread, nothing more is written over it: what the contact has not
+acknowledged is written anew, under the same numbers, over another session or after a new
+first contact. Numbers make the contact show it once.
 """
 
 from collections import deque
@@ -16,49 +17,50 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from shoal_protocol import clock
-from shoal_protocol.client import parcel
-from shoal_protocol.client.association import WINDOW, Association, Received, Whole
+from shoal_protocol.client import parcel, state
+from shoal_protocol.client.association import Association
 from shoal_protocol.client.history import History, Message, MessageState
+from shoal_protocol.client.lines import IncomingLines, Whole
 from shoal_protocol.client.outbox import Outgoing, record_key
-from shoal_protocol.client.parcel import Acks, Part
+from shoal_protocol.client.parcel import Acks, Parcel, Part
 from shoal_protocol.errors import UserError
 from shoal_protocol.parameters import NetworkParameters
 from shoal_protocol.pseudonyms.announcement import Announcement
 from shoal_protocol.pseudonyms.persona import PersonaSecrets
 from shoal_protocol.rng import Rng
-from shoal_protocol.sessions import cloak, handshake
-from shoal_protocol.sessions import session as sessions
+from shoal_protocol.sessions import cloak, handshake, ratchet
 
 ACK_LEAST: Final = 1500 * clock.MILLISECOND  # an acknowledgement waits for a message to ride on
 ACK_MORE: Final = 1500 * clock.MILLISECOND  # mean of a random wait beyond, so that none is timed
-ACK_AGAIN: Final = 20 * clock.SECOND  # before what comes again is acknowledged again
+NUDGE_FIRST: Final = 300 * clock.SECOND  # of silence, while something is unacknowledged
+NUDGE_LONGEST: Final = 6 * 3600 * clock.SECOND
 LOOKUP_FIRST: Final = clock.SECOND
 LOOKUP_LONGEST: Final = 60 * clock.SECOND
 MAX_WAITING: Final = 1024  # texts that wait for a contact's keys or window
 MAX_ASSOCIATIONS: Final = 8
-MAX_TEXT: Final = (parcel.MAX_PARTS - 1) * (sessions.CAPACITY - parcel.HEAD_LENGTH)  # bytes
 
 _FIRST_PART: Final = handshake.CAPACITY - parcel.HEAD_LENGTH
-_OTHER_PARTS: Final = sessions.CAPACITY - parcel.HEAD_LENGTH
-
-
-@dataclass(slots=True)
-class _Sending:
-    """One association with what it has on its way and what waits for its window."""
-
-    association: Association
-    held: deque[tuple[Part, str]] = field(default_factory=deque[tuple[Part, str]])  # of message
-    on_way: dict[int, bytes] = field(default_factory=dict[int, bytes])  # sequence: record key
-    peer_has: int = 0  # every sequence below it has come to the contact
-    broken: bool = False  # a sequence of ours will never come
+_OTHER_PARTS: Final = ratchet.CAPACITY - parcel.HEAD_LENGTH
+MAX_CONTENT: Final = (parcel.MAX_PARTS - 1) * _OTHER_PARTS  # bytes
 
 
 @dataclass(slots=True)
 class _Progress:
-    """Parts of one outgoing message that are not stored, and not acknowledged, yet."""
+    """Records of one outgoing message that are not stored, and not acknowledged, yet."""
 
-    unstored: set[tuple[bytes, int]]
-    unread: set[tuple[bytes, int]]
+    unstored: set[bytes] = field(default_factory=set[bytes])
+    unread: set[bytes] = field(default_factory=set[bytes])
+
+
+@dataclass(slots=True)
+class _Sending:
+    """What an association has on its way."""
+
+    association: Association
+    on_way: dict[int, Outgoing] = field(default_factory=dict[int, Outgoing])  # by index
+    contact: Outgoing | None = None  # the first contact that began it
+    heard: int = 0  # ns; when something last came over it, or it began
+    nudges: int = 0
 
 
 @dataclass(slots=True)
@@ -72,7 +74,13 @@ class Lookup:
 
 
 class Correspondence:
-    """A persona's conversation with the holder of ``pseudonym`` (32 bytes)."""
+    """A persona's conversation with the holder of ``pseudonym`` (32 bytes).
+
+    Args:
+        conversation_id: 8 bytes in hex.
+        line: 8 random bytes that name the numbering of what goes out.
+        journal: where changes are made durable; ``kept`` False means that none are.
+    """
 
     def __init__(
         self,
@@ -80,9 +88,13 @@ class Correspondence:
         me: PersonaSecrets,
         pseudonym: bytes,
         *,
+        persona: bytes,
+        line: bytes,
         requested_by_them: bool,
         created: int,
         params: NetworkParameters,
+        journal: state.Journal,
+        kept: bool,
         rng: Rng,
     ) -> None:
         self.id: Final = conversation_id
@@ -90,17 +102,25 @@ class Correspondence:
         self.created: Final = created
         self.requested_by_them = requested_by_them
         self.answered = False  # both sides have sent something
-        self.history: Final = History()
         self.lookup: Lookup | None = None
+        self._name: Final = bytes.fromhex(conversation_id)
         self._me = me
+        self._persona = persona
+        self._line = line
         self._params = params
         self._rng = rng
+        self._journal = journal
+        self._kept = kept
+        kept_by = journal if kept else None
+        self.history: Final = History(conversation_id, kept_by)
+        self._lines = IncomingLines(self._name, kept_by)
+        self._next_number = 0
         self._inbox_root: bytes | None = None
         self._sendings: dict[bytes, _Sending] = {}
-        self._given_up: list[Association] = []
+        self._given_up: tuple[list[Association], list[Outgoing]] = ([], [])
         self._waiting: deque[Message] = deque()
+        self._unfinished: dict[int, str] = {}  # number: id of messages not read and not failed
         self._progress: dict[str, _Progress] = {}
-        self._records: dict[bytes, tuple[str, bytes, int]] = {}
 
     @property
     def pending(self) -> bool:
@@ -114,23 +134,32 @@ class Correspondence:
 
     @property
     def queued(self) -> int:
-        """Texts that are not wholly on their way yet."""
-        return len(self._waiting) + sum(len(s.held) for s in self._sendings.values())
+        """Messages that are not on their way yet."""
+        return len(self._waiting)
 
-    def send(self, message: Message) -> None:
-        """Queue a text; :meth:`release` makes records of it.
+    def send(self, message_id: str, text: str, file: bytes | None, now: int) -> Message:
+        """Queue a message; :meth:`release` makes records of it.
 
         Raises:
             UserError: too long, or too many wait.
         """
-        if len(message.text.encode()) > MAX_TEXT:
-            raise UserError(f"A message may have at most {MAX_TEXT} bytes of text.")
+        _, content = parcel.content(text, file)
+        if len(content) > MAX_CONTENT:
+            raise UserError(f"A message may have at most {MAX_CONTENT} bytes of text.")
         if len(self._waiting) >= MAX_WAITING:
             raise UserError("Too many messages wait for this contact; try again later.")
+        number = self._next_number
+        message = Message(
+            message_id, True, text, MessageState.QUEUED, created=now, number=number, file=file
+        )
+        self._next_number += 1
+        self._unfinished[number] = message.id
         self.history.add(message)
         self._waiting.append(message)
         self.answered = self.answered or self.requested_by_them
-        self._look_up(message.created)
+        self.keep()
+        self._look_up(now)
+        return message
 
     def lookup_failed(self, now: int) -> None:
         """Ask again later: the announcement was not found, or no answer came."""
@@ -143,7 +172,7 @@ class Correspondence:
         self.lookup.due = now + round(min(pause, LOOKUP_LONGEST) * (0.5 + self._rng.uniform()))
 
     def found(self, announcement: Announcement, now: int) -> list[Outgoing]:
-        """Begin a session with the first text that waits, unless one began meanwhile.
+        """Begin a session with the first message that waits, unless one began meanwhile.
 
         Raises:
             RemoteProtocolError: the announced keys are unusable; nothing has changed.
@@ -152,30 +181,46 @@ class Correspondence:
             self.lookup = None
             return self.release(now)
         message = self._waiting[0]
-        text = message.text.encode()
+        kind, content = parcel.content(message.text, message.file)
+        pieces = parcel.split(content, _FIRST_PART, _OTHER_PARTS)
+        first, *rest = self._parts(message, kind, pieces)
         contact, session = handshake.initiate(
-            self._me, announcement, self._first_parcel(message, text), rng=self._rng
+            self._me,
+            announcement,
+            parcel.encode(Parcel(Acks(), self._line, self._least, first)),
+            rng=self._rng,
         )
         self.lookup = None
         self._inbox_root = announcement.inbox_root
         self._waiting.popleft()
-        association = Association(session)
-        sending = self._add(association)
-        first, *rest = association.parts(text, _FIRST_PART, _OTHER_PARTS, message.created)
-        self._track(message, sending, [first, *rest])
-        sending.held.extend((part, message.id) for part in rest)
-        record = self._cloak(bytes([cloak.FIRST_CONTACT]) + contact, announcement.day)
-        return [self._way(sending, first, message.id, record, now), *self.release(now)]
+        today = clock.index_of(now, self._params.day_s)
+        association = Association.begin(session, self._me.network, day=today, order=now)
+        sending = self._add(association, now)
+        record = cloak.seal(
+            self.pseudonym,
+            announcement.inbox_root,
+            announcement.day,
+            bytes([cloak.FIRST_CONTACT]) + contact,
+            self._rng,
+            self._params.hash,
+        )
+        sending.contact = self._outgoing(association, record, now, message, first_contact=True)
+        records = [sending.contact]
+        records += [self._box(sending, part, message, now) for part in rest]
+        self._track(message, records)
+        self.keep()
+        return [*records, *self.release(now)]
 
-    def adopt(self, association: Association, inbox_root: bytes) -> None:
+    def adopt(self, association: Association, inbox_root: bytes, now: int) -> None:
         """Take a session that the contact began."""
         self._inbox_root = inbox_root
         self.lookup = None
-        self._add(association)
+        self._add(association, now)
+        self.keep()
 
-    def given_up(self) -> list[Association]:
-        """Return, once, the associations that gave way to newer ones; their keys may go."""
-        given_up, self._given_up = self._given_up, []
+    def given_up(self) -> tuple[list[Association], list[Outgoing]]:
+        """Return, once, associations that gave way to newer ones, and records that go nowhere."""
+        given_up, self._given_up = self._given_up, ([], [])
         return given_up
 
     def associations(self) -> list[Association]:
@@ -183,179 +228,339 @@ class Correspondence:
         return [sending.association for sending in self._sendings.values()]
 
     def release(self, now: int) -> list[Outgoing]:
-        """Make records of what the windows allow."""
+        """Make records of what the window allows; a message goes as a whole or waits."""
         out: list[Outgoing] = []
-        for sending in self._sendings.values():
-            self._fill_window(sending, now, out)
         best = self._best()
-        while best is not None and self._waiting and not best.held:
-            message = self._waiting.popleft()
-            text = message.text.encode()
-            parts = best.association.parts(text, _OTHER_PARTS, _OTHER_PARTS, message.created)
-            self._track(message, best, parts)
-            best.held.extend((part, message.id) for part in parts)
-            self._fill_window(best, now, out)
+        while best is not None and self._waiting:
+            message = self._waiting[0]
+            kind, content = parcel.content(message.text, message.file)
+            pieces = parcel.split(content, _OTHER_PARTS, _OTHER_PARTS)
+            if len(pieces) > best.association.room:
+                break
+            self._waiting.popleft()
+            parts = self._parts(message, kind, pieces)
+            records = [self._box(best, part, message, now) for part in parts]
+            self._track(message, records)
+            out += records
+        if out:
+            self.keep()
         return out
 
-    def due_acknowledgements(self, now: int) -> list[Outgoing]:
-        """Make records of the acknowledgements that found no message to ride on."""
+    def due(self, now: int) -> list[Outgoing]:
+        """Make records of acknowledgements that found no message to ride on, and of nudges."""
         out: list[Outgoing] = []
         for sending in self._sendings.values():
-            due = sending.association.ack_due
-            if due is not None and due <= now:
-                record = self._seal(sending.association, None, now)
-                out.append(Outgoing(record_key(record), record[:32], record, now, needs_ack=False))
+            association = sending.association
+            if association.owes and association.ack_due is None:
+                self._owe(association, now)  # it was owed when the node stopped
+            if association.room <= 0:
+                continue
+            if association.ack_due is not None and association.ack_due <= now:
+                out.append(self._box(sending, None, None, now))
+            elif any(o.needs_ack and o.stored for o in sending.on_way.values()):
+                pause = min(NUDGE_FIRST << min(sending.nudges, 16), NUDGE_LONGEST)
+                if sending.heard + pause <= now:
+                    sending.nudges += 1
+                    sending.heard = now
+                    out.append(self._box(sending, None, None, now, nudge=True))
         return out
+
+    def check(self, said: Parcel) -> None:
+        """Refuse a parcel that no honest contact sends; raises RemoteProtocolError."""
+        self._lines.check(said)
 
     def received(
-        self, association: Association, received: Received, now: int
-    ) -> tuple[list[bytes], list[Message], list[Outgoing]]:
-        """Take what came in a parcel over one of the associations.
+        self, association: Association, said: Parcel | None, now: int
+    ) -> tuple[list[Outgoing], list[Message], list[Outgoing]]:
+        """Take a parcel that :meth:`check` let pass; None is a box that said nothing readable.
 
         Returns:
-            Keys of records that the contact has; messages that are new or moved forward;
-            records that may go now.
+            Records that the contact has; messages that are new or moved forward; records
+            that may go now.
         """
-        sending = self._sendings[association.session.id]
-        acks = received.acks
-        if received.wants_ack:
-            self._owe(association, now)
+        sending = self._sendings[association.id]
+        sending.heard = now
+        sending.nudges = 0
         changed: list[Message] = []
-        freed = [key for sequence, key in sending.on_way.items() if acks.covers(sequence)]
-        for key in freed:
-            changed += self._acknowledged(sending, key)
-        sending.peer_has = max(sending.peer_has, acks.next)
-        if received.whole is not None:
-            changed.append(self._arrived(received.whole, now))
+        freed: list[Outgoing] = []
+        if sending.contact is not None:
+            freed.append(sending.contact)
+            sending.contact = None
+        if said is not None:
+            association.acknowledged(said.acks)
+            freed += [o for index, o in sending.on_way.items() if association.peer.covers(index)]
+            if said.wants_ack:
+                self._owe(association, now)
+            changed += [self._arrived(whole, now) for whole in self._lines.take(said)]
+        for outgoing in freed:
+            changed += self._acknowledged(sending, outgoing)
+        self._keep_association(association)
+        self.keep()
         return freed, changed, self.release(now)
 
-    def repeated(self, association: Association, now: int) -> None:
-        """Note that an entry came again: acknowledge again, if the last time was long ago.
+    def missing(self, association: Association) -> list[Outgoing]:
+        """Return records that the contact looked for and did not find, though later ones came."""
+        sending = self._sendings[association.id]
+        gaps = association.peer.gaps()
+        return [sending.on_way[index] for index in gaps if index in sending.on_way]
 
-        Copies come from other replicas at once; one that comes later says that the
-        acknowledgement was lost on the relays that kept it.
-        """
-        if now - association.acked >= ACK_AGAIN:
-            self._owe(association, now)
-
-    def stored(self, key: bytes) -> list[Message]:
-        """Note that a relay keeps the record with this key."""
-        message_id, session_id, sequence = self._records.get(key, ("", b"", 0))
-        progress = self._progress.get(message_id)
+    def stored(self, outgoing: Outgoing) -> list[Message]:
+        """Note that a relay keeps this record."""
+        self._keep_record(outgoing)
+        progress = self._progress.get(outgoing.message)
         if progress is None:
             return []
-        progress.unstored.discard((session_id, sequence))
-        return [] if progress.unstored else self._advance(message_id, MessageState.STORED)
+        progress.unstored.discard(outgoing.key)
+        return [] if progress.unstored else self._advance(outgoing.message, MessageState.STORED)
 
-    def failed(self, key: bytes, now: int) -> list[Message]:
-        """Note that the record with this key outlived its entries unread."""
-        message_id, session_id, sequence = self._records.pop(key, ("", b"", 0))
-        self._progress.pop(message_id, None)
-        changed = self._advance(message_id, MessageState.FAILED)
-        sending = self._sendings.get(session_id)
-        if sending is not None:
-            del sending.on_way[sequence]
-            changed += self._break(sending)
-            self._look_up(now)
-        return changed
+    def expired(self, outgoing: Outgoing, now: int) -> list[Message]:
+        """Note that a record outlived its place unread; returns messages that failed.
+
+        The rest of what the session had on its way is written anew over another; records
+        that thereby go nowhere are among :meth:`given_up`.
+        """
+        sending = self._sendings.get(outgoing.session)
+        self._forget_record(outgoing)
+        if sending is None:
+            return []
+        if outgoing.stored and not outgoing.needs_ack:
+            del sending.on_way[outgoing.index]
+            return []
+        return self._break(sending, now)
+
+    def forget(self) -> list[Association]:
+        """Delete everything that is kept of this conversation; returns its associations."""
+        gone = [*self.given_up()[0], *self.associations()]
+        self.history.clear()
+        for sending in self._sendings.values():
+            for outgoing in [*sending.on_way.values(), sending.contact]:
+                if outgoing is not None:
+                    self._forget_record(outgoing)
+        self._lines.clear()
+        if self._kept:
+            for association in gone:
+                self._journal.delete(state.ASSOCIATION, self._persona + association.id)
+            self._journal.delete(state.CONVERSATION, self._name)
+        return gone
+
+    def keep(self) -> None:
+        """Make the conversation's row durable."""
+        if self._kept:
+            row = state.ConversationRow(
+                persona=self._persona,
+                pseudonym=self.pseudonym,
+                created=self.created,
+                requested_by_them=self.requested_by_them,
+                answered=self.answered,
+                inbox_root=self._inbox_root,
+                line=self._line,
+                next_number=self._next_number,
+                lines=self._lines.rows(),
+            )
+            self._journal.put(state.CONVERSATION, self._name, state.CONVERSATIONS.encode(row))
+
+    def restore(
+        self,
+        row: state.ConversationRow,
+        associations: list[Association],
+        records: list[Outgoing],
+        messages: list[state.MessageRow],
+        parts: list[tuple[bytes, state.PartRow]],
+        now: int,
+    ) -> None:
+        """Take up where a store left this conversation."""
+        self.answered = row.answered
+        self._inbox_root = row.inbox_root
+        self._next_number = row.next_number
+        self._lines.restore(row.lines)
+        for key, part in parts:
+            self._lines.restore_part(key, part)
+        for association in sorted(associations, key=lambda a: a.order):
+            self._sendings[association.id] = _Sending(association, heard=now)
+        sealed: dict[str, list[Outgoing]] = {}
+        for outgoing in records:
+            sending = self._sendings[outgoing.session]
+            if outgoing.first_contact:
+                sending.contact = outgoing
+            else:
+                sending.on_way[outgoing.index] = outgoing
+            if outgoing.message:
+                sealed.setdefault(outgoing.message, []).append(outgoing)
+        for kept in messages:
+            message = self.history.restore(kept)
+            if not message.outgoing or message.state >= MessageState.READ:
+                continue
+            self._unfinished[message.number] = message.id
+            if message.id in sealed:
+                self._track(message, sealed[message.id])
+            else:
+                self._waiting.append(message)
+        self._look_up(now)
+
+    @property
+    def _least(self) -> int:
+        return min(self._unfinished, default=self._next_number)
 
     def _owe(self, association: Association, now: int) -> None:
         if association.ack_due is None:
+            association.owes = True
             association.ack_due = now + ACK_LEAST + round(self._rng.exponential(ACK_MORE))
 
     def _look_up(self, now: int) -> None:
         if self._waiting and self._best() is None and self.lookup is None:
             self.lookup = Lookup(due=now, began=now)
 
-    def _add(self, association: Association) -> _Sending:
+    def _add(self, association: Association, now: int) -> _Sending:
         """Add an association; with too many, the oldest is given up."""
         if len(self._sendings) >= MAX_ASSOCIATIONS:
             oldest = self._sendings.pop(next(iter(self._sendings)))
-            self._break(oldest)
-            self._given_up.append(oldest.association)
-        sending = self._sendings[association.session.id] = _Sending(association)
+            self._requeue(oldest)
+            self._given_up[0].append(oldest.association)
+            if self._kept:
+                self._journal.delete(state.ASSOCIATION, self._persona + oldest.association.id)
+        sending = self._sendings[association.id] = _Sending(association, heard=now)
+        self._keep_association(association)
         return sending
 
-    def _break(self, sending: _Sending) -> list[Message]:
-        """Write over this association no more; what is wholly held waits for another.
+    def _break(self, sending: _Sending, now: int) -> list[Message]:
+        """Write over this association no more; what was not acknowledged waits for another."""
+        sending.association.broken = True
+        self._keep_association(sending.association)
+        self._requeue(sending)
+        life = clock.seconds(self._params.box_days * self._params.day_s)
+        failed: list[Message] = []
+        for message in [m for m in self._waiting if m.created + life <= now]:
+            self._waiting.remove(message)
+            self._unfinished.pop(message.number, None)
+            failed += self._advance(message.id, MessageState.FAILED)
+        self._look_up(now)
+        return failed
 
-        Returns:
-            The message of which only some parts went, failed.
-        """
-        sending.broken = True
-        held, sending.held = sending.held, deque()
-        changed: list[Message] = []
-        waiting: list[Message] = []
-        for message_id in dict.fromkeys(message_id for _, message_id in held):
-            self._progress.pop(message_id, None)
-            message = self.history.get(message_id)
-            if message_id == held[0][1] and held[0][0].part > 0:
-                changed += self._advance(message_id, MessageState.FAILED)
-            elif message is not None:
-                waiting.append(message)
-        self._waiting.extendleft(reversed(waiting))
-        return changed
-
-    @staticmethod
-    def _first_parcel(message: Message, text: bytes) -> bytes:
-        pieces = parcel.split(text, _FIRST_PART, _OTHER_PARTS)
-        first = Part(0, message.created, 0, len(pieces), pieces[0])
-        return parcel.encode(parcel.Parcel(Acks(), first))
+    def _requeue(self, sending: _Sending) -> None:
+        gone = list(sending.on_way.values())
+        if sending.contact is not None:
+            gone.append(sending.contact)
+        sending.on_way.clear()
+        sending.contact = None
+        back: dict[int, Message] = {}
+        for outgoing in gone:
+            self._forget_record(outgoing)
+            message = self.history.get(outgoing.message)
+            if message is not None and message.state < MessageState.READ:
+                self._progress.pop(message.id, None)
+                back[message.number] = message
+        waiting = {message.number: message for message in self._waiting} | back
+        self._waiting = deque(message for _, message in sorted(waiting.items()))
+        self._given_up[1].extend(gone)
 
     def _best(self) -> _Sending | None:
         """Return what new texts go over: the confirmed session with the least id, if any."""
         return min(
-            (sending for sending in self._sendings.values() if not sending.broken),
-            key=lambda s: (not s.association.confirmed, s.association.session.id),
+            (sending for sending in self._sendings.values() if not sending.association.broken),
+            key=lambda s: (not s.association.confirmed, s.association.id),
             default=None,
         )
 
-    def _fill_window(self, sending: _Sending, now: int, out: list[Outgoing]) -> None:
-        limit = sending.peer_has + WINDOW
-        while sending.held and sending.held[0][0].sequence < limit:
-            part, message_id = sending.held.popleft()
-            record = self._seal(sending.association, part, now)
-            out.append(self._way(sending, part, message_id, record, now))
+    @staticmethod
+    def _parts(message: Message, kind: parcel.Kind, pieces: list[bytes]) -> list[Part]:
+        return [
+            Part(kind, message.number, message.created, place, len(pieces), piece)
+            for place, piece in enumerate(pieces)
+        ]
 
-    def _seal(self, association: Association, part: Part | None, now: int) -> bytes:
-        association.acked = now
-        body = association.session.seal(association.encode(part))
-        return self._cloak(bytes([cloak.SESSION]) + body, clock.index_of(now, self._params.day_s))
+    def _box(
+        self,
+        sending: _Sending,
+        part: Part | None,
+        message: Message | None,
+        now: int,
+        *,
+        nudge: bool = False,
+    ) -> Outgoing:
+        association = sending.association
+        said = Parcel(association.come, self._line, self._least, part, nudge)
+        day = clock.index_of(now, self._params.day_s)
+        index, record = association.seal(said, day, self._rng)
+        outgoing = self._outgoing(association, record, now, message, index=index)
+        sending.on_way[index] = outgoing
+        self._keep_association(association)
+        return outgoing
 
-    def _cloak(self, plaintext: bytes, day: int) -> bytes:
-        assert self._inbox_root is not None, "a session comes with its inbox root"
-        return cloak.seal(
-            self.pseudonym, self._inbox_root, day, plaintext, self._rng, self._params.hash
+    def _outgoing(
+        self,
+        association: Association,
+        record: bytes,
+        now: int,
+        message: Message | None,
+        *,
+        index: int = 0,
+        first_contact: bool = False,
+    ) -> Outgoing:
+        outgoing = Outgoing(
+            record_key(record),
+            record,
+            now,
+            needs_ack=message is not None,
+            batch=self._journal.number if self._kept else 0,
+            copies=self._params.replicas,
+            first_contact=first_contact,
+            session=association.id,
+            index=index,
+            message="" if message is None else message.id,
+        )
+        self._keep_record(outgoing)
+        return outgoing
+
+    def _keep_record(self, outgoing: Outgoing) -> None:
+        if self._kept:
+            row = state.RecordRow(
+                conversation=self._name,
+                session=outgoing.session,
+                index=outgoing.index,
+                first_contact=outgoing.first_contact,
+                message=bytes.fromhex(outgoing.message),
+                record=outgoing.record,
+                created=outgoing.created,
+                needs_ack=outgoing.needs_ack,
+                stored=outgoing.stored,
+            )
+            self._journal.put(state.RECORD, outgoing.key, state.RECORDS.encode(row))
+
+    def _forget_record(self, outgoing: Outgoing) -> None:
+        if self._kept:
+            self._journal.delete(state.RECORD, outgoing.key)
+
+    def _keep_association(self, association: Association) -> None:
+        if self._kept:
+            self._journal.put(
+                state.ASSOCIATION, self._persona + association.id, association.row(self._name)
+            )
+
+    def _track(self, message: Message, records: list[Outgoing]) -> None:
+        self._progress[message.id] = _Progress(
+            {outgoing.key for outgoing in records if not outgoing.stored},
+            {outgoing.key for outgoing in records},
         )
 
-    def _way(
-        self, sending: _Sending, part: Part, message_id: str, record: bytes, now: int
-    ) -> Outgoing:
-        key = record_key(record)
-        sending.on_way[part.sequence] = key
-        self._records[key] = message_id, sending.association.session.id, part.sequence
-        return Outgoing(key, record[:32], record, now, needs_ack=True)
-
-    def _track(self, message: Message, sending: _Sending, parts: list[Part]) -> None:
-        session_id = sending.association.session.id
-        places = {(session_id, part.sequence) for part in parts}
-        self._progress[message.id] = _Progress(set(places), places)
-
-    def _acknowledged(self, sending: _Sending, key: bytes) -> list[Message]:
-        message_id, session_id, sequence = self._records.pop(key)
-        del sending.on_way[sequence]
-        progress = self._progress.get(message_id)
+    def _acknowledged(self, sending: _Sending, outgoing: Outgoing) -> list[Message]:
+        self._forget_record(outgoing)
+        if not outgoing.first_contact:
+            del sending.on_way[outgoing.index]
+        progress = self._progress.get(outgoing.message)
         if progress is None:
             return []
-        progress.unstored.discard((session_id, sequence))
-        progress.unread.discard((session_id, sequence))
+        progress.unstored.discard(outgoing.key)
+        progress.unread.discard(outgoing.key)
         if progress.unread:
-            return self._advance(message_id, MessageState.FETCHED)
-        del self._progress[message_id]
-        return self._advance(message_id, MessageState.READ)
+            return self._advance(outgoing.message, MessageState.FETCHED)
+        del self._progress[outgoing.message]
+        message = self.history.get(outgoing.message)
+        if message is not None:
+            self._unfinished.pop(message.number, None)
+        return self._advance(outgoing.message, MessageState.READ)
 
-    def _advance(self, message_id: str, state: MessageState) -> list[Message]:
-        changed = self.history.advance(message_id, state)
+    def _advance(self, message_id: str, to: MessageState) -> list[Message]:
+        changed = self.history.advance(message_id, to)
         return [] if changed is None else [changed]
 
     def _arrived(self, whole: Whole, now: int) -> Message:
@@ -366,8 +571,10 @@ class Correspondence:
             text=whole.text,
             state=MessageState.READ,
             created=whole.created,
+            number=whole.number,
             received=now,
             request=request,
+            file=whole.file,
         )
         self.answered = self.answered or not self.requested_by_them
         self.history.add(message)

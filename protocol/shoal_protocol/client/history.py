@@ -3,7 +3,7 @@
 ::
 
     queued ──one relay keeps every part──► stored ──a part acknowledged──► fetched
-       └──outlived its entries──► failed              └──all parts──► read
+       └──outlived its boxes──► failed                └──all parts──► read
 
 ``read`` says that the whole message stands in the history of the reader's node. States
 only ever move forward, and none is shown before the event that it names.
@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
+
+from shoal_protocol.client.state import Journal, MessageRow
 
 MAX_MESSAGES: Final = 10_000  # of one conversation; the oldest give way
 
@@ -30,22 +32,36 @@ class MessageState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a conversation. Times in ns; ``created`` of incoming ones is a claim."""
+    """One message of a conversation. Times in ns; ``created`` of incoming ones is a claim.
+
+    ``number`` is its place in its sender's line; ``file`` a packed manifest.
+    """
 
     id: str
     outgoing: bool
     text: str
     state: MessageState
     created: int
+    number: int = 0
     received: int | None = None
     request: bool = False
+    file: bytes | None = None
 
 
 class History:
-    """The messages of one conversation in the order in which they came to be here."""
+    """The messages of one conversation, in the order in which they are shown.
 
-    def __init__(self) -> None:
+    Args:
+        conversation: its id, hex.
+        journal: where messages are made durable; None when they are not to be kept.
+    """
+
+    def __init__(self, conversation: str, journal: Journal | None) -> None:
+        self._conversation: Final = conversation
+        self._journal = journal
         self._messages: OrderedDict[str, Message] = OrderedDict()
+        self._positions: dict[str, int] = {}
+        self._next = 0
 
     def __iter__(self) -> Iterator[Message]:
         return iter(self._messages.values())
@@ -59,9 +75,27 @@ class History:
 
     def add(self, message: Message) -> None:
         """Append a message."""
-        self._messages[message.id] = message
+        self._place(message, self._next)
+        self._keep(message)
         while len(self._messages) > MAX_MESSAGES:
-            self._messages.popitem(last=False)
+            oldest = next(iter(self._messages))
+            self._remove(oldest)
+
+    def restore(self, row: MessageRow) -> Message:
+        """Append a message that a store kept; returns it."""
+        message = Message(
+            row.id,
+            row.outgoing,
+            row.text,
+            MessageState(row.state),
+            row.created,
+            row.number,
+            row.received,
+            row.request,
+            row.file,
+        )
+        self._place(message, row.position)
+        return message
 
     def advance(self, message_id: str, state: MessageState) -> Message | None:
         """Move a message forward; returns it when that changed it."""
@@ -69,4 +103,38 @@ class History:
         if message is None or message.state >= state:
             return None
         message = self._messages[message_id] = replace(message, state=state)
+        self._keep(message)
         return message
+
+    def clear(self) -> None:
+        """Forget every message."""
+        for message_id in list(self._messages):
+            self._remove(message_id)
+
+    def _place(self, message: Message, position: int) -> None:
+        self._messages[message.id] = message
+        self._positions[message.id] = position
+        self._next = max(self._next, position + 1)
+
+    def _remove(self, message_id: str) -> None:
+        del self._messages[message_id], self._positions[message_id]
+        if self._journal is not None:
+            self._journal.delete_message(message_id)
+
+    def _keep(self, message: Message) -> None:
+        if self._journal is not None:
+            self._journal.message(
+                MessageRow(
+                    id=message.id,
+                    conversation=self._conversation,
+                    position=self._positions[message.id],
+                    outgoing=message.outgoing,
+                    number=message.number,
+                    text=message.text,
+                    state=message.state,
+                    created=message.created,
+                    received=message.received,
+                    request=message.request,
+                    file=message.file,
+                )
+            )

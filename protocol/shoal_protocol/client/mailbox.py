@@ -12,7 +12,7 @@ from typing import Final
 from shoal_protocol.client.courier import Question
 from shoal_protocol.pseudonyms.blinding import BlindedSecret
 from shoal_protocol.rng import Rng
-from shoal_protocol.service import inbox, messages
+from shoal_protocol.service import messages, storage
 from shoal_protocol.service.messages import InboxQuery, Reply, RequestType, Status
 
 MAX_MISSING: Final = 1024  # entry numbers remembered as missing at one store
@@ -23,6 +23,7 @@ _LAST_NUMBER: Final = 2**64 - 1
 class _Store:
     instance: bytes
     floor: int = 0  # every number up to this one is here or gone
+    released: int = 0  # the floor as of when everything here was durable
     here: set[int] = field(default_factory=set[int])  # numbers here, or gone, above the floor
     known: int = 0  # the highest number that the store has spoken of
     asked: set[int] = field(default_factory=set[int])  # missing numbers now asked for
@@ -74,12 +75,18 @@ class Mailbox:
         return store is not None and self._missing(store) is not None
 
     def ask(
-        self, relay_id: bytes, instance: bytes, wait_ms: int, now: int
+        self, relay_id: bytes, instance: bytes, wait_ms: int, settled: bool, now: int
     ) -> tuple[Question, Asked]:
-        """Make the next GET for ``relay_id``, whose descriptor names ``instance``."""
+        """Make the next GET for ``relay_id``, whose descriptor names ``instance``.
+
+        ``settled`` says that all that came so far is durable: only then may the relay be
+        told that it need keep it no more.
+        """
         store = self._stores.get(relay_id)
         if store is None:
             store = self._stores[relay_id] = _Store(instance)
+        if settled:
+            store.released = store.floor
         missing = self._missing(store)
         if missing is None:
             cursor = max(store.known, store.floor)
@@ -92,7 +99,7 @@ class Mailbox:
             relay_id,
             store.instance,
             nonce,
-            (wait_ms, cursor, store.floor),
+            (wait_ms, cursor, store.released),
             self._network,
         )
         query = InboxQuery(self.address, store.instance, nonce, self._secret.sign(message))
@@ -103,7 +110,7 @@ class Mailbox:
             query.encode(),
             wait_ms=wait_ms,
             cursor=cursor,
-            floor=store.floor,
+            floor=store.released,
         )
         return question, Asked(relay_id, store.instance, cursor, missing)
 
@@ -132,7 +139,7 @@ class Mailbox:
     @staticmethod
     def _take(store: _Store, asked: Asked, reply: Reply) -> bool:
         number = reply.cursor
-        base = number >> inbox.NUMBER_BITS << inbox.NUMBER_BITS
+        base = number >> storage.NUMBER_BITS << storage.NUMBER_BITS
         if base > store.floor:  # the inbox began anew: what it held before is gone
             store.floor = base
             store.here = {n for n in store.here if n > base}

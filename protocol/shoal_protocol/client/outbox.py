@@ -1,13 +1,16 @@
-"""Records on their way to the relays of an inbox, until the reader has them; spec: client §7.
+"""Records on their way to the relays of their address, until the reader has them; spec: client §7.
 
 ::
 
-    queued ──PUT at ranks 0…K−1──► stored (one relay said OK) ──acknowledged──► gone
-       ▲          │ no answer: again after a growing, jittered time, over fresh relays
-       └──────────┴── stored, but not acknowledged for long: put again everywhere
+    made ──committed, paid──► queued ──PUT at ranks 0…copies−1──► stored (one relay said OK)
+                                ▲   │ no answer: again after a growing, jittered time
+                                └───┴── stored everywhere, not acknowledged for long: again
+                     acknowledged ──► gone
 
-The first PUT of a record goes to rank 0. A relay that left the directory is replaced by
-the next in rank. The same record is put unchanged each time: relays deduplicate it.
+A record is a box, or the entry of a first contact. The first PUT goes to rank 0. A relay
+that left the directory is replaced by the next in rank. The same record is put unchanged
+each time: relays take it once. What a crash could take back never fills a slot: a record
+waits until the batch that made it is durable.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,14 +19,15 @@ from typing import Final
 
 from shoal_protocol import clock, crypto
 from shoal_protocol.parameters import NetworkParameters
+from shoal_protocol.pseudonyms import work
 from shoal_protocol.rng import Rng
-from shoal_protocol.service import placement
+from shoal_protocol.service import desk, placement
 
 MAX_RECORDS: Final = 4096  # on their way at once
 RETRY_GROWTH: Final = 1.5
 RETRY_LONGEST: Final = 30 * clock.SECOND
-UNSEEN_FIRST: Final = 30 * clock.SECOND  # stored, and not acknowledged
-UNSEEN_LONGEST: Final = 3600 * clock.SECOND
+UNSEEN_FIRST: Final = 600 * clock.SECOND  # stored everywhere, and not acknowledged
+UNSEEN_LONGEST: Final = 12 * 3600 * clock.SECOND
 
 
 @dataclass(slots=True)
@@ -37,24 +41,38 @@ class _Replica:
 
 @dataclass(slots=True, eq=False)
 class Outgoing:
-    """One record on its way.
+    """One record (2,048 bytes) on its way.
 
-    ``key`` is the caller's, as are ``owner`` and ``conversation`` (ids of whose it is);
-    ``needs_ack`` False means that it is done once it is stored everywhere.
+    ``key`` names it (16 bytes); ``owner`` and ``conversation`` whose it is. ``session`` and
+    ``index`` are a box's place, empty and 0 for a first contact; ``message`` the message that
+    it is a part of. ``needs_ack`` False: it stays, quiet, until its place is acknowledged.
+    ``batch`` is the journal's that makes it durable; ``copies`` how many relays get it.
     """
 
     key: bytes
-    address: bytes
     record: bytes
     created: int
     needs_ack: bool
+    batch: int
+    copies: int
+    first_contact: bool = False
+    session: bytes = b""
+    index: int = 0
+    message: str = ""
     owner: str = ""
     conversation: str = ""
     stored: bool = False
+    nonce: bytes | None = None  # what pays for it; None until the work is done
+    solver: work.Solver | None = None
     replicas: dict[bytes, _Replica] = field(default_factory=dict[bytes, _Replica])
     view: int = -1  # version of the directory that the replicas were ranked by
     again: int | None = None  # when it is put again though stored
     rounds: int = 0
+
+    @property
+    def address(self) -> bytes:
+        """Where it goes, 32 bytes."""
+        return self.record[:32]
 
     @property
     def stored_everywhere(self) -> bool:
@@ -74,6 +92,7 @@ class Outbox:
         self._patience: Final = patience
         self._rng = rng
         self._records: dict[bytes, Outgoing] = {}
+        self._unpaid: dict[bytes, Outgoing] = {}
 
     def __len__(self) -> int:
         return len(self._records)
@@ -82,22 +101,54 @@ class Outbox:
         """All records, oldest first."""
         return iter(self._records.values())
 
+    def get(self, key: bytes) -> Outgoing | None:
+        """Return the record of this name."""
+        return self._records.get(key)
+
     def add(self, outgoing: Outgoing) -> None:
         """Take a record; its replicas are ranked when it is first looked at."""
         self._records[outgoing.key] = outgoing
+        if outgoing.nonce is None:
+            self._unpaid[outgoing.key] = outgoing
+
+    @property
+    def working(self) -> bool:
+        """Whether :meth:`work` has a slice to do."""
+        return bool(self._unpaid)
+
+    def work(self) -> None:
+        """Do a slice of the proof of work that pays for the oldest unpaid record."""
+        if not self._unpaid:
+            return
+        outgoing = next(iter(self._unpaid.values()))
+        bits = self._params.put_work_bits
+        if not bits:
+            outgoing.nonce = bytes(work.NONCE_LENGTH)
+        elif outgoing.solver is None:
+            challenge = desk.put_challenge(outgoing.address, outgoing.record, self._params.hash)
+            start = int.from_bytes(self._rng.bytes(7), "big")
+            outgoing.solver = work.Solver(challenge, bits, start=start)
+        if outgoing.solver is not None:
+            outgoing.nonce = outgoing.solver.step()
+        if outgoing.nonce is not None:
+            outgoing.solver = None
+            del self._unpaid[outgoing.key]
 
     def next_put(
-        self, relays: Iterable[bytes], view: int, reachable: set[bytes], now: int
+        self, relays: Iterable[bytes], view: int, reachable: set[bytes], durable: int, now: int
     ) -> tuple[Outgoing, bytes] | None:
         """Return the PUT that most wants the slot, as (record, relay id), or None.
 
         Args:
             relays: ids in the directory; view: a number that changes when they do.
             reachable: ids that may be asked from behind the present guard.
+            durable: the newest batch that is committed.
         """
         best: tuple[tuple[int, int], Outgoing, bytes] | None = None
         ids = list(relays)
         for outgoing in self._records.values():
+            if outgoing.batch > durable or outgoing.nonce is None:
+                continue
             if outgoing.view != view:
                 self._rank(outgoing, ids, view, reachable, now)
             for relay, replica in outgoing.replicas.items():
@@ -138,34 +189,41 @@ class Outbox:
             replica.in_flight = False
             self._retry(replica, now)
 
+    def put_again(self, outgoing: Outgoing, now: int) -> None:
+        """Put a record at all its relays once more: the reader looked and did not find it."""
+        for replica in outgoing.replicas.values():
+            if replica.stored:
+                replica.stored = False
+                replica.due = now
+
     def done(self, keys: Iterable[bytes]) -> list[Outgoing]:
         """Take records out that the reader has acknowledged, or that are given up."""
-        return [self._records.pop(key) for key in keys if key in self._records]
+        gone = [self._records.pop(key) for key in keys if key in self._records]
+        for outgoing in gone:
+            self._unpaid.pop(outgoing.key, None)
+        return gone
 
     def tick(self, now: int) -> list[Outgoing]:
-        """Take out what needs no more; put again what waits unseen.
+        """Put again what waits unseen.
 
         Returns:
-            Records that outlived their entries, taken out too.
+            Records that outlived their place, taken out: a box's days, an entry's.
         """
-        life = clock.seconds(self._params.entry_life_s)
-        stored: list[bytes] = []
         expired: list[bytes] = []
         for outgoing in self._records.values():
-            if outgoing.created + life <= now:
+            if outgoing.created + self._life(outgoing) <= now:
                 expired.append(outgoing.key)
             elif outgoing.again is not None and outgoing.again <= now:
                 outgoing.again = None
-                for replica in outgoing.replicas.values():
-                    replica.stored = False
-                    replica.due = now
-            elif outgoing.again is None and outgoing.stored_everywhere:
-                if outgoing.needs_ack:
-                    self._put_again_later(outgoing, now)
-                else:
-                    stored.append(outgoing.key)
-        self.done(stored)
+                self.put_again(outgoing, now)
+            elif outgoing.needs_ack and outgoing.again is None and outgoing.stored_everywhere:
+                self._put_again_later(outgoing, now)
         return self.done(expired)
+
+    def _life(self, outgoing: Outgoing) -> int:
+        if outgoing.first_contact:
+            return clock.seconds(self._params.entry_life_s)
+        return clock.seconds(self._params.box_days * self._params.day_s)
 
     def _rank(
         self, outgoing: Outgoing, ids: list[bytes], view: int, reachable: set[bytes], now: int
@@ -176,7 +234,7 @@ class Outbox:
         old = outgoing.replicas
         outgoing.replicas = {
             relay: old.get(relay) or _Replica(rank, now)
-            for rank, relay in enumerate(ranked[: self._params.replicas])
+            for rank, relay in enumerate(ranked[: outgoing.copies])
         }
         for rank, relay in enumerate(outgoing.replicas):
             outgoing.replicas[relay].rank = rank
@@ -193,5 +251,5 @@ class Outbox:
 
 
 def record_key(record: bytes) -> bytes:
-    """Return a name for a record, for callers without one of their own."""
+    """Return a name (16 bytes) for a record."""
     return crypto.digest(record, size=16)

@@ -1,98 +1,175 @@
-"""What one inbox entry says to the other side, under the session's encryption.
+"""What one box, or the text of a first contact, says to the other side; spec: client §6.
 
 ::
 
-    struct parcel {                  // big-endian; spec: client §6
-        u8  type;                    // 0 acknowledgement alone, 1 part of a text
-        u32 sequence;                // of this part among all of this direction; 0 for type 0
-        u32 ack_next;                // every sequence below it has come
-        u64 ack_bits;                // bit i: ack_next + 1 + i has come
+    struct parcel {                  // big-endian; inside the session's ratchet
+        u8  type;                    // 0 acknowledgement alone, 1 the same and asks for one,
+                                     // 2 text, 3 file
+        u32 ack_next;                // every box below it of the other direction has come
+        u64 ack_bits;                // bit i: box ack_next + 1 + i has come
+        u8  line[8];                 // the sender's numbering of this conversation
+        u32 number;                  // of the message in that line; 0 for types 0 and 1
+        u32 least;                   // no message with a number below it comes any more
         u64 created;                 // ns since the epoch, the sender's claim
-        u16 part; u16 parts;         // the parts of a message have sequences in a row
-        u8  text[];                  // UTF-8 of this part
+        u16 part; u16 parts;         // of the message
+        u8  data[];                  // this part of the message's content
     }
+
+    struct content_of_a_file { u16 length; u8 manifest[length]; u8 text[]; }
+
+Boxes have their place in a stream and messages their number in a line: however boxes come,
+and over however many sessions, messages are shown once and in the order of their numbers.
 """
 
 import struct
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Final
 
 from shoal_protocol.errors import RemoteProtocolError
 
-_HEAD: Final = struct.Struct(">BIIQQHH")
+_HEAD: Final = struct.Struct(">BIQ8sIIQHH")
 HEAD_LENGTH: Final = _HEAD.size  # bytes
-ACK_WINDOW: Final = 64  # sequences beyond ack_next that an acknowledgement can name
+LINE_LENGTH: Final = 8  # bytes
+ACK_WINDOW: Final = 64  # boxes beyond ack_next that an acknowledgement can name
 MAX_PARTS: Final = 64  # of one message
+_FILE_HEAD: Final = struct.Struct(">H")
 
-_ACK: Final = 0
-_TEXT: Final = 1
+
+class Kind(IntEnum):
+    """What a parcel carries beside acknowledgements."""
+
+    ACK = 0
+    NUDGE = 1
+    TEXT = 2
+    FILE = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Acks:
-    """What has come: every sequence below ``next``, and those whose bit is set."""
+    """What has come: every index below ``next``, and those whose bit is set."""
 
     next: int = 0
     bits: int = 0
 
-    def covers(self, sequence: int) -> bool:
-        """Whether ``sequence`` has come."""
-        beyond = sequence - self.next - 1
-        return sequence < self.next or (0 <= beyond < ACK_WINDOW and bool(self.bits >> beyond & 1))
+    def covers(self, index: int) -> bool:
+        """Whether the box at ``index`` has come."""
+        beyond = index - self.next - 1
+        return index < self.next or (0 <= beyond < ACK_WINDOW and bool(self.bits >> beyond & 1))
+
+    def within(self, index: int) -> bool:
+        """Whether ``index`` is one that these acknowledgements could name."""
+        return index <= self.next + ACK_WINDOW
+
+    def plus(self, index: int) -> "Acks":
+        """Return these with ``index``, which is :meth:`within` them."""
+        if self.covers(index):
+            return self
+        if index > self.next:
+            return Acks(self.next, self.bits | 1 << (index - self.next - 1))
+        upto, bits = self.next + 1, self.bits
+        while bits & 1:
+            bits >>= 1
+            upto += 1
+        return Acks(upto, bits >> 1)
+
+    def gaps(self) -> list[int]:
+        """Return the indices that have not come though later ones have."""
+        return [
+            i for i in range(self.next, self.next + self.bits.bit_length()) if not self.covers(i)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a message."""
+    """One part of a message; ``kind`` is TEXT or FILE."""
 
-    sequence: int
+    kind: Kind
+    number: int
     created: int
     part: int
     parts: int
-    text: bytes
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """Acknowledgements, and a part of a message or None."""
+    """Acknowledgements, the sender's line, and a part of a message or None."""
 
     acks: Acks
+    line: bytes
+    least: int
     part: Part | None
+    nudge: bool = False
+
+    @property
+    def wants_ack(self) -> bool:
+        """Whether the sender waits for an acknowledgement of this."""
+        return self.part is not None or self.nudge
 
 
 def encode(parcel: Parcel) -> bytes:
     """Return the bytes of ``struct parcel``."""
     acks, part = parcel.acks, parcel.part
     if part is None:
-        return _HEAD.pack(_ACK, 0, acks.next, acks.bits, 0, 0, 0)
+        kind = Kind.NUDGE if parcel.nudge else Kind.ACK
+        return _HEAD.pack(kind, acks.next, acks.bits, parcel.line, 0, parcel.least, 0, 0, 0)
     head = _HEAD.pack(
-        _TEXT,
-        part.sequence,
+        part.kind,
         acks.next,
         acks.bits,
+        parcel.line,
+        part.number,
+        parcel.least,
         part.created,
         part.part,
         part.parts,
     )
-    return head + part.text
+    return head + part.data
 
 
 def decode(data: bytes) -> Parcel:
     """Parse a parcel that was authenticated; raises RemoteProtocolError("parcel")."""
     if len(data) < HEAD_LENGTH:
         raise RemoteProtocolError("parcel")
-    kind, sequence, ack_next, bits, created, part, parts = _HEAD.unpack_from(data)
-    acks = Acks(ack_next, bits)
-    text = data[HEAD_LENGTH:]
-    if kind == _ACK and not (sequence or created or part or parts or text):
-        return Parcel(acks, None)
-    if kind != _TEXT or not part < parts <= MAX_PARTS or part > sequence:
+    value, ack_next, bits, line, number, least, created, part, parts = _HEAD.unpack_from(data)
+    try:
+        kind = Kind(value)
+    except ValueError:
+        raise RemoteProtocolError("parcel") from None
+    acks, rest = Acks(ack_next, bits), data[HEAD_LENGTH:]
+    if kind in (Kind.ACK, Kind.NUDGE):
+        if number or created or part or parts or rest:
+            raise RemoteProtocolError("parcel")
+        return Parcel(acks, line, least, None, kind is Kind.NUDGE)
+    if not part < parts <= MAX_PARTS or least > number:
         raise RemoteProtocolError("parcel")
-    return Parcel(acks, Part(sequence, created, part, parts, text))
+    return Parcel(acks, line, least, Part(kind, number, created, part, parts, rest))
 
 
-def split(text: bytes, first: int, others: int) -> list[bytes]:
-    """Cut ``text`` into parts of at most ``first``, then ``others`` bytes; at least one part."""
-    parts = [text[:first]]
-    parts += [text[at : at + others] for at in range(first, len(text), others)]
+def content(text: str, file: bytes | None) -> tuple[Kind, bytes]:
+    """Return the kind and the content of a message; ``file`` is a packed manifest."""
+    if file is None:
+        return Kind.TEXT, text.encode()
+    return Kind.FILE, _FILE_HEAD.pack(len(file)) + file + text.encode()
+
+
+def read_content(kind: Kind, data: bytes) -> tuple[str, bytes | None]:
+    """Return (text, packed manifest or None) of a whole message's content.
+
+    What is not UTF-8 is shown as such, and a file that names no manifest is a text: to
+    refuse it would leave a gap for ever.
+    """
+    file = None
+    if kind is Kind.FILE and len(data) >= _FILE_HEAD.size:
+        end = _FILE_HEAD.size + _FILE_HEAD.unpack_from(data)[0]
+        if end <= len(data):
+            file, data = data[_FILE_HEAD.size : end], data[end:]
+    return data.decode("utf-8", "replace"), file
+
+
+def split(data: bytes, first: int, others: int) -> list[bytes]:
+    """Cut ``data`` into parts of at most ``first``, then ``others`` bytes; at least one part."""
+    parts = [data[:first]]
+    parts += [data[at : at + others] for at in range(first, len(data), others)]
     return parts

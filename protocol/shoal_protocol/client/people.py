@@ -2,37 +2,37 @@
 
 ::
 
-    entry ─► cloak ─┬─ first contact ─► handshake ─► Association ─┬─► parcel ─► history, acks
-                    └─ session ─► SessionIndex ─► Association ────┘
-                           └─ unknown tag: kept a while, its first contact may come later
+    entry ─► cloak ─► first contact ─► handshake ─► Association ─┐
+    box ─────────────────────────────────────────► Association ──┴─► parcel ─► history, acks
+                                                                         │
+    everything that changed ─► Journal ─► store ◄────────────────────────┘
 
 An entry that opens for nobody is dropped and counted: whoever has a pseudonym can put
 rubbish into its inbox.
 """
 
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from typing import Final
 
 from shoal_protocol import clock, crypto
+from shoal_protocol.client import parcel, state
 from shoal_protocol.client.announcer import Announcer
-from shoal_protocol.client.association import Association, Received
+from shoal_protocol.client.association import Association
 from shoal_protocol.client.correspondence import Correspondence
-from shoal_protocol.client.history import Message, MessageState
+from shoal_protocol.client.history import Message
 from shoal_protocol.client.outbox import MAX_RECORDS, Outbox, Outgoing
 from shoal_protocol.client.reader import Reader
 from shoal_protocol.errors import RemoteProtocolError, UserError
 from shoal_protocol.parameters import NetworkParameters
 from shoal_protocol.pseudonyms import announcement
-from shoal_protocol.pseudonyms.persona import PersonaSecrets
+from shoal_protocol.pseudonyms.persona import PREKEY_DAYS_KEPT, PersonaSecrets, Prekeys
 from shoal_protocol.rng import Rng
 from shoal_protocol.sessions import cloak, handshake
-from shoal_protocol.sessions.session import SessionIndex
 
 MAX_PERSONAS: Final = 16
 MAX_CONVERSATIONS: Final = 1024  # of one persona, strangers' requests not counted
 MAX_REQUESTS: Final = 256  # of strangers whom the person has not answered
-MAX_UNKNOWN: Final = 256  # session entries kept until their first contact comes
 MAX_SEEN: Final = 4096  # entries remembered, so that copies from other replicas cost nothing
 
 
@@ -56,35 +56,46 @@ class DueLookup:
 
 @dataclass(slots=True, eq=False)
 class Persona:
-    """One persona of this node."""
+    """One persona of this node; ``kept`` False: nothing of it is ever made durable."""
 
     id: str
     secrets: PersonaSecrets
     created: int
     announcer: Announcer
+    name: str | None = None
+    kept: bool = True
     conversations: dict[str, Correspondence] = field(default_factory=dict[str, Correspondence])
     by_pseudonym: dict[bytes, Correspondence] = field(default_factory=dict[bytes, Correspondence])
-    sessions: SessionIndex = field(default_factory=SessionIndex)
     owners: dict[bytes, tuple[Correspondence, Association]] = field(
         default_factory=dict[bytes, tuple[Correspondence, Association]]  # by session id
     )
     ephemerals: handshake.SeenEphemerals = field(default_factory=handshake.SeenEphemerals)
-    unknown: deque[tuple[bytes, bytes]] = field(  # digests of entries, and their bodies
-        default_factory=lambda: deque[tuple[bytes, bytes]](maxlen=MAX_UNKNOWN)
-    )
-    seen: OrderedDict[bytes, bytes] = field(  # digests of entries: session id, or empty
-        default_factory=OrderedDict[bytes, bytes]
-    )
+    seen: OrderedDict[bytes, None] = field(default_factory=OrderedDict[bytes, None])
+    kept_ephemerals: dict[int, list[bytes]] = field(default_factory=dict[int, list[bytes]])
+    prekey_batches: dict[int, int] = field(default_factory=dict[int, int])  # day: journal batch
+
+    @property
+    def name_bytes(self) -> bytes:
+        """The id as rows hold it, 8 bytes."""
+        return bytes.fromhex(self.id)
 
 
 class People:
     """Personas and correspondences of one node."""
 
-    def __init__(self, params: NetworkParameters, rng: Rng, outbox: Outbox, reader: Reader) -> None:
+    def __init__(
+        self,
+        params: NetworkParameters,
+        rng: Rng,
+        outbox: Outbox,
+        reader: Reader,
+        journal: state.Journal,
+    ) -> None:
         self._params = params
         self._rng = rng
         self._outbox = outbox
         self._reader = reader
+        self._journal = journal
         self._personas: dict[str, Persona] = {}
         self._conversations: dict[str, tuple[Persona, Correspondence]] = {}
         self.counters: Counter[str] = Counter()
@@ -101,28 +112,38 @@ class People:
         """Return a conversation and whose it is."""
         return self._conversations.get(conversation_id)
 
-    def create(self, root: bytes, now: int) -> Persona:
+    def create(
+        self, root: bytes, now: int, *, name: str | None = None, kept: bool = True
+    ) -> Persona:
         """Add a persona with this 32-byte root, announce it and read its inbox.
+
+        Args:
+            name: what its owner calls it; it never leaves this machine.
+            kept: whether it is made durable.
 
         Raises:
             UserError: there are :data:`MAX_PERSONAS` already.
         """
         if len(self._personas) >= MAX_PERSONAS:
             raise UserError(f"This node has {MAX_PERSONAS} personas already; burn one first.")
-        secrets = PersonaSecrets(root, network=self._params.hash)
-        announcer = Announcer(secrets, self._params, self._rng)
-        persona = Persona(self._rng.bytes(8).hex(), secrets, now, announcer)
-        self._personas[persona.id] = persona
-        self._reader.add(persona.id, secrets, now)
+        persona = self._enter(self._rng.bytes(8).hex(), root, now, name, kept)
+        if kept:
+            row = state.PersonaRow(root, now, name)
+            self._journal.put(state.PERSONA, persona.name_bytes, state.PERSONAS.encode(row))
         return persona
 
     def burn(self, persona: Persona) -> None:
         """Forget a persona with its keys, conversations and everything on its way."""
         del self._personas[persona.id]
         self._reader.remove(persona.id)
-        for correspondence in persona.conversations.values():
-            del self._conversations[correspondence.id]
-        self._outbox.done([o.key for o in self._outbox.records() if o.owner == persona.id])
+        for correspondence in list(persona.conversations.values()):
+            self._forget(persona, correspondence)
+        if persona.kept:
+            self._journal.delete(state.PERSONA, persona.name_bytes)
+            for day in persona.prekey_batches:
+                self._journal.delete(state.PREKEYS, persona.name_bytes + _day(day))
+            for day in list(persona.kept_ephemerals):
+                self._forget_ephemerals(persona, day)
 
     def open_conversation(self, persona: Persona, pseudonym: bytes, now: int) -> Correspondence:
         """Return the persona's conversation with ``pseudonym``, begun now if there is none.
@@ -134,46 +155,62 @@ class People:
             raise UserError("This is the persona's own pseudonym; write to somebody else.")
         return self._correspondence(persona, pseudonym, requested_by_them=False, now=now)
 
-    def send_text(self, correspondence: Correspondence, text: str, now: int) -> Message:
-        """Queue a text; raises UserError when it is too long or too much waits."""
+    def send(
+        self, correspondence: Correspondence, text: str, now: int, *, file: bytes | None = None
+    ) -> Message:
+        """Queue a message; raises UserError when it is too long or too much waits.
+
+        ``file`` is the packed manifest of a file that goes with it.
+        """
         if len(self._outbox) >= MAX_RECORDS:
             raise UserError("Too many messages are on their way; try again later.")
-        message = Message(self._rng.bytes(12).hex(), True, text, MessageState.QUEUED, created=now)
-        correspondence.send(message)
-        self._launch(correspondence, correspondence.release(now))
+        message = correspondence.send(self._rng.bytes(12).hex(), text, file, now)
+        self._launch(correspondence, correspondence.release(now), now)
         return message
 
     def working(self, now: int) -> bool:
         """Whether :meth:`work` has a slice of proof of work to do."""
-        return any(persona.announcer.working(now) for persona in self._personas.values())
+        return self._outbox.working or any(
+            persona.announcer.working(now) for persona in self._personas.values()
+        )
 
     def work(self, now: int) -> None:
-        """Keep the announcements going."""
+        """Keep the announcements going, and what pays for records."""
+        self._outbox.work()
         today = clock.index_of(now, self._params.day_s)
         for persona in self._personas.values():
             persona.announcer.work(now)
             persona.ephemerals.expire(today)
+            for day in [d for d in persona.kept_ephemerals if d + PREKEY_DAYS_KEPT < today]:
+                self._forget_ephemerals(persona, day)
+            self._keep_prekeys(persona)
 
     def tick(self, now: int) -> list[Changed]:
-        """Send acknowledgements that waited long enough; give up what outlived its entries."""
+        """Send acknowledgements that waited long enough; give up what outlived its place."""
         changed: list[Changed] = []
         for _, correspondence in self._conversations.values():
-            self._launch(correspondence, correspondence.due_acknowledgements(now))
+            self._launch(correspondence, correspondence.due(now), now)
         for outgoing in self._outbox.tick(now):
             known = self._conversations.get(outgoing.conversation)
             if known is not None:
                 persona, correspondence = known
-                failed = correspondence.failed(outgoing.key, now)
+                failed = correspondence.expired(outgoing, now)
+                self._give_up(persona, correspondence)
                 changed += [Changed(persona.id, correspondence.id, m) for m in failed]
-                self._launch(correspondence, correspondence.release(now))
+                self._launch(correspondence, correspondence.release(now), now)
         return changed
 
     def announcement_due(self, now: int) -> tuple[Announcer, int, bytes] | None:
-        """Return (announcer, day, record) of an announcement that is to be put now."""
+        """Return (announcer, day, record) of an announcement that is to be put now.
+
+        One whose prekeys a crash could still take away is not due yet.
+        """
         for persona in self._personas.values():
             due = persona.announcer.due(now)
             if due is not None:
-                return persona.announcer, *due
+                day, record = due
+                if not persona.kept or self._journal.durable >= persona.prekey_batches[day]:
+                    return persona.announcer, day, record
         return None
 
     def lookup_due(self, now: int) -> DueLookup | None:
@@ -211,8 +248,8 @@ class People:
             except RemoteProtocolError as error:
                 self.counters[error.reason] += 1
             else:
-                self._index(*known)
-                self._launch(correspondence, records)
+                self._index(*known, now)
+                self._launch(correspondence, records, now)
                 return now - began
         correspondence.lookup_failed(now)
         return None
@@ -223,7 +260,7 @@ class People:
         if known is None:
             return []
         persona, correspondence = known
-        moved = correspondence.stored(outgoing.key)
+        moved = correspondence.stored(outgoing)
         return [Changed(persona.id, correspondence.id, message) for message in moved]
 
     def entry(self, persona_id: str, day: int, record: bytes, now: int) -> list[Changed]:
@@ -232,14 +269,10 @@ class People:
         if persona is None:
             return []
         name = crypto.digest(record, size=16)
-        session_id = persona.seen.get(name)
-        if session_id is not None:
+        if name in persona.seen:
             self.counters["entry again"] += 1
-            if session_id in persona.owners:
-                correspondence, association = persona.owners[session_id]
-                correspondence.repeated(association, now)
             return []
-        persona.seen[name] = b""
+        persona.seen[name] = None
         while len(persona.seen) > MAX_SEEN:
             persona.seen.popitem(last=False)
         public = persona.secrets.public
@@ -247,61 +280,156 @@ class People:
             plaintext = cloak.open(
                 public.pseudonym, public.inbox_root, day, record, self._params.hash
             )
-            if plaintext[0] == cloak.FIRST_CONTACT:
-                return self._first_contact(persona, day, name, plaintext[1:], now)
-            return self._session(persona, name, plaintext[1:], now)
+            return self._first_contact(persona, day, plaintext[1:], now)
         except RemoteProtocolError as error:
             self.counters[error.reason] += 1
             return []
 
-    def _first_contact(
-        self, persona: Persona, day: int, name: bytes, body: bytes, now: int
-    ) -> list[Changed]:
+    def box(
+        self, association: Association, index: int, day: int, record: bytes, now: int
+    ) -> tuple[bool, list[Changed]]:
+        """Take box ``index`` of an association's incoming stream.
+
+        Returns whether it was the contact's, and what changed.
+        """
+        owner = next(
+            (p for p in self._personas.values() if association.id in p.owners),
+            None,
+        )
+        if owner is None or not association.expects(index):
+            return True, []
+        try:
+            said = association.open(index, day, record, self._rng)
+        except RemoteProtocolError as error:
+            self.counters[error.reason] += 1
+            return False, []
+        correspondence, _ = owner.owners[association.id]
+        return True, self._said(owner, correspondence, association, said, now)
+
+    def restore(self, kept: state.Kept, now: int) -> None:
+        """Take up everything where a store left it.
+
+        Raises:
+            RemoteProtocolError: a row is not what was written.
+        """
+        for row_id, data in kept.of(state.PERSONA):
+            row = state.PERSONAS.decode(data)
+            self._enter(row_id.hex(), row.root, row.created, row.name, True)
+        for row_id, data in kept.of(state.PREKEYS):
+            keys = state.PREKEY_DAYS.decode(data)
+            persona, day = self._personas[row_id[:8].hex()], int.from_bytes(row_id[8:], "big")
+            persona.secrets.restore(Prekeys(day, keys.private, keys.seed))
+            persona.prekey_batches[day] = 0
+        for row_id, _ in kept.of(state.EPHEMERAL):
+            persona, day = self._personas[row_id[:8].hex()], int.from_bytes(row_id[8:12], "big")
+            persona.ephemerals.add(day, row_id[12:])
+            persona.kept_ephemerals.setdefault(day, []).append(row_id[12:])
+        associations: dict[bytes, list[Association]] = {}
+        for _, data in kept.of(state.ASSOCIATION):
+            one = state.ASSOCIATIONS.decode(data)
+            associations.setdefault(one.conversation, []).append(
+                Association.restore(one, self._params.hash)
+            )
+        records: dict[bytes, list[Outgoing]] = {}
+        for key, data in kept.of(state.RECORD):
+            record = state.RECORDS.decode(data)
+            records.setdefault(record.conversation, []).append(self._restored(key, record))
+        parts: dict[bytes, list[tuple[bytes, state.PartRow]]] = {}
+        for key, data in kept.of(state.PART):
+            parts.setdefault(key[:8], []).append((key[8:], state.PARTS.decode(data)))
+        messages: dict[str, list[state.MessageRow]] = {}
+        for message in kept.messages:
+            messages.setdefault(message.conversation, []).append(message)
+        opened = [(state.CONVERSATIONS.decode(d), i) for i, d in kept.of(state.CONVERSATION)]
+        for talk, row_id in sorted(opened, key=lambda one: (one[0].created, one[1])):
+            persona = self._personas[talk.persona.hex()]
+            correspondence = self._make(
+                persona, row_id, talk.pseudonym, talk.line, talk.requested_by_them, talk.created
+            )
+            mine = sorted(records.get(row_id, []), key=lambda o: (o.created, o.index))
+            correspondence.restore(
+                talk,
+                associations.get(row_id, []),
+                mine,
+                messages.get(correspondence.id, []),
+                parts.get(row_id, []),
+                now,
+            )
+            self._index(persona, correspondence, now)
+            for outgoing in mine:
+                outgoing.owner = persona.id
+                outgoing.conversation = correspondence.id
+                self._outbox.add(outgoing)
+            self._launch(correspondence, correspondence.release(now), now)
+
+    def _restored(self, key: bytes, row: state.RecordRow) -> Outgoing:
+        return Outgoing(
+            key,
+            row.record,
+            row.created,
+            needs_ack=row.needs_ack,
+            batch=0,
+            copies=self._params.replicas,
+            first_contact=row.first_contact,
+            session=row.session,
+            index=row.index,
+            message=row.message.hex(),
+            stored=row.stored,
+        )
+
+    def _enter(
+        self, persona_id: str, root: bytes, created: int, name: str | None, kept: bool
+    ) -> Persona:
+        secrets = PersonaSecrets(root, network=self._params.hash)
+        announcer = Announcer(secrets, self._params, self._rng)
+        persona = Persona(persona_id, secrets, created, announcer, name, kept)
+        self._personas[persona.id] = persona
+        self._reader.add(persona.id, secrets, created)
+        return persona
+
+    def _first_contact(self, persona: Persona, day: int, body: bytes, now: int) -> list[Changed]:
         prekeys = persona.secrets.prekeys_of(day)
         if prekeys is None:
             raise RemoteProtocolError("prekeys gone")
         public, data, session = handshake.accept(
-            persona.secrets, prekeys, body, seen=persona.ephemerals
+            persona.secrets, prekeys, body, seen=persona.ephemerals, rng=self._rng
         )
-        association = Association(session)
-        received = association.receive(data)
+        if persona.kept:
+            ephemeral = body[: crypto.KEY_LENGTH]
+            persona.kept_ephemerals.setdefault(day, []).append(ephemeral)
+            self._journal.put(state.EPHEMERAL, persona.name_bytes + _day(day) + ephemeral, b"")
+        said = parcel.decode(data)
+        today = clock.index_of(now, self._params.day_s)
+        association = Association.begin(session, self._params.hash, day=min(day, today), order=now)
         correspondence = self._correspondence(
             persona, public.pseudonym, requested_by_them=True, now=now
         )
-        persona.seen[name] = session.id
-        correspondence.adopt(association, public.inbox_root)
-        self._index(persona, correspondence)
+        association.confirmed = True
+        correspondence.adopt(association, public.inbox_root, now)
+        self._index(persona, correspondence, now)
+        self._give_up(persona, correspondence)
         changed = [Changed(persona.id, correspondence.id, None)]
-        changed += self._parcel(persona, correspondence, association, received, now)
-        for waiting in [persona.unknown.popleft() for _ in range(len(persona.unknown))]:
-            try:
-                changed += self._session(persona, *waiting, now)
-            except RemoteProtocolError as error:
-                self.counters[error.reason] += 1
-        return changed
+        return changed + self._said(persona, correspondence, association, said, now)
 
-    def _session(self, persona: Persona, name: bytes, body: bytes, now: int) -> list[Changed]:
-        if persona.sessions.find(body) is None:
-            persona.unknown.append((name, body))
-            self.counters["session tag"] += 1
-            return []
-        session, data = persona.sessions.open(body)
-        persona.seen[name] = session.id
-        correspondence, association = persona.owners[session.id]
-        received = association.receive(data)
-        return self._parcel(persona, correspondence, association, received, now)
-
-    def _parcel(
+    def _said(
         self,
         persona: Persona,
         correspondence: Correspondence,
         association: Association,
-        received: Received,
+        said: parcel.Parcel | None,
         now: int,
     ) -> list[Changed]:
-        freed, messages, records = correspondence.received(association, received, now)
-        self._outbox.done(freed)
-        self._launch(correspondence, records)
+        if said is not None:
+            try:
+                correspondence.check(said)
+            except RemoteProtocolError as error:
+                self.counters[error.reason] += 1
+                said = None
+        freed, messages, records = correspondence.received(association, said, now)
+        self._outbox.done(outgoing.key for outgoing in freed)
+        for outgoing in correspondence.missing(association):
+            self._outbox.put_again(outgoing, now)
+        self._launch(correspondence, records, now)
         return [Changed(persona.id, correspondence.id, message) for message in messages]
 
     def _correspondence(
@@ -314,13 +442,37 @@ class People:
             self._limit_requests(persona)
         elif sum(not c.pending for c in persona.conversations.values()) >= MAX_CONVERSATIONS:
             raise UserError(f"A persona may have {MAX_CONVERSATIONS} conversations.")
+        made = self._make(
+            persona,
+            self._rng.bytes(8),
+            pseudonym,
+            self._rng.bytes(parcel.LINE_LENGTH),
+            requested_by_them,
+            now,
+        )
+        made.keep()
+        return made
+
+    def _make(
+        self,
+        persona: Persona,
+        row_id: bytes,
+        pseudonym: bytes,
+        line: bytes,
+        requested_by_them: bool,
+        created: int,
+    ) -> Correspondence:
         correspondence = Correspondence(
-            self._rng.bytes(8).hex(),
+            row_id.hex(),
             persona.secrets,
             pseudonym,
+            persona=persona.name_bytes,
+            line=line,
             requested_by_them=requested_by_them,
-            created=now,
+            created=created,
             params=self._params,
+            journal=self._journal,
+            kept=persona.kept,
             rng=self._rng,
         )
         persona.conversations[correspondence.id] = correspondence
@@ -336,26 +488,57 @@ class People:
             self._forget(persona, oldest)
 
     def _forget(self, persona: Persona, correspondence: Correspondence) -> None:
-        for association in [*correspondence.given_up(), *correspondence.associations()]:
-            persona.sessions.remove(association.session)
-            persona.owners.pop(association.session.id, None)
+        for association in correspondence.forget():
+            self._reader.unfollow(association.id)
+            persona.owners.pop(association.id, None)
         del persona.conversations[correspondence.id]
         del persona.by_pseudonym[correspondence.pseudonym]
         del self._conversations[correspondence.id]
         keys = [o.key for o in self._outbox.records() if o.conversation == correspondence.id]
         self._outbox.done(keys)
 
-    def _index(self, persona: Persona, correspondence: Correspondence) -> None:
-        for association in correspondence.given_up():
-            persona.sessions.remove(association.session)
-            persona.owners.pop(association.session.id, None)
-        for association in correspondence.associations():
-            persona.sessions.add(association.session)
-            persona.owners[association.session.id] = correspondence, association
+    def _give_up(self, persona: Persona, correspondence: Correspondence) -> None:
+        associations, records = correspondence.given_up()
+        self._outbox.done(outgoing.key for outgoing in records)
+        for association in associations:
+            self._reader.unfollow(association.id)
+            persona.owners.pop(association.id, None)
 
-    def _launch(self, correspondence: Correspondence, records: list[Outgoing]) -> None:
+    def _index(self, persona: Persona, correspondence: Correspondence, now: int) -> None:
+        for association in correspondence.associations():
+            persona.owners[association.id] = correspondence, association
+            self._reader.follow(association, now)
+
+    def _launch(self, correspondence: Correspondence, records: list[Outgoing], now: int) -> None:
         persona, _ = self._conversations[correspondence.id]
         for outgoing in records:
             outgoing.owner = persona.id
             outgoing.conversation = correspondence.id
             self._outbox.add(outgoing)
+            self._reader.stir(outgoing.session, now)
+
+    def _keep_prekeys(self, persona: Persona) -> None:
+        """Make prekeys durable that are new, and delete those that are erased."""
+        days = persona.secrets.prekey_days()
+        for day in days:
+            if day in persona.prekey_batches:
+                continue
+            persona.prekey_batches[day] = self._journal.number
+            prekeys = persona.secrets.prekeys_of(day)
+            if persona.kept and prekeys is not None:
+                row = state.PrekeysRow(*prekeys.secrets())
+                self._journal.put(
+                    state.PREKEYS, persona.name_bytes + _day(day), state.PREKEY_DAYS.encode(row)
+                )
+        for day in [day for day in persona.prekey_batches if day not in days]:
+            del persona.prekey_batches[day]
+            if persona.kept:
+                self._journal.delete(state.PREKEYS, persona.name_bytes + _day(day))
+
+    def _forget_ephemerals(self, persona: Persona, day: int) -> None:
+        for ephemeral in persona.kept_ephemerals.pop(day):
+            self._journal.delete(state.EPHEMERAL, persona.name_bytes + _day(day) + ephemeral)
+
+
+def _day(day: int) -> bytes:
+    return day.to_bytes(4, "big")

@@ -18,15 +18,15 @@ from dataclasses import dataclass
 from typing import Final, Literal, assert_never
 
 from shoal_protocol import clock
-from shoal_protocol.client import paths
+from shoal_protocol.client import paths, state
+from shoal_protocol.client import reader as readers
 from shoal_protocol.client.announcer import Announcer
 from shoal_protocol.client.courier import Courier, Question
 from shoal_protocol.client.cover import CoverSchedule, SlotClass
-from shoal_protocol.client.mailbox import Asked
 from shoal_protocol.client.outbox import Outbox, Outgoing
 from shoal_protocol.client.paths import PathChooser
 from shoal_protocol.client.people import Changed, People
-from shoal_protocol.client.reader import Get, Reader, ReadingBox
+from shoal_protocol.client.reader import Get, InboxGet, Reader, StreamGet
 from shoal_protocol.directory.descriptor import Descriptor
 from shoal_protocol.errors import RemoteProtocolError
 from shoal_protocol.packets.keys import Hop
@@ -72,8 +72,7 @@ class _Put:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    box: ReadingBox
-    asked: Asked
+    purpose: readers.Purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +101,10 @@ class PersonMachine:
     Args:
         client: the 16-byte id under which the guard knows this session.
         now: ns.
+        kept: what a store kept of earlier runs.
+
+    Raises:
+        RemoteProtocolError: a row of ``kept`` is not what was written.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class PersonMachine:
         preset: Preset,
         rng: Rng,
         now: int,
+        kept: state.Kept | None = None,
     ) -> None:
         self._params = params
         self._preset = preset
@@ -119,8 +123,11 @@ class PersonMachine:
         mixing_ms = 2 * params.path_mixes * preset.mean_delay_ms * DELAY_FACTOR
         self._patience = mixing_ms * clock.MILLISECOND + MARGIN
         self.outbox: Final = Outbox(params, self._patience, rng)
-        self.reader: Final = Reader(params, preset, rng)
-        self.people: Final = People(params, rng, self.outbox, self.reader)
+        self.reader: Final = Reader(params, preset, self._patience, rng)
+        self.journal: Final = state.Journal()
+        self.people: Final = People(params, rng, self.outbox, self.reader, self.journal)
+        if kept is not None:
+            self.people.restore(kept, now)
         self._courier: Courier[_Purpose] = Courier(client, network=params.hash, rng=rng)
         self._cover = CoverSchedule(preset, rng, now)
         self._guard: bytes | None = None
@@ -211,6 +218,14 @@ class PersonMachine:
         self._unanswered, self._heard = 0, now
         return list(self._answered(purpose, reply, now))
 
+    def take_changes(self) -> state.Changes | None:
+        """Return what is to be made durable, or None; see :mod:`~shoal_protocol.client.state`."""
+        return self.journal.take()
+
+    def committed(self, number: int) -> None:
+        """Note that every batch of changes up to ``number`` is durable."""
+        self.journal.committed(number)
+
     def _choose(self) -> None:
         self._view += 1
         guard = self._relays.get(self._guard) if self._guard is not None else None
@@ -230,7 +245,7 @@ class PersonMachine:
             case SlotClass.QUICK:
                 packet = self._quick(self._chooser, now)
             case SlotClass.WAITING:
-                get = self.reader.next_get(self._askable, self._view, now)
+                get = self.reader.next_get(self._askable, self._view, self.journal.settled, now)
                 packet = None if get is None else self._get(self._chooser, get, now)
             case _:
                 assert_never(slot)
@@ -253,11 +268,19 @@ class PersonMachine:
             if packet is not None:
                 self.people.lookup_sent(lookup.conversation)
             return packet
-        put = self.outbox.next_put(self._relays, self._view, set(self._askable), now)
+        put = self.outbox.next_put(
+            self._relays, self._view, set(self._askable), self.journal.durable, now
+        )
         if put is None:
             return None
         outgoing, relay = put
-        question = Question(RequestType.INBOX_PUT, outgoing.record)
+        assert outgoing.nonce is not None, "what is put has been paid for"
+        question = Question(
+            RequestType.INBOX_PUT if outgoing.first_contact else RequestType.BOX_PUT,
+            outgoing.record,
+            effort=self._params.put_work_bits,
+            nonce=outgoing.nonce,
+        )
         packet = self._ask(
             chooser, question, self._relays[relay], _Put(outgoing, relay), self._patience, now
         )
@@ -276,10 +299,10 @@ class PersonMachine:
 
     def _get(self, chooser: PathChooser, get: Get, now: int) -> bytes | None:
         patience = self._patience + get.question.wait_ms * clock.MILLISECOND
-        purpose = _Read(get.box, get.asked)
+        purpose = _Read(get.purpose)
         packet = self._ask(chooser, get.question, get.relay, purpose, patience, now)
         if packet is None:
-            self.reader.lost(get.box, get.asked)
+            self.reader.lost(get.purpose, now)
         return packet
 
     def _ask(
@@ -333,12 +356,9 @@ class PersonMachine:
                 if self.outbox.answered(outgoing, relay, reply.status is Status.OK, now):
                     return self.people.stored(outgoing)
                 return []
-            case _Read(box, asked):
-                self.reader.ended(box)
-                record = box.mailbox.answered(asked, reply)
-                if record is None or box.persona is None:
-                    return []
-                return self.people.entry(box.persona, box.day, record, now)
+            case _Read(get):
+                self.reader.answered(get)
+                return self._read(get, reply, now)
             case _Announce(announcer, day):
                 announcer.answered(day, reply.status is Status.OK, now)
                 return []
@@ -353,12 +373,33 @@ class PersonMachine:
             case _:
                 assert_never(purpose)
 
+    def _read(self, get: readers.Purpose, reply: Reply, now: int) -> list[Changed]:
+        if isinstance(get, InboxGet):
+            record = get.box.mailbox.answered(get.asked, reply)
+            if record is None or get.box.persona is None:
+                return []
+            return self.people.entry(get.box.persona, get.box.day, record, now)
+        if isinstance(get, StreamGet):
+            following, asked = get.following, get.asked
+            if reply.status is not Status.OK:
+                following.empty(asked, now)
+                return []
+            took, changed = self.people.box(
+                following.association, asked.index, asked.day, reply.record, now
+            )
+            if took:
+                following.came(asked, now)
+            else:
+                following.lost(asked, now)
+            return changed
+        return []
+
     def _lost(self, purpose: _Purpose, now: int) -> None:
         match purpose:
             case _Put(outgoing, relay):
                 self.outbox.lost(outgoing, relay, now)
-            case _Read(box, asked):
-                self.reader.lost(box, asked)
+            case _Read(get):
+                self.reader.lost(get, now)
             case _Announce(announcer, day):
                 announcer.answered(day, False, now)
             case _Lookup(conversation, day):

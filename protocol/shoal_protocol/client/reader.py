@@ -1,150 +1,290 @@
-"""Which inbox a waiting slot asks, and where; spec: client §5.
+"""What a waiting slot asks for, and where; spec: client §5.
 
-Real inboxes come first, up to the preset's number of outstanding GETs; a slot beyond that
-asks a random address in just the same way: for a while, at the relays where it would lie.
-Real inboxes have equal shares whatever happens in them: else filling one of them would show
-in the others whose they are. Within an inbox the store with the fewest GETs waiting is asked,
-lower ranks first, so that a message is met by a GET that already waits; every other time one
-that is known to hold more, so that no store can draw all questions to itself.
+::
+
+    waiting slot ─► one of: inboxes that lack a GET, streams and files that lack one, evenly
+                 └► none, or enough wait already: a decoy, asked for in just the same way
+
+Each inbox has one GET waiting at each of its replicas; a stream those that
+:mod:`~shoal_protocol.client.following` names; at most :data:`HOT_STREAMS` streams are waited
+at, the last to be used, and others have a turn now and then. All that want a slot are as
+likely to have it, whatever happens in them: else filling one inbox would show in another.
+A decoy is a random address that is waited at, asked again, and given up like a real one.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from functools import partial
+from typing import Final, Protocol
 
 from shoal_protocol import clock
+from shoal_protocol.client.association import Association
 from shoal_protocol.client.courier import Question
+from shoal_protocol.client.following import BoxAsked, Following
 from shoal_protocol.client.mailbox import Asked, Mailbox
+from shoal_protocol.constants import RECORD_LENGTH
 from shoal_protocol.directory.descriptor import Descriptor
 from shoal_protocol.parameters import NetworkParameters, Preset
 from shoal_protocol.pseudonyms import blinding
 from shoal_protocol.pseudonyms.persona import INBOX_LABEL, PersonaSecrets
 from shoal_protocol.rng import Rng
 from shoal_protocol.service import placement
+from shoal_protocol.service.messages import RequestType
+from shoal_protocol.streams import box
 
 EDGE_S: Final = 3600  # around midnight both days' inboxes are asked
-OLD_SHARE: Final = 16  # one slot in so many asks an inbox of the days before
-DECOYS: Final = 4  # random addresses that are asked during the same time
-DECOY_LIFE_S: Final = 3600  # mean
+OLD_AGAIN: Final = 600 * clock.SECOND  # until an inbox of a day before is asked again
+HOT_STREAMS: Final = 8  # waited at all the time
+DECOY_LIFE_S: Final = 1800  # mean; as long as a stream stays hot
+DECOY_INBOXES: Final = 2  # of the decoys
+DECOY_GETS: Final = 2  # waiting at each decoy, as at a stream
 
 
 @dataclass(slots=True, eq=False)
 class ReadingBox:
-    """A mailbox and whose it is; ``persona`` is None for a random address."""
+    """An inbox and whose it is; ``persona`` is None for a random address."""
 
     mailbox: Mailbox
     persona: str | None
     day: int
     ranked: list[bytes] = field(default_factory=list[bytes])
     view: int = -1
+    asked_at: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Decoy:
+    """A random address that is waited at as if it were a stream's next box."""
+
+    address: bytes
+    ends: int
+    ranked: list[bytes] = field(default_factory=list[bytes])
+    view: int = -1
+    out: set[bytes] = field(default_factory=set[bytes])
+
+
+class Source(Protocol):
+    """Boxes that somebody wants beside the streams of conversations: those of a file."""
+
+    def next_ask(self) -> tuple[bytes, int, object] | None:
+        """Return (address, rank, token) of the box that is wanted next, or None.
+
+        ``rank`` says at which of the address's relays it is looked for, the best being 0.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
-class Get:
-    """A GET that is to go: what to ask, of whom, and on whose behalf."""
+class InboxGet:
+    """A GET of an inbox on its way."""
 
-    question: Question
-    relay: Descriptor
     box: ReadingBox
     asked: Asked
 
 
-class Reader:
-    """All inboxes that one node reads."""
+@dataclass(frozen=True, slots=True)
+class StreamGet:
+    """A GET of a stream's box on its way."""
 
-    def __init__(self, params: NetworkParameters, preset: Preset, rng: Rng) -> None:
+    following: Following
+    asked: BoxAsked
+
+
+@dataclass(frozen=True, slots=True)
+class FileGet:
+    """A GET of a file's box on its way; ``token`` is the source's."""
+
+    source: Source
+    token: object
+
+
+@dataclass(frozen=True, slots=True)
+class DecoyGet:
+    """A GET that nobody wants answered."""
+
+    decoy: Decoy
+    relay: bytes
+
+
+Purpose = InboxGet | StreamGet | FileGet | DecoyGet
+
+
+@dataclass(frozen=True, slots=True)
+class Get:
+    """A GET that is to go: what to ask, of whom, and what for."""
+
+    question: Question
+    relay: Descriptor
+    purpose: Purpose
+
+
+class Reader:
+    """All that one node reads.
+
+    Args:
+        patience: ns after which an answer that does not wait is late.
+    """
+
+    def __init__(self, params: NetworkParameters, preset: Preset, patience: int, rng: Rng) -> None:
         self._params = params
         self._preset = preset
+        self._patience = patience
         self._rng = rng
         self._personas: dict[str, tuple[PersonaSecrets, int]] = {}
         self._boxes: dict[tuple[str, int], ReadingBox] = {}
-        self._decoys: list[tuple[int, ReadingBox]] = []
+        self._streams: dict[bytes, Following] = {}
+        self._sources: list[Source] = []
+        self._decoy_inboxes: list[tuple[int, ReadingBox]] = []
+        self._decoys: list[Decoy] = []
         self._outstanding = 0
+        self._relays: dict[bytes, Descriptor] = {}
+        self._view = -1
+        self._settled = False
 
-    def add(self, persona: str, secrets: PersonaSecrets, now: int) -> None:
-        """Begin to read a persona's inboxes, those of days from today on."""
-        self._personas[persona] = secrets, clock.index_of(now, self._params.day_s)
+    def add(self, persona: str, secrets: PersonaSecrets, created: int) -> None:
+        """Begin to read a persona's inboxes, those of days from its first on."""
+        self._personas[persona] = secrets, clock.index_of(created, self._params.day_s)
 
     def remove(self, persona: str) -> None:
         """Stop reading a persona's inboxes."""
         self._personas.pop(persona, None)
         self._boxes = {key: box for key, box in self._boxes.items() if key[0] != persona}
 
-    def next_get(self, relays: dict[bytes, Descriptor], view: int, now: int) -> Get | None:
+    def follow(self, association: Association, now: int) -> None:
+        """Begin to read an association's incoming stream; nothing if it is read already."""
+        if association.id not in self._streams:
+            following = Following(association, self._params, self._rng, now)
+            self._streams[association.id] = following
+
+    def stir(self, session: bytes, now: int) -> None:
+        """Note that something was written over a session: an answer may come."""
+        following = self._streams.get(session)
+        if following is not None:
+            following.stir(now)
+
+    def unfollow(self, session: bytes) -> None:
+        """Stop reading a session's stream."""
+        self._streams.pop(session, None)
+
+    def add_source(self, source: Source) -> None:
+        """Ask for what a source wants, too."""
+        self._sources.append(source)
+
+    def remove_source(self, source: Source) -> None:
+        """Ask for it no more."""
+        self._sources.remove(source)
+
+    @property
+    def outstanding(self) -> int:
+        """GETs of something real that are on their way."""
+        return self._outstanding
+
+    def mailboxes(self) -> list[Mailbox]:
+        """Return the inboxes of this node's personas that are read now."""
+        return [box.mailbox for box in self._boxes.values()]
+
+    def next_get(
+        self, relays: dict[bytes, Descriptor], view: int, settled: bool, now: int
+    ) -> Get | None:
         """Return the GET that fills a waiting slot, None while nobody can be asked.
 
         Args:
             relays: those that may be asked from behind the present guard, by id.
             view: a number that changes when they do.
+            settled: whether all that came so far is durable.
         """
-        boxes = self._wanted(now)
-        if boxes and self._outstanding < self._preset.outstanding_gets:
-            get = self._least_waiting(self._rng.choice(boxes), relays, view, now)
-            if get is not None:
-                self._outstanding += 1
-                return get
-        return self._least_waiting(self._decoy(now), relays, view, now)
+        self._relays, self._view, self._settled = relays, view, settled
+        if self._outstanding < self._preset.outstanding_gets:
+            wants: list[Callable[[], Get | None]] = [
+                *(partial(self._inbox, one, now) for one in self._hungry(now)),
+                *(partial(self._stream, one, hot, now) for one, hot in self._ordered(now)),
+                *(partial(self._file, source) for source in self._sources),
+            ]
+            self._rng.shuffle(wants)
+            for want in wants:
+                get = want()
+                if get is not None:
+                    self._outstanding += 1
+                    return get
+        return self._decoy(now)
 
-    def lost(self, box: ReadingBox, asked: Asked) -> None:
+    def lost(self, purpose: Purpose, now: int) -> None:
         """Note that a GET drew no answer."""
-        self._ended(box)
-        box.mailbox.lost(asked)
+        match purpose:
+            case InboxGet(one, asked):
+                self._end(one.persona is not None)
+                one.mailbox.lost(asked)
+            case StreamGet(following, asked):
+                self._end(True)
+                following.lost(asked, now)
+            case FileGet():
+                self._end(True)
+            case DecoyGet(decoy, relay):
+                decoy.out.discard(relay)
 
-    def ended(self, box: ReadingBox) -> None:
-        """Note that a GET was answered."""
-        self._ended(box)
+    def answered(self, purpose: Purpose) -> None:
+        """Note that a GET was answered; what the answer says is the caller's business."""
+        match purpose:
+            case InboxGet(one, _):
+                self._end(one.persona is not None)
+            case StreamGet() | FileGet():
+                self._end(True)
+            case DecoyGet(decoy, relay):
+                decoy.out.discard(relay)
 
-    def _ended(self, box: ReadingBox) -> None:
-        if box.persona is not None:
-            self._outstanding -= 1
+    def _end(self, real: bool) -> None:
+        self._outstanding -= real
 
-    def _wanted(self, now: int) -> list[ReadingBox]:
+    def _rank(self, address: bytes) -> list[bytes]:
+        reach = self._params.replicas + self._params.replica_slack
+        return placement.rank(address, self._relays, reach)
+
+    def _hungry(self, now: int) -> list[ReadingBox]:
+        """Return the inboxes at which a GET is lacking."""
         today = clock.index_of(now, self._params.day_s)
         within = now // clock.SECOND % self._params.day_s
-        days = [today]
+        live = {today}
         if within < EDGE_S:
-            days.append(today - 1)
+            live.add(today - 1)
         if within >= self._params.day_s - EDGE_S:
-            days.append(today + 1)
-        if self._rng.below(OLD_SHARE) == 0:
-            days = [today - 1 - self._rng.below(3)]
-        wanted: list[ReadingBox] = []
-        for name, (secrets, since) in self._personas.items():
-            wanted += [self._box(name, secrets, day) for day in days if day >= since]
-        if not wanted:
-            wanted = [self._box(name, s, today) for name, (s, _) in self._personas.items()]
+            live.add(today + 1)
         oldest = today - self._params.entry_life_s // self._params.day_s - 1
-        self._boxes = {key: box for key, box in self._boxes.items() if key[1] >= oldest}
-        return wanted
+        self._boxes = {key: one for key, one in self._boxes.items() if key[1] >= oldest}
+        hungry: list[ReadingBox] = []
+        for name, (secrets, since) in self._personas.items():
+            for day in range(max(oldest, since), today + 2):
+                if day == today + 1 and day not in live:
+                    continue
+                one = self._box(name, secrets, day)
+                total = sum(one.mailbox.outstanding(relay) for relay in self._top(one))
+                if day in live:
+                    flows = any(one.mailbox.hungry(relay) for relay in one.ranked)
+                    if flows or total < self._params.replicas:
+                        hungry.append(one)
+                elif now - one.asked_at >= OLD_AGAIN or any(
+                    one.mailbox.hungry(relay) for relay in one.ranked
+                ):
+                    hungry.append(one)
+        return hungry
+
+    def _top(self, one: ReadingBox) -> list[bytes]:
+        if one.view != self._view:
+            one.ranked = self._rank(one.mailbox.address)
+            one.view = self._view
+        return one.ranked
 
     def _box(self, name: str, secrets: PersonaSecrets, day: int) -> ReadingBox:
-        box = self._boxes.get((name, day))
-        if box is None:
+        one = self._boxes.get((name, day))
+        if one is None:
             mailbox = Mailbox(secrets.inbox_key(day), network=self._params.hash, rng=self._rng)
-            box = self._boxes[name, day] = ReadingBox(mailbox, name, day)
-        return box
+            one = self._boxes[name, day] = ReadingBox(mailbox, name, day)
+        return one
 
-    def _decoy(self, now: int) -> ReadingBox:
-        self._decoys = [(end, box) for end, box in self._decoys if end > now]
-        if len(self._decoys) < DECOYS:
-            secret = blinding.SigningSecret(self._rng.bytes(32))
-            day = clock.index_of(now, self._params.day_s)
-            key = secret.blind(INBOX_LABEL, day, network=self._params.hash)
-            box = ReadingBox(Mailbox(key, network=self._params.hash, rng=self._rng), None, day)
-            life = clock.seconds(self._rng.exponential(DECOY_LIFE_S))
-            self._decoys.append((now + life, box))
-            return box
-        return self._rng.choice(self._decoys)[1]
-
-    def _least_waiting(
-        self, box: ReadingBox, relays: dict[bytes, Descriptor], view: int, now: int
-    ) -> Get | None:
-        if box.view != view:
-            reach = self._params.replicas + self._params.replica_slack
-            box.ranked = placement.rank(box.mailbox.address, relays, reach)
-            box.view = view
-        if not box.ranked:
+    def _inbox(self, one: ReadingBox, now: int) -> Get | None:
+        ranked = self._top(one)
+        if not ranked:
             return None
-        mailbox, hungry_first = box.mailbox, self._rng.below(2) == 0
+        mailbox, hungry_first = one.mailbox, self._rng.below(2) == 0
 
         def order(place: tuple[int, bytes]) -> tuple[bool, int, int, int]:
             rank, relay = place
@@ -157,11 +297,77 @@ class Reader:
                 rank,
             )
 
-        _, relay = min(enumerate(box.ranked), key=order)
-        wait = min(
-            round(self._rng.exponential(self._params.get_wait_mean_ms)),
-            self._params.get_wait_cap_ms,
-        )
-        descriptor = relays[relay]
-        question, asked = mailbox.ask(relay, descriptor.instance, wait, now)
-        return Get(question, descriptor, box, asked)
+        _, relay = min(enumerate(ranked), key=order)
+        descriptor = self._relays[relay]
+        one.asked_at = now
+        question, asked = mailbox.ask(relay, descriptor.instance, self._wait(), self._settled, now)
+        return Get(question, descriptor, InboxGet(one, asked))
+
+    def _ordered(self, now: int) -> list[tuple[Following, bool]]:
+        """Return the streams, and whether each is among those that are waited at."""
+        by_use = sorted(self._streams.values(), key=lambda one: -one.active)
+        return [(one, place < HOT_STREAMS and one.hot(now)) for place, one in enumerate(by_use)]
+
+    def _stream(self, one: Following, hot: bool, now: int) -> Get | None:
+        found = one.next_ask(self._rank, self._view, hot, self._patience, now)
+        if found is None:
+            return None
+        address, asked = found
+        one.sent(asked, now)
+        question = self._question(address, self._wait() if asked.waits else 0)
+        return Get(question, self._relays[asked.relay], StreamGet(one, asked))
+
+    def _file(self, source: Source) -> Get | None:
+        found = source.next_ask()
+        if found is None:
+            return None
+        address, place, token = found
+        ranked = self._rank(address)
+        if not ranked:
+            return None
+        relay = ranked[min(place, len(ranked) - 1)]
+        return Get(self._question(address, 0), self._relays[relay], FileGet(source, token))
+
+    def _decoy(self, now: int) -> Get | None:
+        self._decoys = [decoy for decoy in self._decoys if decoy.ends > now]
+        self._decoy_inboxes = [(end, one) for end, one in self._decoy_inboxes if end > now]
+        if len(self._decoy_inboxes) < DECOY_INBOXES:
+            secret = blinding.SigningSecret(self._rng.bytes(32))
+            day = clock.index_of(now, self._params.day_s)
+            key = secret.blind(INBOX_LABEL, day, network=self._params.hash)
+            one = ReadingBox(Mailbox(key, network=self._params.hash, rng=self._rng), None, day)
+            self._decoy_inboxes.append((now + self._life(), one))
+        for _, one in self._decoy_inboxes:
+            waiting = sum(one.mailbox.outstanding(relay) for relay in self._top(one))
+            if waiting < self._params.replicas:
+                return self._inbox(one, now)
+        for decoy in self._decoys:
+            get = self._decoy_get(decoy)
+            if get is not None:
+                return get
+        decoy = Decoy(box.random_address(self._rng), now + self._life())
+        self._decoys.append(decoy)
+        return self._decoy_get(decoy)
+
+    def _decoy_get(self, decoy: Decoy) -> Get | None:
+        if decoy.view != self._view:
+            decoy.ranked = self._rank(decoy.address)[:DECOY_GETS]
+            decoy.view = self._view
+        free = [relay for relay in decoy.ranked if relay not in decoy.out]
+        if not free:
+            return None
+        decoy.out.add(free[0])
+        question = self._question(decoy.address, self._wait())
+        return Get(question, self._relays[free[0]], DecoyGet(decoy, free[0]))
+
+    def _life(self) -> int:
+        return clock.seconds(self._rng.exponential(DECOY_LIFE_S))
+
+    def _wait(self) -> int:
+        mean, cap = self._params.get_wait_mean_ms, self._params.get_wait_cap_ms
+        return min(round(self._rng.exponential(mean)), cap)
+
+    @staticmethod
+    def _question(address: bytes, wait_ms: int) -> Question:
+        record = address + bytes(RECORD_LENGTH - len(address))
+        return Question(RequestType.BOX_GET, record, wait_ms=wait_ms)

@@ -19,7 +19,6 @@ from typing import Annotated, Final
 from shoal_protocol import wire
 from shoal_protocol.errors import UserError
 
-
 Key = tuple[str, bytes]  # kind and id
 
 PERSONA: Final = "persona"  # id: 8 bytes
@@ -92,6 +91,11 @@ class Journal:
     def number(self) -> int:
         """The batch that collects now."""
         return self._number
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that ever changed is durable."""
+        return not self._rows and not self._messages and self.durable == self._number - 1
 
     def put(self, kind: str, row_id: bytes, data: bytes) -> None:
         """Put or replace a row."""
@@ -204,8 +208,6 @@ class RecordRow:
     created: Annotated[int, wire.U64]
     needs_ack: bool
     stored: bool
-    effort: Annotated[int, wire.U8]
-    nonce: Annotated[bytes, wire.exactly(8)]
 
 
 @dataclass(frozen=True, slots=True)

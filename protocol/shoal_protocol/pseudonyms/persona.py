@@ -99,6 +99,10 @@ class Prekeys:
     def __repr__(self) -> str:
         return f"Prekeys(day={self.day}, <redacted>)"
 
+    def secrets(self) -> tuple[bytes, bytes]:
+        """Return (private key, seed), for the person's store alone."""
+        return self._private, self._seed
+
     def exchange(self, public: bytes) -> bytes:
         """X25519 with ``public``; raises RemoteProtocolError("low-order point")."""
         return crypto.x25519(self._private, public)
@@ -167,6 +171,14 @@ class PersonaSecrets:
     def prekeys_of(self, day: int) -> Prekeys | None:
         """Return the prekeys of ``day`` if they were drawn and aren't erased."""
         return self._prekeys.get(day)
+
+    def restore(self, prekeys: Prekeys) -> None:
+        """Take back prekeys that a store kept."""
+        self._prekeys[prekeys.day] = prekeys
+
+    def prekey_days(self) -> list[int]:
+        """Return the days whose prekeys are here."""
+        return sorted(self._prekeys)
 
     def expire(self, day: int) -> None:
         """Erase the prekeys that nothing can need any more when ``day`` is today.

@@ -1,0 +1,219 @@
+"""Which box of a stream is asked for next, and where; spec: client §5.
+
+::
+
+    next box to come = n       rank 0 ──GET, waits──┐
+                               rank 1 ──GET, waits──┴─► box n ─► n + 1 …
+    boxes flow: n … n + ahead at rank 0 too       nothing came: another rank now and then
+
+A live box is waited for at the two best replicas, as the first PUT goes to rank 0. When
+boxes flow in, several are asked for at once and each at one replica, so that catching up
+costs one GET a box. Days go up along a stream: after absence the next box is asked for on
+each day since the last, once, and again after a while.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from shoal_protocol import clock
+from shoal_protocol.client.association import Association
+from shoal_protocol.parameters import NetworkParameters
+from shoal_protocol.rng import Rng
+from shoal_protocol.streams import box
+
+EDGE_S: Final = 3600  # around midnight both days are asked
+AHEAD_LEAST: Final = 2  # boxes asked for at once
+AHEAD_MOST: Final = 8
+FLOWING: Final = (
+    4  # boxes at once from which on a second replica is asked only when the first is slow
+)
+PAST_AGAIN: Final = 600 * clock.SECOND  # until a past day that had nothing is asked again
+PAST_REPLICAS: Final = 2  # that must have nothing
+HOT: Final = 1800 * clock.SECOND  # since something went or came: the stream is waited at
+COLD_LEAST: Final = 300 * clock.SECOND  # others have a turn in 5 to 15 minutes
+COLD_MORE: Final = 600 * clock.SECOND
+OTHER_SHARE: Final = 4  # one GET in so many asks another rank, once one has been in vain
+
+
+@dataclass(frozen=True, slots=True)
+class BoxAsked:
+    """One GET on its way for box ``index`` of ``day`` at ``relay``."""
+
+    index: int
+    day: int
+    relay: bytes
+    waits: bool
+
+
+@dataclass(slots=True)
+class _Place:
+    """One (index, day): where it lies and what is asked there."""
+
+    address: bytes
+    ranked: list[bytes] = field(default_factory=list[bytes])
+    view: int = -1
+    out: dict[bytes, int] = field(default_factory=dict[bytes, int])  # relay: asked at (ns)
+    vain: set[bytes] = field(default_factory=set[bytes])  # relays that had nothing
+    vain_at: int = 0
+
+
+class Following:
+    """The reading of one association's incoming stream."""
+
+    def __init__(
+        self, association: Association, params: NetworkParameters, rng: Rng, now: int
+    ) -> None:
+        self.association: Final = association
+        self._params = params
+        self._rng = rng
+        self._places: dict[tuple[int, int], _Place] = {}
+        self._ahead = AHEAD_LEAST
+        self._active = now
+        self._turn = now  # when a cold stream is asked next
+        self.first_day = association.day
+
+    def stir(self, now: int) -> None:
+        """Note that something went or came: the stream is hot from now on."""
+        self._active = now
+
+    @property
+    def active(self) -> int:
+        """When something last went or came (ns)."""
+        return self._active
+
+    def hot(self, now: int) -> bool:
+        """Whether the stream is waited at all the time."""
+        return now - self._active < HOT
+
+    def next_ask(
+        self, rank: Callable[[bytes], list[bytes]], view: int, hot: bool, slow: int, now: int
+    ) -> tuple[bytes, BoxAsked] | None:
+        """Return (address, what is asked) of the GET that this stream wants most, or None.
+
+        Args:
+            rank: gives the relays of an address that may be asked, best first.
+            view: a number that changes when they do.
+            hot: whether the stream may be waited at; else it has its turn now and then.
+            slow: ns after which an answer that does not wait is late.
+        """
+        if not hot and now < self._turn:
+            return None
+        self._prune(now)
+        today = clock.index_of(now, self._params.day_s)
+        live = self._live_days(now, today)
+        first = self.association.come.next
+        # A past day on which boxes may lie unread comes before what may come today.
+        for day in range(max(self.association.day, today - box.DAYS_KEPT), today):
+            if day in live:
+                continue
+            ahead = self._ahead if day == self.association.day else 1
+            for index in range(first, first + ahead):
+                found = self._past(index, day, rank, view, now)
+                if found is not None:
+                    return found
+        for index in range(first, first + self._ahead):
+            if not self.association.expects(index):
+                continue
+            for day in live:
+                found = self._live(index, day, index == first, rank, view, slow, now)
+                if found is not None:
+                    return found
+        if not hot:
+            self._turn = now + COLD_LEAST + self._rng.below(COLD_MORE)
+        return None
+
+    def sent(self, asked: BoxAsked, now: int) -> None:
+        """Note that a GET went out."""
+        self._places[asked.index, asked.day].out[asked.relay] = now
+
+    def lost(self, asked: BoxAsked, now: int) -> None:
+        """Note that no answer came: another rank may know more."""
+        self._ended(asked, now, vain=True)
+
+    def empty(self, asked: BoxAsked, now: int) -> None:
+        """Note that the relay had nothing."""
+        self._ended(asked, now, vain=True)
+        self._ahead = max(AHEAD_LEAST, self._ahead // 2)
+
+    def came(self, asked: BoxAsked, now: int) -> None:
+        """Note that the box came."""
+        self._ended(asked, now, vain=False)
+        self._ahead = min(self._ahead + 1, AHEAD_MOST)
+        self._active = now
+
+    def _ended(self, asked: BoxAsked, now: int, *, vain: bool) -> None:
+        place = self._places.get((asked.index, asked.day))
+        if place is not None:
+            place.out.pop(asked.relay, None)
+            if vain:
+                place.vain.add(asked.relay)
+                place.vain_at = now
+
+    def _live_days(self, now: int, today: int) -> list[int]:
+        within = now // clock.SECOND % self._params.day_s
+        days = [today]
+        if within < EDGE_S and today > self.first_day:
+            days.append(today - 1)
+        if within >= self._params.day_s - EDGE_S:
+            days.append(today + 1)
+        return days
+
+    def _past(
+        self, index: int, day: int, rank: Callable[[bytes], list[bytes]], view: int, now: int
+    ) -> tuple[bytes, BoxAsked] | None:
+        if not self.association.expects(index):
+            return None
+        place = self._place(index, day, rank, view)
+        if place.vain and now - place.vain_at >= PAST_AGAIN:
+            place.vain.clear()
+        left = [relay for relay in place.ranked if relay not in place.vain]
+        if place.out or not left or len(place.vain) >= PAST_REPLICAS:
+            return None
+        return place.address, BoxAsked(index, day, left[0], waits=False)
+
+    def _live(
+        self,
+        index: int,
+        day: int,
+        first: bool,
+        rank: Callable[[bytes], list[bytes]],
+        view: int,
+        slow: int,
+        now: int,
+    ) -> tuple[bytes, BoxAsked] | None:
+        place = self._place(index, day, rank, view)
+        best = place.ranked[:2] if first else place.ranked[:1]
+        for position, relay in enumerate(best):
+            if relay in place.out:
+                continue
+            if position and self._ahead > FLOWING:
+                asked_at = place.out.get(best[0])
+                if asked_at is not None and now - asked_at < slow:
+                    return None
+            if relay in place.vain and self._rng.below(OTHER_SHARE) == 0:
+                others = [one for one in place.ranked if one not in place.out]
+                relay = self._rng.choice(others)
+            return place.address, BoxAsked(index, day, relay, waits=True)
+        return None
+
+    def _place(
+        self, index: int, day: int, rank: Callable[[bytes], list[bytes]], view: int
+    ) -> _Place:
+        place = self._places.get((index, day))
+        if place is None:
+            place = _Place(self.association.address(index, day))
+            self._places[index, day] = place
+        if place.view != view:
+            place.ranked = rank(place.address)
+            place.view = view
+        return place
+
+    def _prune(self, now: int) -> None:
+        come = self.association.come
+        gone = [key for key in self._places if come.covers(key[0]) or key[1] < self._oldest(now)]
+        for key in gone:
+            del self._places[key]
+
+    def _oldest(self, now: int) -> int:
+        return clock.index_of(now, self._params.day_s) - box.DAYS_KEPT - 1
