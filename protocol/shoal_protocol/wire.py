@@ -62,7 +62,7 @@ def _checker(annotation: Any) -> _Check:
         return _struct_checker(cast(type, annotation))
     if annotation is bool:
         return lambda value: value if type(value) is bool else _refuse()
-    if isinstance(annotation, types.UnionType):
+    if typing.get_origin(annotation) in (types.UnionType, typing.Union):
         inner = _checker(next(a for a in typing.get_args(annotation) if a is not types.NoneType))
         return lambda value: None if value is None else inner(value)
     if not isinstance(bounds, Size | Range):
