@@ -1,5 +1,6 @@
 """The double ratchet: order, limits, forgery, and what a stolen state gives away."""
 
+import dataclasses
 import time
 from collections.abc import Callable
 
@@ -469,3 +470,31 @@ def test_arbitrary_dumps_are_only_ever_refused(data: bytes) -> None:
     for wrong in (data, dump + data + b"\0", dump[: len(data)], bytes(ratchet.DUMP_LIMIT + 1)):
         with pytest.raises(RemoteProtocolError, match="wire"):
             Ratchet.load(wrong)
+
+
+def altered(side: Ratchet, skipped: tuple[ratchet._Skipped, ...]) -> bytes:
+    """Return the dump of ``side`` with other skipped keys."""
+    state = ratchet._CODEC.decode(side.dump())
+    return ratchet._CODEC.encode(dataclasses.replace(state, skipped=skipped))
+
+
+def chain(header_key: int, *numbers: int) -> ratchet._Skipped:
+    """Return skipped messages of these numbers."""
+    keys = b"".join(number.to_bytes(4, "big") + bytes(32) for number in numbers)
+    return ratchet._Skipped(header_key.to_bytes(32, "big"), keys)
+
+
+def test_a_dump_has_one_form_and_no_more_keys_than_are_ever_kept() -> None:
+    _, bob = pair()
+    full = (chain(1, *range(MAX_STORED // 2)), chain(2, *range(MAX_STORED // 2)))
+    assert Ratchet.load(altered(bob, full)).stored == MAX_STORED
+    for wrong in (
+        (chain(1, 2, 1),),
+        (chain(1, 1, 1),),
+        (chain(1, 1), chain(1, 2)),
+        (dataclasses.replace(chain(1, 1), keys=bytes(35)),),
+        (dataclasses.replace(chain(1, 1), keys=chain(1, 1).keys + b"\2"),),
+        (chain(1, *range(MAX_STORED)), chain(2, 0)),
+    ):
+        with pytest.raises(RemoteProtocolError, match="wire"):
+            Ratchet.load(altered(bob, wrong))
