@@ -27,7 +27,7 @@ class Recorded:
         self.go_on = threading.Event()
         self.go_on.set()
         self.kept: dict[tuple[str, bytes], bytes | None] = {}
-        self.has_room_to_tidy = True
+        self.room_to_tidy = [True]  # the answers to come; the last one stays
 
     def commit(self, batches: Sequence[Changes]) -> None:
         self.attempts += 1
@@ -40,7 +40,7 @@ class Recorded:
 
     def tidy(self) -> bool:
         self.tidied += 1
-        return self.has_room_to_tidy
+        return self.room_to_tidy.pop(0) if len(self.room_to_tidy) > 1 else self.room_to_tidy[0]
 
     def close(self) -> None:
         self.closed = True
@@ -61,8 +61,8 @@ class Desk:
     def hear(self, what: str) -> Callable[[], None]:
         return partial(self.heard.append, what)
 
-    async def until_attempts(self, number: int) -> None:
-        while self.store.attempts < number:  # noqa: ASYNC110  they are counted in a thread
+    async def until(self, reached: Callable[[], bool]) -> None:
+        while not reached():  # noqa: ASYNC110  what it looks at changes in a thread
             await trio.sleep(0.5)
 
 
@@ -135,9 +135,9 @@ async def test_a_full_disk_is_tried_again_with_pauses_and_nothing_is_dropped_or_
         await nursery.start(desk.commits.run)
         began = trio.current_time()
         desk.commits.submit(changes(1), desk.hear("one"))
-        await desk.until_attempts(2)
+        await desk.until(lambda: desk.store.attempts >= 2)
         desk.commits.submit(changes(2), desk.hear("two"))
-        await desk.until_attempts(20)
+        await desk.until(lambda: desk.store.attempts >= 20)
         assert trio.current_time() - began >= 18 * commits.FULL_PAUSE_S
         assert desk.heard == [] and desk.store.transactions == []
         warnings.append(desk.commits.warning)
@@ -227,13 +227,13 @@ async def test_what_was_deleted_or_replaced_is_tidied_within_a_minute_and_once(
         await nursery.start(desk.commits.run)
         await trio.sleep(10 * commits.TIDY_S)
         assert desk.store.tidied == 0
-        desk.store.has_room_to_tidy = False
+        desk.store.room_to_tidy = [False, False, True]
+        began = trio.current_time()
         await desk.commits.durable(desk.commits.submit(changes(1)))
-        await trio.sleep(commits.TIDY_S + 1)
-        assert desk.store.tidied == 1
-        desk.store.has_room_to_tidy = True
+        await desk.until(lambda: desk.store.tidied >= 3)
+        assert trio.current_time() - began >= 3 * commits.TIDY_S
         await trio.sleep(10 * commits.TIDY_S)
-        assert desk.store.tidied == 2
+        assert desk.store.tidied == 3
         nursery.cancel_scope.cancel()
 
 
