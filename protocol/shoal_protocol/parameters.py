@@ -35,8 +35,7 @@ class NetworkParameters:
     guard_life_max_s: int = 120 * 86_400
     replicas: int = 3  # K
     replica_slack: int = 2  # a relay accepts what ranks it within K + slack
-    get_wait_mean_ms: int = 20_000
-    get_wait_cap_ms: int = 60_000
+    get_wait_cap_ms: int = 360_000  # a GET waits no longer, whatever it asks
     inbox_entries: int = 1024
     entry_life_s: int = 3 * 86_400
     put_work_bits: int = 12  # the least price of a box
@@ -85,16 +84,19 @@ class Preset:
     mean_delay_ms: int  # at each mix
     quick_share: float = 2 / 3  # slots for PUT, DHT and echoes; the rest wait
 
+    get_wait_mean_ms: int = 20_000  # how long a GET waits; the cap is three times as much
+
     @property
     def outstanding_gets(self) -> int:
-        """Real GETs that may wait at once: 5 λ, at least one."""
-        return max(1, int(5 * self.rate))
+        """Real GETs that may wait at once: three quarters of all that do in the mean."""
+        waiting = self.rate * (1 - self.quick_share) * self.get_wait_mean_ms / 1000
+        return max(1, round(0.75 * waiting))
 
 
 PRESETS: Final = {
     preset.name: preset
     for preset in (
-        Preset("saver", rate=0.25, mean_delay_ms=500),
+        Preset("saver", rate=0.25, mean_delay_ms=500, get_wait_mean_ms=120_000),
         Preset("balanced", rate=4.0, mean_delay_ms=50),
         Preset("fast", rate=10.0, mean_delay_ms=30),
     )

@@ -364,8 +364,8 @@ class Reader:
         return clock.seconds(self._rng.exponential(DECOY_LIFE_S))
 
     def _wait(self) -> int:
-        mean, cap = self._params.get_wait_mean_ms, self._params.get_wait_cap_ms
-        return min(round(self._rng.exponential(mean)), cap)
+        mean = self._preset.get_wait_mean_ms
+        return min(round(self._rng.exponential(mean)), 3 * mean, self._params.get_wait_cap_ms)
 
     @staticmethod
     def _question(address: bytes, wait_ms: int) -> Question:
