@@ -315,7 +315,7 @@ def test_a_session_outlives_the_prekeys_and_needs_no_message_of_its_beginning() 
     assert other.open(session.seal(b"more", seeded(4)), seeded(5)) == b"more"
 
 
-def test_prekeys_and_the_initiators_later_state_do_not_give_the_session_away() -> None:
+def test_prekeys_alone_do_not_give_the_session_away_after_one_answer() -> None:
     """Whoever has the day's prekeys alone reads the first chain; after one answer no more."""
     message, session = contact()
     thief = accepted(message)[2]
