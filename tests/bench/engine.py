@@ -1,0 +1,95 @@
+"""Virtual time: one heap of (ns, sequence number), and a trace of what happened.
+
+::
+
+    after(delay, name, action) ─► heap ─► name into the trace's hash ─► action()
+
+Integers and the sequence number make the order total; nothing else decides it, so a run is a
+function of its seed. The hash over all names and notes shows it.
+"""
+
+import hashlib
+import heapq
+from collections.abc import Callable
+from typing import Final
+
+from shoal_protocol.clock import SECOND
+
+MAX_AT_ONCE: Final = 20_000  # events at one ns: a machine that asks for its timer without end
+MAX_EVENTS: Final = 3_000_000  # in one run
+
+
+class Broken(AssertionError):
+    """Something that must hold does not; the message says what, and when."""
+
+
+class Engine:
+    """The time of one world.
+
+    Args:
+        start: ns since the Unix epoch.
+        log: gets a line for each event and note, or None.
+    """
+
+    def __init__(self, start: int, log: Callable[[str], None] | None = None) -> None:
+        self.start: Final = start
+        self.now = start
+        self.events = 0
+        self._at_once = 0
+        self._heap: list[tuple[int, int, str, Callable[[], None]]] = []
+        self._sequence = 0
+        self._hash = hashlib.blake2b(digest_size=16)
+        self._log = log
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    @property
+    def trace(self) -> str:
+        """Hash of everything so far, hex."""
+        return self._hash.hexdigest()
+
+    def seconds(self) -> float:
+        """Return the seconds since the start."""
+        return (self.now - self.start) / SECOND
+
+    def at(self, when: int, name: str, action: Callable[[], None]) -> None:
+        """Do ``action`` at ``when`` (ns), or now if that has passed."""
+        self._sequence += 1
+        heapq.heappush(self._heap, (max(when, self.now), self._sequence, name, action))
+
+    def after(self, delay: int, name: str, action: Callable[[], None]) -> None:
+        """Do ``action`` ``delay`` ns from now."""
+        self.at(self.now + delay, name, action)
+
+    def note(self, text: str, data: bytes = b"") -> None:
+        """Put what happened into the trace."""
+        self._hash.update(b"%d %s %d " % (self.now, text.encode(), len(data)))
+        self._hash.update(data)
+        if self._log is not None:
+            self._log(f"{self.seconds():12.3f}  {text}")
+
+    def broken(self, what: str) -> Broken:
+        """Return the error that says ``what``, to be raised."""
+        return Broken(f"at {self.seconds():.3f} s: {what}")
+
+    def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
+        """Let ``seconds`` pass, or less if ``until`` holds; return whether it does.
+
+        Raises:
+            Broken: time stands still, or there is no end of events.
+        """
+        end = self.now + round(seconds * SECOND)
+        while not until() and self._heap and self._heap[0][0] <= end:
+            when, _, name, action = heapq.heappop(self._heap)
+            self._at_once = self._at_once + 1 if when == self.now else 0
+            self.now = when
+            self.events += 1
+            if self._at_once > MAX_AT_ONCE or self.events > MAX_EVENTS:
+                raise self.broken(f"no end of events, the last is {name}")
+            self._hash.update(b"%d %s " % (when, name.encode()))
+            action()
+        if until():
+            return True
+        self.now = max(self.now, end)
+        return until()

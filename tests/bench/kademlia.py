@@ -1,0 +1,167 @@
+"""A relay's part in the DHT: the protocol's coroutines, stepped by the heap.
+
+::
+
+    Lookups ── Calls ──► each call: latency, the other's DhtServer, latency ──► Answers
+                          no answer within TIME_OUT: None
+
+Table, walks, storage and server are the real ones. What a relay keeps of the DHT is in its
+memory: a crash loses it, and its owner's next announcement brings it back.
+"""
+
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from shoal_protocol.clock import SECOND
+from shoal_protocol.dht import contacts
+from shoal_protocol.dht.calls import Answers, Call, Calls
+from shoal_protocol.dht.contacts import Contact
+from shoal_protocol.dht.lookup import Found, Lookups
+from shoal_protocol.dht.routing import Table
+from shoal_protocol.dht.server import DhtServer
+from shoal_protocol.dht.storage import RecordStore
+from shoal_protocol.errors import RemoteProtocolError
+from shoal_protocol.pseudonyms import announcement
+from shoal_protocol.rng import Rng
+from shoal_protocol.service.messages import Reply, Status
+
+if TYPE_CHECKING:
+    from bench.nodes import Relay
+
+T = TypeVar("T")
+TIME_OUT: Final = 2 * SECOND
+RETRY: Final = 60 * SECOND  # before a contact that didn't answer is tried again
+MAINTAIN_PARTS: Final = 60  # of a day's 24 h: upkeep happens so often in an epoch
+
+
+class DhtNode:
+    """What one run of a relay has of the DHT."""
+
+    def __init__(self, relay: "Relay", rng: Rng) -> None:
+        self._relay = relay
+        params = relay.world.params
+        self.contact: Final = Contact(relay.public, relay.address)
+        position = self.contact.position
+        self.table: Final = Table(position, params.dht_k, relay.now())
+        self.store: Final = RecordStore(
+            position, partial(announcement.validate, params=params), params, rng
+        )
+        self.server: Final = DhtServer(self.table, self.store, params)
+        self.lookups: Final = Lookups(self.table, self.store, params, rng, self.contact.address)
+        self._tried: dict[bytes, int] = {}
+        self._upkeep = max(60, params.epoch_s // MAINTAIN_PARTS) * SECOND
+        relay.later(self._upkeep + rng.below(self._upkeep), "dht upkeep", self._maintain)
+
+    def operate(self, record_or_key: bytes, put: bool, done: Callable[[Reply], None]) -> None:
+        """Perform a PUT of a record or a GET of a key, then call ``done``."""
+        now = self._relay.now()
+        if put:
+            self._spawn(self._put(record_or_key, now), done)
+        else:
+            self._spawn(self._get(record_or_key, now), done)
+
+    def follow(self) -> None:
+        """Try the relays of the directory that the table would take."""
+        now = self._relay.now()
+        known = [
+            contacts.contact_at(relay.peer_id, relay.addresses[0])
+            for relay in self._relay.view.relays(now)
+            if relay.relay_id != self._relay.id
+        ]
+        fresh = [
+            contact
+            for contact in known
+            if self._tried.get(contact.peer_id, now - RETRY) <= now - RETRY
+            and self.table.wants(contact)
+        ]
+        if not fresh:
+            return
+        self._tried.update((contact.peer_id, now) for contact in fresh)
+        if len(self.table):
+            self._spawn(self.lookups.introduce(fresh, now), lambda _: None)
+        else:
+            self._spawn(self.lookups.bootstrap(fresh, now), lambda _: None)
+
+    async def _put(self, record: bytes, now: int) -> Reply:
+        try:
+            kept = await self.lookups.put(record, now)
+        except RemoteProtocolError:
+            return Reply(Status.REFUSED)
+        return Reply(Status.OK if kept else Status.UNAVAILABLE)
+
+    async def _get(self, key: bytes, now: int) -> Reply:
+        found = await self.lookups.get(key, now)
+        if found is None:
+            return Reply(Status.NOT_FOUND)
+        if found.lagging:
+            self._spawn(self._repair(found), lambda _: None)
+        return Reply(Status.OK, found.record)
+
+    async def _repair(self, found: Found) -> None:
+        await self.lookups.repair(found)
+
+    def _maintain(self) -> None:
+        self._spawn(self.lookups.maintain(self._relay.now()), lambda _: None)
+        self.follow()
+        self._relay.later(self._upkeep, "dht upkeep", self._maintain)
+
+    def _spawn(self, task: Coroutine[Any, Any, T], done: Callable[[T], None]) -> None:
+        self._step(task, None, done)
+
+    def _step(
+        self, task: Coroutine[Any, Any, T], answers: Answers | None, done: Callable[[T], None]
+    ) -> None:
+        try:
+            calls: Calls = task.send(answers)
+        except StopIteration as stop:
+            done(stop.value)
+            return
+        _Batch(self._relay, calls, lambda replies: self._step(task, replies, done))
+
+
+class _Batch:
+    """Calls made at once; ``resume`` gets the answers when all are there or overdue."""
+
+    def __init__(self, relay: "Relay", calls: Calls, resume: Callable[[Answers], None]) -> None:
+        self._relay = relay
+        self._resume = resume
+        self._replies: list[bytes | None] = [None] * len(calls.batch)
+        self._missing = len(calls.batch)
+        self._over = False
+        for place, call in enumerate(calls.batch):
+            self._ask(place, call)
+        if self._missing:
+            relay.later(TIME_OUT, "dht calls are overdue", self._end)
+        else:
+            relay.later(0, "dht goes on", self._end)
+
+    def _ask(self, place: int, call: Call) -> None:
+        world, relay = self._relay.world, self._relay
+        other = world.relay_at(call.contact.peer_id)
+        if other is None or not other.up or world.links.cut(relay.name, other.name):
+            return
+        message = call.message
+
+        def arrives() -> None:
+            try:
+                reply = other.dht.server.answer(relay.peer_id, message, other.now())
+            except RemoteProtocolError:
+                return
+            back = world.links.latency(other.name, relay.name)
+            relay.later(back, f"dht answer of {other.name}", lambda: self._answered(place, reply))
+
+        other.later(
+            world.links.latency(relay.name, other.name), f"dht call of {relay.name}", arrives
+        )
+
+    def _answered(self, place: int, reply: bytes) -> None:
+        self._replies[place] = reply
+        self._missing -= 1
+        if not self._missing:
+            self._end()
+
+    def _end(self) -> None:
+        if not self._over:
+            self._over = True
+            self._resume(Answers(self._relay.now(), tuple(self._replies)))

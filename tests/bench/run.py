@@ -1,0 +1,191 @@
+"""Run seeds of the bench: ``python -m bench.run --seed N`` or ``--seeds 100 --first N --jobs 2``.
+
+::
+
+    seed ─► Scenario, Plan ─► World runs its length with faults ─► mended ─► settles ─► judged
+
+One line a seed that breaks something, and how to run it again exactly; a last line with
+counts. ``--seed`` runs one and says more: ``--show`` its plan, ``--trace`` every event.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+from bench import scenario as scenarios
+from bench.engine import Broken
+from bench.faults import Plan
+from bench.oracle import Judge
+from bench.people import Person
+from bench.relays import Relay
+from bench.speakers import Speaker
+from bench.world import World
+
+LOOK_S = 5.0  # between two looks at the bounds
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a run ended: ``broken`` says what did not hold, or None."""
+
+    seed: int
+    kind: str
+    broken: str | None
+    trace: str
+    events: int
+    virtual_s: float
+    settled_s: float
+    messages: int
+
+
+class Run:
+    """One seed's world with all that acts on it."""
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        relay: type[Relay] = Relay,
+        person: type[Person] = Person,
+        log: Callable[[str], None] | None = None,
+    ) -> None:
+        self.scenario = scenarios.draw(seed)
+        self.judge = Judge()
+        self.world = World(
+            self.scenario.relays,
+            self.scenario.people,
+            seed=f"bench {seed}",
+            preset=self.scenario.preset,
+            params=self.scenario.params,
+            start=self.scenario.start,
+            calm=False,
+            oracle=self.judge,
+            relay=relay,
+            person=person,
+            log=log,
+        )
+        self.judge.world = self.world
+        self.plan = Plan(self.scenario, self.world)
+        self.speakers = [Speaker(self.world, n, self.judge) for n in range(self.scenario.people)]
+        for number, speaker in enumerate(self.speakers):
+            speaker.plan([line for line in self.scenario.lines if line.speaker == number])
+
+    def go(self) -> float:
+        """Run to the end; returns how long it took to settle, in virtual seconds.
+
+        Raises:
+            Broken: something that must hold did not.
+        """
+        self.world.begin()
+        self.plan.begin()
+        self._pass(self.scenario.length_s, lambda: False)
+        self.plan.mend()
+        mended = self.world.engine.seconds()
+        self._pass(self.scenario.settle_s, self._done)
+        self.judge.finish()
+        if not self._done():
+            raise self.world.engine.broken("somebody has not said everything")
+        return self.world.engine.seconds() - mended
+
+    def _done(self) -> bool:
+        return all(speaker.silent for speaker in self.speakers) and self.judge.done()
+
+    def _pass(self, length_s: float, until: Callable[[], bool]) -> None:
+        end = self.world.engine.seconds() + length_s
+        while not until() and (left := end - self.world.engine.seconds()) > 0:
+            self.world.run(min(LOOK_S, left))
+            self.judge.bounds()
+
+
+def run(
+    seed: int,
+    *,
+    relay: type[Relay] = Relay,
+    person: type[Person] = Person,
+    log: Callable[[str], None] | None = None,
+) -> Result:
+    """Run one seed."""
+    one = Run(seed, relay=relay, person=person, log=log)
+    broken, settled = None, 0.0
+    try:
+        settled = one.go()
+    except Broken as error:
+        broken = str(error)
+    engine = one.world.engine
+    return Result(
+        seed,
+        one.scenario.kind,
+        broken,
+        engine.trace,
+        engine.events,
+        engine.seconds(),
+        settled,
+        one.judge.counters["read"],
+    )
+
+
+def replay(seed: int) -> str:
+    """Return the command that runs a seed again."""
+    return f"tools/run_bench.py --seed {seed} --show"
+
+
+def run_many(seeds: Sequence[int], jobs: int) -> int:
+    """Run seeds, print those that break something; returns how many do."""
+    began, broken, slowest = time.monotonic(), 0, 0.0
+    messages, kinds = 0, dict.fromkeys(("chat", "hours", "days"), 0)
+    with ProcessPoolExecutor(jobs) as pool:
+        for seed, future in [(seed, pool.submit(run, seed)) for seed in seeds]:
+            error = future.exception()
+            if error is not None:
+                broken += 1
+                say(f"seed {seed}: {type(error).__name__}: {error}; again: {replay(seed)}")
+                continue
+            result = future.result()
+            slowest = max(slowest, result.settled_s)
+            messages += result.messages
+            kinds[result.kind] += 1
+            if result.broken is not None:
+                broken += 1
+                say(f"seed {seed} ({result.kind}): {result.broken}; again: {replay(seed)}")
+    took = time.monotonic() - began
+    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    say(
+        f"{len(seeds)} seeds from {seeds[0]}: {broken} broken; {messages} messages; {counts}; "
+        f"slowest settled in {slowest:.0f} virtual s; {took:.0f} s in all"
+    )
+    return broken
+
+
+def say(line: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what the command line asks for; 1 when something broke."""
+    parser = argparse.ArgumentParser(description="Run the deterministic bench.")
+    parser.add_argument("--seed", type=int, help="run this one and say how it went")
+    parser.add_argument("--seeds", type=int, default=100, help="how many to run")
+    parser.add_argument("--first", type=int, default=0, help="the first of them")
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--show", action="store_true", help="with --seed: the plan of faults")
+    parser.add_argument("--trace", action="store_true", help="with --seed: everything")
+    asked = parser.parse_args(arguments)
+    if asked.seed is None:
+        return min(1, run_many(range(asked.first, asked.first + asked.seeds), asked.jobs))
+    if asked.show:
+        one = Run(asked.seed)
+        for line in [str(one.scenario.kind), *map(str, one.scenario.lines), *one.plan.describe()]:
+            say(line[:120])
+    began = time.monotonic()
+    result = run(asked.seed, log=say if asked.trace else None)
+    say(f"{result}; {time.monotonic() - began:.1f} s")
+    return 0 if result.broken is None else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

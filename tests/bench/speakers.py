@@ -1,0 +1,104 @@
+"""Who sits before the nodes: people that say their lines, and again what a crash took.
+
+::
+
+    line's time ─► waits ─► asked of the node ─► answered: it is durable
+                     ▲           │ the node crashes first
+                     └───────────┴── after its start, unless its history shows the text
+
+Nobody says a text twice that stands in their history, so every line must come exactly once.
+A person has one persona, made in the first run that lets it become durable.
+"""
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from bench.oracle import Judge
+from bench.scenario import Line
+from shoal_protocol.client.people import Persona
+from shoal_protocol.clock import SECOND, seconds
+
+if TYPE_CHECKING:
+    from bench.people import Person
+    from bench.world import World
+
+
+class Speaker:
+    """One person's lines."""
+
+    def __init__(self, world: "World", number: int, judge: Judge) -> None:
+        self._world = world
+        self._judge = judge
+        self.person: Person = world.people[number]
+        self.person.begun = self.begun
+        self._waits: deque[Line] = deque()
+        self._asked: list[Line] = []
+        self.to_come = 0  # lines whose time has not come
+
+    def plan(self, lines: list[Line]) -> None:
+        """Say ``lines`` when their times come."""
+        self.to_come = len(lines)
+        for line in lines:
+            self._world.engine.after(
+                seconds(line.at_s), f"{self.person.name} has a line", lambda line=line: self._due(line)
+            )
+
+    @property
+    def silent(self) -> bool:
+        """Whether everything has been said and answered."""
+        return not self.to_come and not self._waits and not self._asked
+
+    def begun(self) -> None:
+        """Take up after a start: what the history lacks is said again, in its order."""
+        kept = set(self._judge.promised(self.person))
+        lost = [line for line in self._asked if line.text not in kept]
+        self._asked = []
+        self._waits.extendleft(reversed(lost))
+        if not self.person.machine.people.personas():
+            self.person.later(SECOND // 10, "makes a persona", self._make)
+        else:
+            self._known(self.person.machine.people.personas()[0])
+        self._say()
+
+    def _make(self) -> None:
+        machine, person = self.person.machine, self.person
+        root = person.rng.bytes(32)
+        person.do(lambda: machine.people.create(root, person.now()), self._known)
+
+    def _known(self, persona: Persona) -> None:
+        """Let others have the pseudonym, now that it cannot be lost."""
+        self._judge.pseudonyms[persona.secrets.pseudonym] = self.person.name
+
+    def _due(self, line: Line) -> None:
+        self.to_come -= 1
+        self._waits.append(line)
+        if self.person.up and len(self._waits) == 1:
+            self._say()
+
+    def _say(self) -> None:
+        """Say all that waits; come again if the pseudonym is not known yet."""
+        person = self.person
+        known = {name: pseudonym for pseudonym, name in self._judge.pseudonyms.items()}
+        while self._waits and person.up:
+            line = self._waits[0]
+            other = known.get(f"person{line.reader}")
+            if other is None or person.name not in known:
+                person.later(SECOND, "waits for a pseudonym", self._say)
+                return
+            self._waits.popleft()
+            self._asked.append(line)
+            self._judge.said(line.text, person.name, f"person{line.reader}")
+            self._speak(line, other)
+
+    def _speak(self, line: Line, other: bytes) -> None:
+        person, people = self.person, self.person.machine.people
+        persona = people.personas()[0]
+
+        def call() -> object:
+            talk = people.open_conversation(persona, other, person.now())
+            return people.send(talk, line.text, person.now())
+
+        person.do(call, lambda _: self._answered(line))
+
+    def _answered(self, line: Line) -> None:
+        self._asked.remove(line)
