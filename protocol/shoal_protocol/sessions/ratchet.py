@@ -45,7 +45,7 @@ MAX_SKIP: Final = 1000  # messages that one message may leap over
 MAX_STORED: Final = 2000  # keys of skipped messages kept in all; the oldest goes first
 MAX_CHAINS: Final = 64  # chains that these keys may come from; the oldest goes first
 _NUMBER_LENGTH: Final = 4  # bytes
-_LAST_NUMBER: Final = 2**32 - 1
+_LONGEST_CHAIN: Final = 2**32 - 1  # messages, so that a header can say it
 _PLAIN_HEADER: Final = crypto.KEY_LENGTH + 2 * _NUMBER_LENGTH
 _NONCE_END: Final = crypto.AEAD_NONCE_LENGTH
 HEADER_LENGTH: Final = _NONCE_END + _PLAIN_HEADER + crypto.AEAD_TAG_LENGTH  # 68 bytes, with nonce
@@ -54,7 +54,7 @@ CAPACITY: Final = _PADDED - padding.OVERHEAD  # 1,842 bytes of text
 _STORED_KEY: Final = _NUMBER_LENGTH + crypto.KEY_LENGTH  # bytes of a skipped key in a dump
 
 _Key = Annotated[bytes, wire.exactly(crypto.KEY_LENGTH)]
-_Number = Annotated[int, wire.Range(0, _LAST_NUMBER + 1)]
+_Number = Annotated[int, wire.U32]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -213,8 +213,8 @@ class Ratchet:
         """
         padded = padding.pad(plaintext, _PADDED)
         at = self._sending
-        if at.number > _LAST_NUMBER:
-            raise LocalProtocolError("a chain of 2^32 messages")
+        if at.number >= _LONGEST_CHAIN:
+            raise LocalProtocolError("a chain has no number left")
         chain_key, message_key = _chain_step(at.key)
         nonce = rng.bytes(crypto.AEAD_NONCE_LENGTH)
         plain = (
