@@ -3,8 +3,10 @@
 from replication.replica_net import PARAMS, TODAY, Net, Relay, box_of, entry_of, keepers
 from shoal_protocol import clock
 from shoal_protocol.service import replica_frames
+from shoal_protocol.service.replica_events import SendFrame
 from shoal_protocol.service.replica_frames import Ask, Push
 from shoal_protocol.service.storage import PutBox, PutEntry
+from support import seeded
 
 Put = PutBox | PutEntry
 
@@ -232,10 +234,26 @@ def test_one_that_stays_silent_is_given_up_after_bounded_tries() -> None:
     assert sum(relay.machine.counters["silent relays"] for relay in living) > 0
 
 
+def test_one_that_wants_everything_and_acknowledges_nothing_is_given_up_too() -> None:
+    net, _ = filled()
+    sink = net.relays[4]
+
+    def unheard(event: SendFrame) -> bool:
+        return event.peer == sink.id and isinstance(
+            replica_frames.CODEC.decode(event.frame), replica_frames.Push
+        )
+
+    net.stop = unheard
+    net.leave(net.relays[3])
+    net.settle(3600)
+    assert sum(relay.machine.counters["silent relays"] for relay in net.directory) > 0
+    assert len(net.frames) < 2000
+
+
 def test_lost_frames_cost_time_and_no_record() -> None:
     net, puts = filled()
-    lost = iter(range(10**9))
-    net.stop = lambda event: next(lost) % 3 == 0
+    rng = seeded("loss")
+    net.stop = lambda event: rng.uniform() < 0.25
     net.leave(net.relays[3])
     net.settle(3600)
     assert_kept(net, puts)

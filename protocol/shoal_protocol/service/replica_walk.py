@@ -212,10 +212,10 @@ class Walk:
         if talk is None or talk.request is None or talk.request.number != answer.number:
             return None
         states = replica_frames.states_of(answer, type(talk.request), len(talk.sent))
-        request, sent = talk.request, talk.sent
-        talk.request, talk.sent, talk.tries = None, [], 0
+        sent = talk.sent
+        talk.request, talk.sent = None, []
         for job, state in zip(sent, states, strict=True):
-            self._note(talk, request, job, state)
+            self._note(talk, job, state)
         return self._go_on(talk, now)
 
     def failed(self, peer: bytes, now: int) -> list[Event]:
@@ -318,7 +318,7 @@ class Walk:
         talk.due = now + clock.seconds(self._limits.reply_s)
         return [SendFrame(talk.peer, replica_frames.CODEC.encode(request), answer=False)]
 
-    def _note(self, talk: _Talk, request: Request, job: _Job, state: State) -> None:
+    def _note(self, talk: _Talk, job: _Job, state: State) -> None:
         match state:
             case State.LATER:
                 talk.open.append(job)
@@ -331,6 +331,7 @@ class Walk:
             case _:
                 pass
         job.answers[talk.peer] = state
+        talk.tries = 0  # only what is settled counts as progress
 
     def _go_on(self, talk: _Talk, now: int) -> list[Event]:
         """Say what is left to say to a peer: at once, after a while, or nothing."""
