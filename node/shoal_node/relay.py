@@ -4,6 +4,7 @@
 
     PacketLinks ─► received ─► RelayMachine ─┬─ SendPacket ─► PacketLinks
                                              ├─ DhtPut, DhtGet ─► DhtService ─► finish
+                                             ├─ Access ─► GroupCommit ─► RelayStore ─► stored
     DirectoryService ─► view ────────────────┴─ contacts, addresses, ranks
 """
 
@@ -22,6 +23,8 @@ from shoal_node.config import NodeConfig
 from shoal_node.dht_service import DhtService
 from shoal_node.directory_service import DirectoryService
 from shoal_node.links import PacketLinks
+from shoal_node.store import relay_store
+from shoal_node.store.group_commit import GroupCommit
 from shoal_node.transport import framing
 from shoal_node.transport.interface import Handler, Peer, StartTransport, TaskStatus, Transport
 from shoal_protocol import crypto, identity
@@ -31,14 +34,14 @@ from shoal_protocol.directory.envelope import Version
 from shoal_protocol.directory.own import Identity, OwnEntry
 from shoal_protocol.directory.sync import DirectorySync
 from shoal_protocol.directory.view import DirectoryView
-from shoal_protocol.errors import RemoteProtocolError, UserError
+from shoal_protocol.errors import RemoteProtocolError, StoreError, StoreFull, UserError
 from shoal_protocol.packets.keys import MixKeyring
 from shoal_protocol.relay.machine import Event, RelayMachine
 from shoal_protocol.relay.mix import MixMachine, SendPacket
 from shoal_protocol.rng import Rng
-from shoal_protocol.service.desk import DhtGet, DhtPut, ServiceDesk
-from shoal_protocol.service.inbox import InboxService
-from shoal_protocol.service.messages import INSTANCE_LENGTH, Reply, Status
+from shoal_protocol.service.desk import Access, DhtGet, DhtPut, ServiceDesk
+from shoal_protocol.service.messages import Reply, Status
+from shoal_protocol.service.storage import Outcome
 
 log = logging.getLogger(__name__)
 
@@ -68,11 +71,15 @@ class RelayNode:
         public = crypto.ed25519_public(self._state.seed)
         self.peer: Final = Peer.of(identity.peer_id(public))
         self._view = DirectoryView(params)
-        self._store = InboxService(params, rng.bytes(INSTANCE_LENGTH))
+        self._store = relay_store.RelayStore(config.data / relay_store.FILE, params, rng)
+        self._commits = GroupCommit(self._store, ticking.now)
         now = ticking.now()
         mixer = MixMachine(MixKeyring(params.hash), self.peer.relay_id, params, now=now, rng=rng)
         desk = ServiceDesk(
-            self.peer.relay_id, params=params, relays=self._relay_ids, store=self._store
+            self.peer.relay_id,
+            params=params,
+            relays=self._relay_ids,
+            instance=self._store.instance,
         )
         self.machine: Final = RelayMachine(mixer, desk)
         version = importlib.metadata.version("shoal")
@@ -106,7 +113,14 @@ class RelayNode:
         self._lookups: trio.Nursery | None = None
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Be a relay until cancelled."""
+        """Be a relay until cancelled, and close its store."""
+        try:
+            await self._run(task_status)
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._commits.close()
+
+    async def _run(self, task_status: TaskStatus[None]) -> None:
         handlers: dict[str, Handler] = {
             framing.PACKET: self._links.accept,
             framing.DIRECTORY: self._directory.handler,
@@ -128,6 +142,7 @@ class RelayNode:
                 "packet links": partial(self._links.run, transport),
                 "DHT": partial(self._dht.run, transport),
                 "directory": partial(self._directory.run, transport),
+                "store": self._commits.run,
                 "mixing": self._take_packets,
                 "clock": self._keep_time,
                 "directory follower": self._follow_directory,
@@ -220,6 +235,17 @@ class RelayNode:
                 case DhtPut() | DhtGet():
                     assert self._lookups is not None
                     self._lookups.start_soon(self._operate, event)
+                case Access(ticket, operation):
+                    self._commits.submit(operation, partial(self._stored, ticket))
+
+    def _stored(self, ticket: int, outcome: Outcome | StoreError) -> None:
+        now = self._clock.now()
+        if isinstance(outcome, StoreError):
+            full = isinstance(outcome, StoreFull)
+            self._handle(self.machine.store_failed(ticket, now, full=full))
+        else:
+            self._handle(self.machine.stored(ticket, outcome, now))
+        self._wake.set()
 
     async def _operate(self, operation: DhtPut | DhtGet) -> None:
         replies: list[Reply] = []
@@ -260,19 +286,28 @@ class RelayNode:
 
     def status(self) -> backend.Status:
         """What the relay sees now."""
-        dht = self._dht.stats
+        dht, kept = self._dht.stats, self._store.usage
         relays = len(self._relay_ids())
         counters: Counter[str] = Counter()
         for source in (
             self.machine.mix.counters,
             self.machine.desk.counters,
-            self._store.counters,
+            self._commits.counters,
             self._links.counters,
             self._directory.counters,
             self._dht.counters,
             self._failures,
         ):
             counters.update(source)
+        counters.update(
+            {
+                "boxes kept": kept.boxes,
+                "entries kept": kept.entries,
+                "store bytes": kept.bytes,
+                "store limit": kept.limit,
+                "store queue": self._commits.queue,
+            }
+        )
         if self._transport is not None:
             counters.update(self._transport.counters)
         return backend.Status(
@@ -286,7 +321,7 @@ class RelayNode:
             dht_peers=dht.peers,
             crowd=None,
             preset=None,
-            queue=self.machine.mix.pool_size,
+            queue=self.machine.mix.pool_size + self._commits.queue,
             version=importlib.metadata.version("shoal"),
             network=self._params.name,
             counters=counters,
