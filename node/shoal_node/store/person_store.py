@@ -20,6 +20,7 @@ The database is locked against other processes, which also keeps its index out o
 file. Not for several threads at a time. Spec: person-store.
 """
 
+import errno
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -43,10 +44,13 @@ ERASED_AT_ONCE: Final = frozenset(
 
 # SQLite's result codes, https://sqlite.org/rescode.html
 _BUSY: Final = 5
+_READ_ONLY: Final = 8
+_DISK: Final = 10
 _CORRUPT: Final = 11
 _FULL: Final = 13
 _NO_DATABASE: Final = 26
-_WRITE_REFUSED: Final = 778  # SQLITE_IOERR_WRITE: a quota or a limit, as good as a full disk
+_NO_ROOM: Final = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_PROBE_LENGTH: Final = 65_536  # bytes
 
 _CIPHER: Final = (
     "PRAGMA cipher_memory_security = ON",
@@ -162,7 +166,24 @@ class PersonStore:
             ]
         except dbapi2.Error as error:
             raise _meaning(error, self._path) from None
+        self._check_what_was_read()
         return Kept(rows, messages)
+
+    def _check_what_was_read(self) -> None:
+        """Raise StoreDamaged if a page that was read since the opening failed its MAC.
+
+        SQLCipher gives zeros for such a page when it continues a long value, and no error,
+        but from then on refuses to write.
+        """
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute("UPDATE meta SET value = value")
+            self._connection.execute("ROLLBACK")
+        except dbapi2.Error as error:
+            self._roll_back()
+            if error.sqlite_errorcode & 0xFF == _READ_ONLY:
+                raise StoreDamaged(f"The store {self._path} is damaged.") from None
+            raise _meaning(error, self._path) from None
 
     def commit(self, batches: Sequence[Changes]) -> None:
         """Make ``batches`` durable, in their order, in one transaction.
@@ -182,13 +203,15 @@ class PersonStore:
         erases = any(
             data is None and key[0] in ERASED_AT_ONCE for key, data in rows.items()
         ) or any(message is None for message in messages.values())
-        try:
-            self._write(rows, messages)
-        except StoreFull:
-            self._empty_log()  # what is in it is durable, and its file can be written anew
-            if not erases or not self._give_up_reserve():
-                raise
-            self._write(rows, messages)
+        remedies = [self._empty_log, self._give_up_reserve] if erases else [self._empty_log]
+        while True:
+            try:
+                self._write(rows, messages)
+                break
+            except StoreFull:
+                if not remedies:
+                    raise
+                remedies.pop(0)()
         if erases or self._log_length() > LOG_LIMIT:
             self.tidy()
 
@@ -325,7 +348,7 @@ def _connect(path: Path, secret: bytes, max_pages: int | None) -> dbapi2.Connect
 def _meaning(error: dbapi2.Error, path: Path) -> ShoalError:
     """Return what an error of the database means; SQLite's own text is never passed on."""
     code = getattr(error, "sqlite_errorcode", 0)
-    if code in (_FULL, _WRITE_REFUSED):
+    if code & 0xFF == _FULL or (code & 0xFF == _DISK and not _has_room(path)):
         return StoreFull(f"There is no room on the disk for the store {path}.")
     if code & 0xFF == _BUSY:
         return StoreFailed(f"The store {path} is in use by another process.")
@@ -337,3 +360,24 @@ def _meaning(error: dbapi2.Error, path: Path) -> ShoalError:
         return StoreDamaged(f"The store {path} is damaged.")
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     return StoreFailed(f"The store {path} cannot be used: the disk or the system failed ({name}).")
+
+
+def _has_room(path: Path) -> bool:
+    """Whether more can be written beside the store.
+
+    SQLite tells a full disk from a failing one, but holds a quota that is used up, or a limit
+    on the length of files, for the latter.
+    """
+    probe = path.with_name(f"{path.name}-probe")
+    log = path.with_name(f"{path.name}-wal")
+    try:
+        with probe.open("wb") as file:
+            file.seek(max(one.stat().st_size for one in (path, log) if one.exists()))
+            file.write(bytes(_PROBE_LENGTH))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error.errno not in _NO_ROOM
+    finally:
+        probe.unlink(missing_ok=True)
+    return True
