@@ -10,6 +10,7 @@
     api = "127.0.0.1:8080"
     preset = "balanced"
     network = "main"
+    passphrase_file = "/run/user/1000/shoal-passphrase"
 
 Every refusal is one sentence that names where the bad value stands. The network is ``lab``
 without being asked for when all bootstrap addresses, or with none all listen addresses, are
@@ -37,7 +38,7 @@ ANY_ADDRESS: Final = "/ip4/0.0.0.0/tcp/0"
 LOOPBACK_ADDRESS: Final = "/ip4/127.0.0.1/tcp/0"
 
 LISTS: Final = ("listen", "bootstrap")
-TEXTS: Final = ("api", "preset", "network", "relay")
+TEXTS: Final = ("api", "preset", "network", "relay", "passphrase_file")
 MAX_ADDRESSES: Final = 16
 
 
@@ -54,6 +55,7 @@ class NodeConfig:
     api_host: str = "127.0.0.1"
     api_port: int = 0
     verbose: bool = False  # log at DEBUG
+    passphrase_file: Path | None = None  # its first line locks the person's store
 
     @property
     def network_parameters(self) -> parameters.NetworkParameters:
@@ -86,7 +88,7 @@ def load(
         role: what the command starts.
         data: the node's home, where ``config.toml`` may be.
         flags: by name (``listen``, ``bootstrap``, ``api``, ``preset``, ``network``,
-            ``relay``); None or an empty list means not given.
+            ``relay``, ``passphrase_file``); None or an empty list means not given.
         environ: the environment.
         verbose: log at DEBUG.
 
@@ -101,7 +103,7 @@ def load(
             value = [part for part in text.split(",") if part] if name in LISTS else text
             settings[name] = _Setting(value, variable)
         if flags.get(name):
-            settings[name] = _Setting(flags[name], f"--{name}")
+            settings[name] = _Setting(flags[name], f"--{name.replace('_', '-')}")
     bootstrap = _addresses(settings.get("bootstrap"), peers=True)
     listen = _addresses(settings.get("listen"), peers=False)
     if role == "relay" and not listen:
@@ -128,6 +130,7 @@ def load(
         api_host=host,
         api_port=port,
         verbose=verbose,
+        passphrase_file=_file(settings.get("passphrase_file")) if role == "person" else None,
     )
 
 
@@ -206,6 +209,11 @@ def _choice(setting: _Setting | None, names: Sequence[str], default: str) -> str
             f"{setting.where} {str(setting.value)[:40]}: it can be {' or '.join(names)}."
         )
     return str(setting.value)
+
+
+def _file(setting: _Setting | None) -> Path | None:
+    """Return the file that a setting names; it is read when the store is opened."""
+    return None if setting is None else Path(setting.value).expanduser()
 
 
 def _check_relay(role: Role, setting: _Setting | None) -> None:

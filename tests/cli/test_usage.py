@@ -169,6 +169,25 @@ def test_the_lab_network_is_implied_by_private_addresses(
     assert asked.network == other
 
 
+def test_a_passphrase_file_is_named_by_flag_environment_or_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert load("person", tmp_path, bootstrap=[LOCAL]).passphrase_file is None
+    (tmp_path / "config.toml").write_text('passphrase_file = "~/one"\n')
+    one = load("person", tmp_path, bootstrap=[LOCAL])
+    assert one.passphrase_file == Path("/home/somebody/one")
+    environ = {"SHOAL_PASSPHRASE_FILE": "/two"}
+    two = load("person", tmp_path, environ, bootstrap=[LOCAL])
+    assert two.passphrase_file == Path("/two")
+    three = load("person", tmp_path, environ, bootstrap=[LOCAL], passphrase_file="three")
+    assert three.passphrase_file == Path("three")
+    assert load("relay", tmp_path, environ).passphrase_file is None
+    (tmp_path / "config.toml").write_text("passphrase_file = 1\n")
+    with pytest.raises(UsageError, match="passphrase_file in .* must be a text"):
+        load("person", tmp_path, bootstrap=[LOCAL])
+
+
 def test_a_relay_listens_by_itself(tmp_path: Path) -> None:
     assert load("relay", tmp_path).listen == ("/ip4/0.0.0.0/tcp/0",)
     assert load("relay", tmp_path, bootstrap=[LOCAL]).listen == ("/ip4/127.0.0.1/tcp/0",)

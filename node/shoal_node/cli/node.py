@@ -9,7 +9,7 @@ from shoal_node.cli import options
 if TYPE_CHECKING:
     from shoal_node.config import Role
 
-_FLAGS = ("listen", "bootstrap", "api", "preset", "network", "relay")
+_FLAGS = ("listen", "bootstrap", "api", "preset", "network", "relay", "passphrase_file")
 
 
 def add(commands: options.Commands) -> None:
@@ -26,6 +26,11 @@ def add(commands: options.Commands) -> None:
         "--relay",
         choices=("auto", "yes", "no"),
         help="be a relay too (default auto, which means no as yet)",
+    )
+    up.add_argument(
+        "--passphrase-file",
+        metavar="F",
+        help="file whose first line is the store's passphrase; the first run decides",
     )
     relay = options.command(
         commands,
