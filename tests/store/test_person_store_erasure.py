@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from shoal_node.store import person_store
 from shoal_node.store.person_store import PAGE_LENGTH, PersonStore
 from shoal_protocol import crypto
 from shoal_protocol.client import state
@@ -188,7 +187,7 @@ def test_the_settings_that_keep_and_erase_are_in_force(folder: Path) -> None:
 def test_no_error_of_the_store_holds_the_key(folder: Path) -> None:
     PersonStore.open(folder / "person.db", SECRET).close()
     wrong = bytes(range(100, 132))
-    with pytest.raises(person_store.StoreDamaged) as error:
+    with pytest.raises(state.StoreDamaged) as error:
         PersonStore.open(folder / "person.db", wrong)
     inner: BaseException | None = error.value
     texts = []

@@ -1,4 +1,4 @@
-"""T15: on a full disk nothing is half-written, deletion works, and it goes on when there is room."""
+"""T15: on a full disk nothing is half-written, deletion works, and with room it goes on."""
 
 import resource
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""T18: databases of every earlier version open with all rows kept; killed in a step; no way back."""
+"""T18: databases of every earlier version open with all rows; kills in steps; no way back."""
 
 import importlib.metadata
 import os
