@@ -38,6 +38,7 @@ LOOKUP_FIRST: Final = clock.SECOND
 LOOKUP_LONGEST: Final = 60 * clock.SECOND
 MAX_WAITING: Final = 1024  # texts that wait for a contact's keys or window
 MAX_ASSOCIATIONS: Final = 8
+HELD: Final = 2**32 - 1  # number of a message that has none yet: its file is on its way
 
 _FIRST_PART: Final = handshake.CAPACITY - parcel.HEAD_LENGTH
 _OTHER_PARTS: Final = ratchet.CAPACITY - parcel.HEAD_LENGTH
@@ -143,23 +144,43 @@ class Correspondence:
         Raises:
             UserError: too long, or too many wait.
         """
-        _, content = parcel.content(text, file)
-        if len(content) > MAX_CONTENT:
-            raise UserError(f"A message may have at most {MAX_CONTENT} bytes of text.")
+        self._check_length(text, file)
         if len(self._waiting) >= MAX_WAITING:
             raise UserError("Too many messages wait for this contact; try again later.")
         number = self._next_number
         message = Message(
             message_id, True, text, MessageState.QUEUED, created=now, number=number, file=file
         )
-        self._next_number += 1
-        self._unfinished[number] = message.id
         self.history.add(message)
-        self._waiting.append(message)
         self.answered = self.answered or self.requested_by_them
-        self.keep()
-        self._look_up(now)
+        self._queue(message, now)
         return message
+
+    @property
+    def kept(self) -> bool:
+        """Whether what happens here is made durable."""
+        return self._kept
+
+    def hold(self, message_id: str, text: str, file: bytes, now: int) -> Message:
+        """Show a message whose file is on its way; :meth:`ready` lets it go.
+
+        Raises:
+            UserError: too long.
+        """
+        self._check_length(text, file)
+        message = Message(
+            message_id, True, text, MessageState.QUEUED, created=now, number=HELD, file=file
+        )
+        self.answered = self.answered or self.requested_by_them
+        self.history.add(message)
+        self.keep()
+        return message
+
+    def ready(self, message_id: str, now: int) -> None:
+        """Number a message that was held, and queue it."""
+        message = self.history.number(message_id, self._next_number)
+        if message is not None:
+            self._queue(message, now)
 
     def lookup_failed(self, now: int) -> None:
         """Ask again later: the announcement was not found, or no answer came."""
@@ -388,13 +409,26 @@ class Correspondence:
                 sealed.setdefault(outgoing.message, []).append(outgoing)
         for kept in messages:
             message = self.history.restore(kept)
-            if not message.outgoing or message.state >= MessageState.READ:
+            if not message.outgoing or message.state >= MessageState.READ or message.number == HELD:
                 continue
             self._unfinished[message.number] = message.id
             if message.id in sealed:
                 self._track(message, sealed[message.id])
             else:
                 self._waiting.append(message)
+        self._look_up(now)
+
+    @staticmethod
+    def _check_length(text: str, file: bytes | None) -> None:
+        _, content = parcel.content(text, file)
+        if len(content) > MAX_CONTENT:
+            raise UserError(f"A message may have at most {MAX_CONTENT} bytes of text.")
+
+    def _queue(self, message: Message, now: int) -> None:
+        self._next_number = message.number + 1
+        self._unfinished[message.number] = message.id
+        self._waiting.append(message)
+        self.keep()
         self._look_up(now)
 
     @property

@@ -106,6 +106,14 @@ class History:
         self._keep(message)
         return message
 
+    def number(self, message_id: str, number: int) -> Message | None:
+        """Give a message its number; returns it."""
+        message = self._messages.get(message_id)
+        if message is not None:
+            message = self._messages[message_id] = replace(message, number=number)
+            self._keep(message)
+        return message
+
     def clear(self) -> None:
         """Forget every message."""
         for message_id in list(self._messages):

@@ -26,6 +26,7 @@ from shoal_protocol.service import desk, placement
 MAX_RECORDS: Final = 4096  # on their way at once
 RETRY_GROWTH: Final = 1.5
 RETRY_LONGEST: Final = 30 * clock.SECOND
+ELSEWHERE: Final = 2  # failures after which a fragment goes to the next relay
 UNSEEN_FIRST: Final = 600 * clock.SECOND  # stored everywhere, and not acknowledged
 UNSEEN_LONGEST: Final = 12 * 3600 * clock.SECOND
 
@@ -56,6 +57,7 @@ class Outgoing:
     batch: int
     copies: int
     first_contact: bool = False
+    fragment: bool = False  # of a file: it goes when nothing else does, to one relay
     session: bytes = b""
     index: int = 0
     message: str = ""
@@ -68,6 +70,8 @@ class Outgoing:
     view: int = -1  # version of the directory that the replicas were ranked by
     again: int | None = None  # when it is put again though stored
     rounds: int = 0
+    failures: int = 0
+    shift: int = 0  # ranks that did not take a fragment
 
     @property
     def address(self) -> bytes:
@@ -149,7 +153,7 @@ class Outbox:
         for outgoing in self._records.values():
             if outgoing.batch > durable or outgoing.nonce is None:
                 continue
-            if outgoing.view != view:
+            if outgoing.view != view or (outgoing.fragment and outgoing.failures >= ELSEWHERE):
                 self._rank(outgoing, ids, view, reachable, now)
             for relay, replica in outgoing.replicas.items():
                 if replica.in_flight or replica.stored or replica.due > now:
@@ -157,6 +161,8 @@ class Outbox:
                 urgency = 0 if not (replica.attempts or replica.rank) else 1
                 if outgoing.stored:
                     urgency = 2
+                if outgoing.fragment:
+                    urgency = 3
                 order = (urgency, replica.due)
                 if best is None or order < best[0]:
                     best = order, outgoing, relay
@@ -175,6 +181,7 @@ class Outbox:
             return False
         replica.in_flight = False
         if not stored:
+            outgoing.failures += 1
             self._retry(replica, now)
             return False
         replica.stored = True
@@ -187,6 +194,7 @@ class Outbox:
         replica = outgoing.replicas.get(relay)
         if replica is not None:
             replica.in_flight = False
+            outgoing.failures += 1
             self._retry(replica, now)
 
     def put_again(self, outgoing: Outgoing, now: int) -> None:
@@ -231,6 +239,11 @@ class Outbox:
         outgoing.view = view
         reach = self._params.replicas + self._params.replica_slack
         ranked = [r for r in placement.rank(outgoing.address, ids, reach) if r in reachable]
+        if outgoing.fragment and outgoing.failures >= ELSEWHERE and ranked:
+            # One copy, and its relay does not take it: the next in rank may.
+            outgoing.failures = 0
+            outgoing.shift += 1
+            ranked = ranked[outgoing.shift % len(ranked) :]
         old = outgoing.replicas
         outgoing.replicas = {
             relay: old.get(relay) or _Replica(rank, now)

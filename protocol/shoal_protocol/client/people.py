@@ -23,6 +23,7 @@ from shoal_protocol.client.correspondence import Correspondence
 from shoal_protocol.client.history import Message
 from shoal_protocol.client.outbox import MAX_RECORDS, Outbox, Outgoing
 from shoal_protocol.client.reader import Reader
+from shoal_protocol.client.transfers import Transfers
 from shoal_protocol.errors import RemoteProtocolError, UserError
 from shoal_protocol.parameters import NetworkParameters
 from shoal_protocol.pseudonyms import announcement
@@ -96,6 +97,7 @@ class People:
         self._outbox = outbox
         self._reader = reader
         self._journal = journal
+        self.transfers: Final = Transfers(params, rng, outbox, reader, journal)
         self._personas: dict[str, Persona] = {}
         self._conversations: dict[str, tuple[Persona, Correspondence]] = {}
         self.counters: Counter[str] = Counter()
@@ -156,27 +158,54 @@ class People:
         return self._correspondence(persona, pseudonym, requested_by_them=False, now=now)
 
     def send(
-        self, correspondence: Correspondence, text: str, now: int, *, file: bytes | None = None
+        self,
+        correspondence: Correspondence,
+        text: str,
+        now: int,
+        *,
+        file: bytes | None = None,
+        message_id: str | None = None,
     ) -> Message:
         """Queue a message; raises UserError when it is too long or too much waits.
 
-        ``file`` is the packed manifest of a file that goes with it.
+        Args:
+            file: the packed manifest of a file that goes with it.
+            message_id: 12 bytes in hex; drawn if it is None.
         """
         if len(self._outbox) >= MAX_RECORDS:
             raise UserError("Too many messages are on their way; try again later.")
-        message = correspondence.send(self._rng.bytes(12).hex(), text, file, now)
+        message_id = self._rng.bytes(12).hex() if message_id is None else message_id
+        message = correspondence.send(message_id, text, file, now)
         self._launch(correspondence, correspondence.release(now), now)
         return message
 
+    def send_file(
+        self,
+        correspondence: Correspondence,
+        text: str,
+        content: bytes,
+        name: str,
+        media_type: str,
+        now: int,
+        *,
+        message_id: str | None = None,
+    ) -> Message:
+        """Queue a file with a text; arguments and errors as of :meth:`Transfers.send`."""
+        message_id = self._rng.bytes(12).hex() if message_id is None else message_id
+        return self.transfers.send(correspondence, message_id, text, content, name, media_type, now)
+
     def working(self, now: int) -> bool:
-        """Whether :meth:`work` has a slice of proof of work to do."""
-        return self._outbox.working or any(
-            persona.announcer.working(now) for persona in self._personas.values()
+        """Whether :meth:`work` has a slice of work to do."""
+        return (
+            self._outbox.working
+            or self.transfers.working
+            or any(persona.announcer.working(now) for persona in self._personas.values())
         )
 
-    def work(self, now: int) -> None:
-        """Keep the announcements going, and what pays for records."""
+    def work(self, now: int) -> list[Changed]:
+        """Keep the announcements going, what pays for records, and files that came."""
         self._outbox.work()
+        whole = self.transfers.work()
         today = clock.index_of(now, self._params.day_s)
         for persona in self._personas.values():
             persona.announcer.work(now)
@@ -184,12 +213,14 @@ class People:
             for day in [d for d in persona.kept_ephemerals if d + PREKEY_DAYS_KEPT < today]:
                 self._forget_ephemerals(persona, day)
             self._keep_prekeys(persona)
+        return [] if whole is None else self._about(whole)
 
     def tick(self, now: int) -> list[Changed]:
         """Send acknowledgements that waited long enough; give up what outlived its place."""
         changed: list[Changed] = []
         for _, correspondence in self._conversations.values():
             self._launch(correspondence, correspondence.due(now), now)
+        self.transfers.tick(now)
         for outgoing in self._outbox.tick(now):
             known = self._conversations.get(outgoing.conversation)
             if known is not None:
@@ -254,12 +285,18 @@ class People:
         correspondence.lookup_failed(now)
         return None
 
-    def stored(self, outgoing: Outgoing) -> list[Changed]:
+    def stored(self, outgoing: Outgoing, now: int) -> list[Changed]:
         """Note that a relay keeps this record."""
         known = self._conversations.get(outgoing.conversation)
         if known is None:
             return []
         persona, correspondence = known
+        if outgoing.fragment:
+            ready = self.transfers.stored(outgoing)
+            if ready is not None:
+                correspondence.ready(outgoing.message, now)
+                self._launch(correspondence, correspondence.release(now), now)
+            return []
         moved = correspondence.stored(outgoing)
         return [Changed(persona.id, correspondence.id, message) for message in moved]
 
@@ -361,6 +398,7 @@ class People:
                 outgoing.conversation = correspondence.id
                 self._outbox.add(outgoing)
             self._launch(correspondence, correspondence.release(now), now)
+        self.transfers.restore(kept, self._message)
 
     def _restored(self, key: bytes, row: state.RecordRow) -> Outgoing:
         return Outgoing(
@@ -426,6 +464,9 @@ class People:
                 self.counters[error.reason] += 1
                 said = None
         freed, messages, records = correspondence.received(association, said, now)
+        for message in messages:
+            if not message.outgoing:
+                self.transfers.arrived(correspondence, message)
         self._outbox.done(outgoing.key for outgoing in freed)
         for outgoing in correspondence.missing(association):
             self._outbox.put_again(outgoing, now)
@@ -487,7 +528,24 @@ class People:
             self.counters["request given up"] += 1
             self._forget(persona, oldest)
 
+    def _about(self, message: Message) -> list[Changed]:
+        """Return the change that says that a message's file has come."""
+        return [
+            Changed(persona.id, correspondence.id, message)
+            for persona, correspondence in self._conversations.values()
+            if correspondence.history.get(message.id) is not None
+        ]
+
+    def _message(self, message_id: str) -> tuple[Correspondence, Message] | None:
+        for _, correspondence in self._conversations.values():
+            message = correspondence.history.get(message_id)
+            if message is not None:
+                return correspondence, message
+        return None
+
     def _forget(self, persona: Persona, correspondence: Correspondence) -> None:
+        for message in correspondence.history:
+            self.transfers.forget(message)
         for association in correspondence.forget():
             self._reader.unfollow(association.id)
             persona.owners.pop(association.id, None)

@@ -26,7 +26,7 @@ from shoal_protocol.client.cover import CoverSchedule, SlotClass
 from shoal_protocol.client.outbox import Outbox, Outgoing
 from shoal_protocol.client.paths import PathChooser
 from shoal_protocol.client.people import Changed, People
-from shoal_protocol.client.reader import Get, InboxGet, Reader, StreamGet
+from shoal_protocol.client.reader import FileGet, Get, InboxGet, Reader, StreamGet
 from shoal_protocol.directory.descriptor import Descriptor
 from shoal_protocol.errors import RemoteProtocolError
 from shoal_protocol.packets.keys import Hop
@@ -197,11 +197,11 @@ class PersonMachine:
         for purpose in self._courier.expire(now):
             self.counters["overdue"] += 1
             self._lost(purpose, now)
-        self.people.work(now)
+        events: list[Event] = list(self.people.work(now))
         slot = self._cover.draw(now)
         if slot is None:
-            return []
-        events: list[Event] = list(self.people.tick(now))
+            return events
+        events += self.people.tick(now)
         packet = self._fill(slot, now)
         if packet is not None:
             events.append(SendUp(packet))
@@ -354,7 +354,7 @@ class PersonMachine:
         match purpose:
             case _Put(outgoing, relay):
                 if self.outbox.answered(outgoing, relay, reply.status is Status.OK, now):
-                    return self.people.stored(outgoing)
+                    return self.people.stored(outgoing, now)
                 return []
             case _Read(get):
                 self.reader.answered(get)
@@ -392,6 +392,8 @@ class PersonMachine:
             else:
                 following.lost(asked, now)
             return changed
+        if isinstance(get, FileGet):
+            get.source.answered(get.token, reply)
         return []
 
     def _lost(self, purpose: _Purpose, now: int) -> None:

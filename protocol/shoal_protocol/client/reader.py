@@ -29,7 +29,7 @@ from shoal_protocol.pseudonyms import blinding
 from shoal_protocol.pseudonyms.persona import INBOX_LABEL, PersonaSecrets
 from shoal_protocol.rng import Rng
 from shoal_protocol.service import placement
-from shoal_protocol.service.messages import RequestType
+from shoal_protocol.service.messages import Reply, RequestType
 from shoal_protocol.streams import box
 
 EDGE_S: Final = 3600  # around midnight both days' inboxes are asked
@@ -66,11 +66,19 @@ class Decoy:
 class Source(Protocol):
     """Boxes that somebody wants beside the streams of conversations: those of a file."""
 
-    def next_ask(self) -> tuple[bytes, int, object] | None:
+    def next_ask(self, now: int) -> tuple[bytes, int, object] | None:
         """Return (address, rank, token) of the box that is wanted next, or None.
 
         ``rank`` says at which of the address's relays it is looked for, the best being 0.
         """
+        ...
+
+    def answered(self, token: object, reply: Reply) -> None:
+        """Take the answer to what :meth:`next_ask` wanted."""
+        ...
+
+    def lost(self, token: object) -> None:
+        """Note that no answer came."""
         ...
 
 
@@ -198,7 +206,7 @@ class Reader:
             wants: list[Callable[[], Get | None]] = [
                 *(partial(self._inbox, one, now) for one in self._hungry(now)),
                 *(partial(self._stream, one, hot, now) for one, hot in self._ordered(now)),
-                *(partial(self._file, source) for source in self._sources),
+                *(partial(self._file, source, now) for source in self._sources),
             ]
             self._rng.shuffle(wants)
             for want in wants:
@@ -217,8 +225,9 @@ class Reader:
             case StreamGet(following, asked):
                 self._end(True)
                 following.lost(asked, now)
-            case FileGet():
+            case FileGet(source, token):
                 self._end(True)
+                source.lost(token)
             case DecoyGet(decoy, relay):
                 decoy.out.discard(relay)
 
@@ -317,8 +326,8 @@ class Reader:
         question = self._question(address, self._wait() if asked.waits else 0)
         return Get(question, self._relays[asked.relay], StreamGet(one, asked))
 
-    def _file(self, source: Source) -> Get | None:
-        found = source.next_ask()
+    def _file(self, source: Source, now: int) -> Get | None:
+        found = source.next_ask(now)
         if found is None:
             return None
         address, place, token = found

@@ -12,7 +12,7 @@ only what nobody was told. Rows of personas that are not kept never reach the jo
 After magic-wormhole's journal: commit, then send.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Final
 
@@ -28,7 +28,23 @@ CONVERSATION: Final = "conversation"  # id: 8 bytes
 ASSOCIATION: Final = "association"  # id: persona 8, session 16
 RECORD: Final = "record"  # id: 16 bytes; on its way to relays
 PART: Final = "part"  # id: conversation 8, line 8, number 4, part 2; came, message not whole
-KINDS: Final = (PERSONA, PREKEYS, EPHEMERAL, CONVERSATION, ASSOCIATION, RECORD, PART)
+UPLOAD: Final = "upload"  # id: message 12; a file on its way up
+DOWNLOAD: Final = "download"  # id: message 12; a file on its way down, or one that failed
+FRAGMENT: Final = "fragment"  # id: message 12, index 4; came, the file is not whole
+FILE: Final = "file"  # id: message 12, place 4; a piece of a whole file, not read at the start
+KINDS: Final = (
+    PERSONA,
+    PREKEYS,
+    EPHEMERAL,
+    CONVERSATION,
+    ASSOCIATION,
+    RECORD,
+    PART,
+    UPLOAD,
+    DOWNLOAD,
+    FRAGMENT,
+    FILE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +84,15 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Everything that a store holds: rows by key, messages in the order of their positions."""
+    """What a store holds: rows by key but FILE's, messages in the order of their positions.
+
+    ``file`` gives the content of a message's file (by the message's 12 bytes), b"" if there
+    is none.
+    """
 
     rows: Mapping[Key, bytes] = field(default_factory=dict[Key, bytes])
     messages: Sequence[MessageRow] = ()
+    file: Callable[[bytes], bytes] = lambda message: b""
 
     def of(self, kind: str) -> Iterator[tuple[bytes, bytes]]:
         """Return (id, data) of all rows of ``kind``, by id."""
@@ -220,12 +241,24 @@ class PartRow:
     data: Annotated[bytes, wire.Size(0, 2048)]
 
 
+@dataclass(frozen=True, slots=True)
+class UploadRow:
+    """A file on its way up: what writes its stream, and which fragments are stored."""
+
+    writer: Annotated[bytes, wire.Size(0, 256)]
+    stored: Annotated[bytes, wire.Size(0, 4096)]
+
+    def __repr__(self) -> str:
+        return "UploadRow(…)"
+
+
 PERSONAS: Final = wire.Codec(PersonaRow, limit=2048)
 PREKEY_DAYS: Final = wire.Codec(PrekeysRow, limit=256)
 CONVERSATIONS: Final = wire.Codec(ConversationRow, limit=4096)
 ASSOCIATIONS: Final = wire.Codec(AssociationRow, limit=300_000)
 RECORDS: Final = wire.Codec(RecordRow, limit=4096)
 PARTS: Final = wire.Codec(PartRow, limit=4096)
+UPLOADS: Final = wire.Codec(UploadRow, limit=8192)
 
 
 class StoreDamaged(UserError):
