@@ -60,6 +60,16 @@ def test_a_relay_that_comes_displaces_at_most_the_last_rank() -> None:
             assert after == before
 
 
+def test_a_relay_knows_whether_it_ranks_without_ranking_all() -> None:
+    known = relays(30)
+    for address in addresses(40):
+        ranked = placement.rank(address, known, REACH)
+        for relay in (*known[:8], b"stranger" * 2):
+            assert placement.ranks(relay, address, iter(known), REACH) is (relay in ranked)
+    assert not placement.ranks(known[0], b"a" * 32, [], REACH)
+    assert placement.ranks(known[0], b"a" * 32, known[:2], REACH)
+
+
 def test_addresses_spread_evenly_over_relays_at_each_rank() -> None:
     """Chi-square with 19 degrees of freedom: 43.82 is passed by chance once in 1,000 draws.
 

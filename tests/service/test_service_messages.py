@@ -45,6 +45,17 @@ def requests() -> st.SearchStrategy[Request]:
             st.integers(0, 2**64 - 1),
         ),
         st.builds(Request, st.just(RequestType.ECHO), surb, st.just(bytes(2048))),
+        st.builds(
+            lambda s, r, e, n: Request(RequestType.BOX_PUT, s, r, effort=e, nonce=n),
+            *(surb, record, effort, nonce),
+        ),
+        st.builds(
+            Request,
+            st.just(RequestType.BOX_GET),
+            surb,
+            st.binary(min_size=32, max_size=32).map(lambda address: address + bytes(2016)),
+            st.integers(0, 2**32 - 1),
+        ),
         st.builds(Request, st.just(RequestType.DHT_PUT), surb, record),
         st.builds(
             Request,
@@ -81,7 +92,7 @@ def test_every_reply_comes_back_as_it_was(
     assert messages.decode_reply(body) == reply
 
 
-@given(st.binary(max_size=BODY_LENGTH + 2), st.integers(0, 7), st.integers(0, 2))
+@given(st.binary(max_size=BODY_LENGTH + 2), st.integers(0, 9), st.integers(0, 2))
 @settings(max_examples=300, deadline=None)
 def test_arbitrary_bytes_are_refused_or_have_exactly_their_own_form(
     data: bytes, kind: int, version: int
@@ -136,13 +147,13 @@ def test_another_version_is_refused(value: int) -> None:
 
 
 def test_an_unknown_type_and_an_unknown_status_are_refused() -> None:
-    for kind in (0, 6, 255):
+    for kind in (0, 8, 255):
         with pytest.raises(RemoteProtocolError, match="request"):
             messages.decode_request(
                 bytes([kind]) + Request(RequestType.INBOX_PUT, SURB, RECORD).encode()[1:]
             )
     with pytest.raises(RemoteProtocolError, match="reply"):
-        messages.decode_reply(bytes([8]) + Reply(Status.OK).encode()[1:])
+        messages.decode_reply(bytes([9]) + Reply(Status.OK).encode()[1:])
 
 
 @pytest.mark.parametrize(
@@ -158,6 +169,13 @@ def test_an_unknown_type_and_an_unknown_status_are_refused() -> None:
         Request(RequestType.DHT_PUT, SURB, RECORD, effort=1),
         Request(RequestType.DHT_GET, SURB, KEY + bytes(2016), cursor=1),
         Request(RequestType.DHT_GET, SURB, KEY + bytes(2015) + b"\1"),
+        Request(RequestType.BOX_PUT, SURB, RECORD, wait_ms=1),
+        Request(RequestType.BOX_PUT, SURB, RECORD, cursor=1),
+        Request(RequestType.BOX_PUT, SURB, RECORD, nonce=b"\1" * 8),
+        Request(RequestType.BOX_GET, SURB, KEY + bytes(2016), cursor=1),
+        Request(RequestType.BOX_GET, SURB, KEY + bytes(2016), floor=1),
+        Request(RequestType.BOX_GET, SURB, KEY + bytes(2016), effort=1),
+        Request(RequestType.BOX_GET, SURB, KEY + bytes(2015) + b"\1"),
         Request(RequestType.ECHO, SURB, bytes(2047) + b"\1"),
         Request(RequestType.ECHO, SURB, bytes(2048), floor=1),
     ],

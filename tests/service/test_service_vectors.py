@@ -10,6 +10,7 @@ from shoal_protocol.pseudonyms.blinding import SigningSecret
 from shoal_protocol.pseudonyms.persona import inbox_address
 from shoal_protocol.service import desk, messages, placement
 from shoal_protocol.service.messages import Reply, Request, RequestType, Status
+from shoal_protocol.streams import box
 from vectors import write_service
 
 NETWORK: Final = write_service.NETWORK
@@ -38,6 +39,9 @@ def test_a_request_of_the_vectors_is_built_and_parsed(vector: dict[str, Any]) ->
     if request.effort:
         challenge = desk.put_challenge(request.record[:32], request.record, NETWORK)
         work.check(challenge, request.nonce, request.effort)
+    if request.type is RequestType.BOX_PUT:
+        head = box.check(request.record, write_service.DAY, NETWORK)
+        assert head.tombstone is vector["name"].endswith("tombstone")
     if request.type is RequestType.INBOX_GET:
         messages.decode_query(request, write_service.RELAY, NETWORK)
 

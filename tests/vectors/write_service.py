@@ -14,6 +14,7 @@ from shoal_protocol.pseudonyms.persona import INBOX_LABEL
 from shoal_protocol.rng import Rng
 from shoal_protocol.service import desk, messages, placement
 from shoal_protocol.service.messages import InboxQuery, Reply, Request, RequestType, Status
+from shoal_protocol.streams.capability import WriteCapability
 
 PLACE: Final = Path(__file__).with_name("service.json")
 NETWORK: Final = bytes(range(32))  # of no table of parameters
@@ -22,8 +23,14 @@ DAY: Final = 20_833
 BITS: Final = 12
 
 
+def paid(record: bytes) -> bytes:
+    """Return the nonce of the work for putting ``record``."""
+    challenge = desk.put_challenge(record[:32], record, NETWORK)
+    return work.solve(challenge, BITS, start=0)
+
+
 def requests(rng: Rng) -> list[dict[str, Any]]:
-    """One request of each type, and a paid PUT."""
+    """One request of each type, and a paid PUT into an inbox."""
     seed, instance, nonce = rng.bytes(32), rng.bytes(16), rng.bytes(16)
     key = SigningSecret(seed).blind(INBOX_LABEL, DAY, network=NETWORK)
     cursor = 1_800_000_000_000 << 20 | 7
@@ -31,7 +38,8 @@ def requests(rng: Rng) -> list[dict[str, Any]]:
     message = messages.query_message(key.public, RELAY, instance, nonce, numbers, NETWORK)
     query = InboxQuery(key.public, instance, nonce, key.sign(message)).encode()
     entry = key.public + rng.bytes(2016)
-    challenge = desk.put_challenge(key.public, entry, NETWORK)
+    stream = WriteCapability.create(rng, NETWORK)
+    kept, grave = stream.seal(DAY, rng.bytes(1928)), stream.tombstone(DAY)
     made = {
         "inbox put": Request(RequestType.INBOX_PUT, rng.bytes(464), entry),
         "inbox put, paid": Request(
@@ -39,12 +47,21 @@ def requests(rng: Rng) -> list[dict[str, Any]]:
             rng.bytes(464),
             entry,
             effort=BITS,
-            nonce=work.solve(challenge, BITS, start=0),
+            nonce=paid(entry),
         ),
         "inbox get": Request(RequestType.INBOX_GET, rng.bytes(464), query, *numbers),
         "dht put": Request(RequestType.DHT_PUT, rng.bytes(464), rng.bytes(2048)),
         "dht get": Request(RequestType.DHT_GET, rng.bytes(464), rng.bytes(32) + bytes(2016)),
         "echo": Request(RequestType.ECHO, rng.bytes(464), bytes(2048)),
+        "box put": Request(
+            RequestType.BOX_PUT, rng.bytes(464), kept, effort=BITS, nonce=paid(kept)
+        ),
+        "box put, tombstone": Request(
+            RequestType.BOX_PUT, rng.bytes(464), grave, effort=BITS, nonce=paid(grave)
+        ),
+        "box get": Request(
+            RequestType.BOX_GET, rng.bytes(464), kept[:32] + bytes(2016), numbers[0]
+        ),
     }
     return [
         {

@@ -116,7 +116,7 @@ class MemoryStore:
             buried = there.item.kind is Kind.TOMBSTONE
             if there.record == put.record or (buried and put.tombstone):
                 return Status.OK
-            if not put.tombstone or buried:
+            if not put.tombstone:
                 return Status.TAKEN
             self._drop(there)
         elif len(self) >= self.capacity:
