@@ -184,7 +184,7 @@ def test_a_passphrase_file_is_named_by_flag_environment_or_file(
     assert three.passphrase_file == Path("three")
     assert load("relay", tmp_path, environ).passphrase_file is None
     (tmp_path / "config.toml").write_text("passphrase_file = 1\n")
-    with pytest.raises(UsageError, match="passphrase_file in .* must be a text"):
+    with pytest.raises(UsageError, match=r"passphrase_file in .* must be a text"):
         load("person", tmp_path, bootstrap=[LOCAL])
 
 
