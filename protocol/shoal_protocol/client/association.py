@@ -20,7 +20,8 @@ from shoal_protocol.rng import Rng
 from shoal_protocol.sessions.session import Session
 from shoal_protocol.streams.capability import ReadCapability, WriteCapability
 
-WINDOW: Final = parcel.ACK_WINDOW  # how far boxes may run ahead of the first that is missing
+WINDOW: Final = parcel.ACK_WINDOW + 1  # boxes from the first that is missing on that may come
+ASIDE: Final = 2  # places of these that no message takes: one for a nudge, the last for news
 STREAM: Final = b"conversation"  # label of the streams that a session's roots give
 
 
@@ -50,6 +51,7 @@ class Association:
         self.peer = Acks()  # what the contact has of ours
         self.come = Acks()  # what we have of the contact's
         self.day = day
+        self.told = 0  # where `come` began when something was last written
         self.owes = False  # an acknowledgement
         self.ack_due: int | None = None  # ns; when it goes alone
         self.counters: Counter[str] = Counter()
@@ -75,7 +77,25 @@ class Association:
 
     @property
     def room(self) -> int:
-        """Boxes that the window lets be written now."""
+        """Boxes with messages that the window lets be written now."""
+        return self._places - ASIDE
+
+    @property
+    def may_nudge(self) -> bool:
+        """Whether a box without a message may be written."""
+        return self._places >= ASIDE
+
+    @property
+    def may_tell(self) -> bool:
+        """Whether an acknowledgement may be written alone.
+
+        The last place is for one that opens the contact's window: with both windows full of
+        what waits for the other, each such box frees at least one of the contact's.
+        """
+        return self._places >= (1 if self.come.next > self.told else ASIDE)
+
+    @property
+    def _places(self) -> int:
         return 0 if self.broken else self.peer.next + WINDOW - self._writer.index
 
     def seal(self, body: Parcel, day: int, rng: Rng) -> tuple[int, bytes]:
@@ -83,6 +103,7 @@ class Association:
         index = self._writer.index
         self.owes = False
         self.ack_due = None
+        self.told = self.come.next
         record = self._writer.seal(day, self.session.seal(parcel.encode(body), rng))
         self._writer = self._writer.at(index + 1)
         return index, record
@@ -148,6 +169,7 @@ class Association:
                 come_next=self.come.next,
                 come_bits=self.come.bits,
                 read_day=self.day,
+                told=self.told,
                 owes=self.owes,
             )
         )
@@ -166,5 +188,6 @@ class Association:
         association.broken = row.broken
         association.peer = Acks(row.peer_has, row.peer_bits)
         association.come = Acks(row.come_next, row.come_bits)
+        association.told = row.told
         association.owes = row.owes
         return association

@@ -274,11 +274,10 @@ class Correspondence:
             association = sending.association
             if association.owes and association.ack_due is None:
                 self._owe(association, now)  # it was owed when the node stopped
-            if association.room <= 0:
-                continue
             if association.ack_due is not None and association.ack_due <= now:
-                out.append(self._box(sending, None, None, now))
-            elif any(o.needs_ack and o.stored for o in sending.on_way.values()):
+                if association.may_tell:
+                    out.append(self._box(sending, None, None, now))
+            elif association.may_nudge and any(o.needs_ack and o.stored for o in sending.on_way.values()):
                 pause = min(NUDGE_FIRST << min(sending.nudges, 16), NUDGE_LONGEST)
                 if sending.heard + pause <= now:
                     sending.nudges += 1

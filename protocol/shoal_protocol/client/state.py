@@ -210,6 +210,7 @@ class AssociationRow:
     come_next: Annotated[int, wire.U64]
     come_bits: Annotated[int, wire.U64]
     read_day: Annotated[int, wire.U32]
+    told: Annotated[int, wire.U64]
     owes: bool
 
     def __repr__(self) -> str:
