@@ -277,13 +277,20 @@ class Correspondence:
             if association.ack_due is not None and association.ack_due <= now:
                 if association.may_tell:
                     out.append(self._box(sending, None, None, now))
-            elif association.may_nudge and any(o.needs_ack and o.stored for o in sending.on_way.values()):
-                pause = min(NUDGE_FIRST << min(sending.nudges, 16), NUDGE_LONGEST)
-                if sending.heard + pause <= now:
-                    sending.nudges += 1
-                    sending.heard = now
-                    out.append(self._box(sending, None, None, now, nudge=True))
+            elif association.may_nudge and self._wants_nudge(sending, now):
+                sending.nudges += 1
+                sending.heard = now
+                out.append(self._box(sending, None, None, now, nudge=True))
         return out
+
+    def _wants_nudge(self, sending: _Sending, now: int) -> bool:
+        pause = min(NUDGE_FIRST << min(sending.nudges, 16), NUDGE_LONGEST)
+        silent = sending.heard + pause <= now
+        if any(o.needs_ack for o in sending.on_way.values()):
+            return silent and any(o.needs_ack and o.stored for o in sending.on_way.values())
+        # Only acknowledgements fill the window: nothing on its way would draw one of theirs.
+        blocked = bool(self._waiting) and sending is self._best()
+        return blocked and (silent or not sending.nudges)
 
     def check(self, said: Parcel) -> None:
         """Refuse a parcel that no honest contact sends; raises RemoteProtocolError."""
