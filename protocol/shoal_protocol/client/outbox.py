@@ -177,8 +177,8 @@ class Outbox:
     def answered(self, outgoing: Outgoing, relay: bytes, stored: bool, now: int) -> bool:
         """Note the relay's answer; True when the record is stored for the first time."""
         replica = outgoing.replicas.get(relay)
-        if replica is None:
-            return False
+        if replica is None or outgoing.key not in self._records:
+            return False  # the relay is no replica any more, or the record is done
         replica.in_flight = False
         if not stored:
             outgoing.failures += 1
