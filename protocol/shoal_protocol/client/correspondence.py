@@ -18,7 +18,7 @@ from typing import Final
 
 from shoal_protocol import clock
 from shoal_protocol.client import parcel, state
-from shoal_protocol.client.association import Association
+from shoal_protocol.client.association import ASIDE, WINDOW, Association
 from shoal_protocol.client.history import History, Message, MessageState
 from shoal_protocol.client.lines import IncomingLines, Whole
 from shoal_protocol.client.outbox import Outgoing, record_key
@@ -40,9 +40,10 @@ MAX_WAITING: Final = 1024  # texts that wait for a contact's keys or window
 MAX_ASSOCIATIONS: Final = 8
 HELD: Final = 2**32 - 1  # number of a message that has none yet: its file is on its way
 
-_FIRST_PART: Final = handshake.CAPACITY - parcel.HEAD_LENGTH
-_OTHER_PARTS: Final = ratchet.CAPACITY - parcel.HEAD_LENGTH
-MAX_CONTENT: Final = (parcel.MAX_PARTS - 1) * _OTHER_PARTS  # bytes
+# A message is cut in one way whatever it goes over, so that parts of two times fit together.
+_PART: Final = ratchet.CAPACITY - parcel.HEAD_LENGTH
+_FIRST: Final = handshake.CAPACITY - parcel.HEAD_LENGTH  # a longer one follows its first contact
+MAX_CONTENT: Final = (WINDOW - ASIDE) * _PART  # bytes
 
 
 @dataclass(slots=True)
@@ -203,8 +204,9 @@ class Correspondence:
             return self.release(now)
         message = self._waiting[0]
         kind, content = parcel.content(message.text, message.file)
-        pieces = parcel.split(content, _FIRST_PART, _OTHER_PARTS)
-        first, *rest = self._parts(message, kind, pieces)
+        first, rest = None, self._parts(message, kind, parcel.split(content, _PART))
+        if len(content) <= _FIRST:
+            first, rest = rest[0], []
         contact, session = handshake.initiate(
             self._me,
             announcement,
@@ -255,7 +257,7 @@ class Correspondence:
         while best is not None and self._waiting:
             message = self._waiting[0]
             kind, content = parcel.content(message.text, message.file)
-            pieces = parcel.split(content, _OTHER_PARTS, _OTHER_PARTS)
+            pieces = parcel.split(content, _PART)
             if len(pieces) > best.association.room:
                 break
             self._waiting.popleft()

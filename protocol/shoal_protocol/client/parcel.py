@@ -33,6 +33,7 @@ HEAD_LENGTH: Final = _HEAD.size  # bytes
 LINE_LENGTH: Final = 8  # bytes
 ACK_WINDOW: Final = 64  # boxes beyond ack_next that an acknowledgement can name
 MAX_PARTS: Final = 64  # of one message
+MAX_NUMBER: Final = 2**32 - 2  # of a message: the one shown next has a number, too
 _FILE_HEAD: Final = struct.Struct(">H")
 
 
@@ -142,7 +143,7 @@ def decode(data: bytes) -> Parcel:
         if number or created or part or parts or rest:
             raise RemoteProtocolError("parcel")
         return Parcel(acks, line, least, None, kind is Kind.NUDGE)
-    if not part < parts <= MAX_PARTS or least > number:
+    if not part < parts <= MAX_PARTS or not least <= number <= MAX_NUMBER:
         raise RemoteProtocolError("parcel")
     return Parcel(acks, line, least, Part(kind, number, created, part, parts, rest))
 
@@ -168,8 +169,6 @@ def read_content(kind: Kind, data: bytes) -> tuple[str, bytes | None]:
     return data.decode("utf-8", "replace"), file
 
 
-def split(data: bytes, first: int, others: int) -> list[bytes]:
-    """Cut ``data`` into parts of at most ``first``, then ``others`` bytes; at least one part."""
-    parts = [data[:first]]
-    parts += [data[at : at + others] for at in range(first, len(data), others)]
-    return parts
+def split(data: bytes, size: int) -> list[bytes]:
+    """Cut ``data`` into parts of ``size`` bytes, the last shorter; at least one part."""
+    return [data[at : at + size] for at in range(0, max(len(data), 1), size)]
