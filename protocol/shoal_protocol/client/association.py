@@ -31,7 +31,7 @@ class Association:
     Args:
         session: what the handshake agreed on.
         reader, writer: the capabilities, at the first box that has not come, and at the next.
-        day: of the newest box that has come, or on which the session began.
+        day: no box that is to come is of an earlier one.
         order: ages the associations of a conversation.
     """
 
@@ -132,9 +132,10 @@ class Association:
             if error.reason != "tombstone":
                 raise
         said = None if plaintext is None else self._read(plaintext, rng)
+        if index == self.come.next:
+            self.day = max(self.day, day)  # one that ran ahead says nothing of what is missing
         self.come = self.come.plus(index)
         self._reader = self._reader.at(max(self.come.next, self._reader.index))
-        self.day = max(self.day, day)
         self.confirmed = True
         return said
 

@@ -34,6 +34,7 @@ ACK_LEAST: Final = 1500 * clock.MILLISECOND  # an acknowledgement waits for a me
 ACK_MORE: Final = 1500 * clock.MILLISECOND  # mean of a random wait beyond, so that none is timed
 NUDGE_FIRST: Final = 300 * clock.SECOND  # of silence, while something is unacknowledged
 NUDGE_LONGEST: Final = 6 * 3600 * clock.SECOND
+EDGE_S: Final = 3600  # that a contact's clock may be behind
 LOOKUP_FIRST: Final = clock.SECOND
 LOOKUP_LONGEST: Final = 60 * clock.SECOND
 MAX_WAITING: Final = 1024  # texts that wait for a contact's keys or window
@@ -216,8 +217,9 @@ class Correspondence:
         self.lookup = None
         self._inbox_root = announcement.inbox_root
         self._waiting.popleft()
-        today = clock.index_of(now, self._params.day_s)
-        association = Association.begin(session, self._me.network, day=today, order=now)
+        # The contact's clock may be behind: around midnight its first box may be yesterday's.
+        day = clock.index_of(now - clock.seconds(EDGE_S), self._params.day_s)
+        association = Association.begin(session, self._me.network, day=day, order=now)
         sending = self._add(association, now)
         record = cloak.seal(
             self.pseudonym,
