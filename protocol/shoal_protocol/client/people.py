@@ -349,8 +349,10 @@ class People:
         Raises:
             RemoteProtocolError: a row is not what was written.
         """
-        for row_id, data in kept.of(state.PERSONA):
-            row = state.PERSONAS.decode(data)
+        personas = [
+            (state.PERSONAS.decode(data), row_id) for row_id, data in kept.of(state.PERSONA)
+        ]
+        for row, row_id in sorted(personas, key=lambda one: (one[0].created, one[1])):
             self._enter(row_id.hex(), row.root, row.created, row.name, True)
         for row_id, data in kept.of(state.PREKEYS):
             keys = state.PREKEY_DAYS.decode(data)
