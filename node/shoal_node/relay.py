@@ -6,6 +6,7 @@
                                              ├─ DhtPut, DhtGet ─► DhtService ─► finish
                                              ├─ Access ─► GroupCommit ─► RelayStore ─► stored
     DirectoryService ─► view ────────────────┴─ contacts, addresses, ranks
+                         └────► ReplicaService ─► GroupCommit; other relays
 """
 
 import importlib.metadata
@@ -23,6 +24,7 @@ from shoal_node.config import NodeConfig
 from shoal_node.dht_service import DhtService
 from shoal_node.directory_service import DirectoryService
 from shoal_node.links import PacketLinks
+from shoal_node.replica_service import ReplicaService
 from shoal_node.store import relay_store
 from shoal_node.store.group_commit import GroupCommit
 from shoal_node.transport import framing
@@ -104,6 +106,17 @@ class RelayNode:
         )
         self._dht = DhtService(public, params, rng, ticking.now)
         self._links = PacketLinks(self._resolve)
+        self._replicas = ReplicaService(
+            self.peer.relay_id,
+            params,
+            rng,
+            ticking.now,
+            home=config.data,
+            relays=self._relay_ids,
+            resolve=self._resolve,
+            submit=self._commits.submit,
+            arrived=lambda put, outcome: self._handle(self.machine.desk.arrived(put, outcome)),
+        )
         self._events: backend.Hub = backend.Hub(now)
         self._wake = trio.Event()
         self._transport: Transport | None = None
@@ -125,6 +138,7 @@ class RelayNode:
             framing.PACKET: self._links.accept,
             framing.DIRECTORY: self._directory.handler,
             framing.DHT: self._dht.handler,
+            framing.REPLICA: self._replicas.handler,
         }
         async with trio.open_nursery() as nursery:
             self._lookups = nursery
@@ -143,6 +157,7 @@ class RelayNode:
                 "DHT": partial(self._dht.run, transport),
                 "directory": partial(self._directory.run, transport),
                 "store": self._commits.run,
+                "replication": partial(self._replicas.run, transport),
                 "mixing": self._take_packets,
                 "clock": self._keep_time,
                 "directory follower": self._follow_directory,
@@ -221,6 +236,7 @@ class RelayNode:
             gone = known.keys() - others.keys()
             self._dht.remove_contacts(known[relay_id] for relay_id in gone)
             known = {relay_id: relay.peer_id for relay_id, relay in others.items()}
+            self._replicas.directory_changed()
             status = self.status()
             self._events.publish(
                 backend.NetworkState(ready=status.ready, relays=status.relays, queue=status.queue)
@@ -296,6 +312,7 @@ class RelayNode:
             self._links.counters,
             self._directory.counters,
             self._dht.counters,
+            self._replicas.counters,
             self._failures,
         ):
             counters.update(source)

@@ -8,7 +8,7 @@ from typing import Final
 
 from shoal_protocol import clock, crypto
 from shoal_protocol.errors import RemoteProtocolError, StoreError
-from shoal_protocol.parameters import LAB
+from shoal_protocol.parameters import LAB, NetworkParameters
 from shoal_protocol.pseudonyms import work
 from shoal_protocol.service import desk, placement, replica_frames, storage
 from shoal_protocol.service.desk import Access
@@ -24,26 +24,32 @@ PARAMS: Final = replace(LAB, put_work_bits=2)
 TODAY: Final = clock.index_of(START, PARAMS.day_s)
 
 
-def paid(address: bytes, record: bytes, bits: int = PARAMS.put_work_bits) -> bytes:
+def paid(record: bytes, bits: int, params: NetworkParameters = PARAMS) -> bytes:
     """Return the nonce that pays for a record."""
-    return work.solve(desk.put_challenge(address, record, PARAMS.hash), bits, start=0)
+    return work.solve(desk.put_challenge(record[:32], record, params.hash), bits, start=0)
 
 
-def box_of(name: object, day: int = TODAY, *, tombstone: bool = False) -> PutBox:
+def box_of(
+    name: object,
+    day: int = TODAY,
+    *,
+    tombstone: bool = False,
+    params: NetworkParameters = PARAMS,
+) -> PutBox:
     """Return the PUT of a stream's box or tombstone, signed and paid."""
-    stream = WriteCapability.create(seeded(f"stream {name}"), PARAMS.hash)
+    stream = WriteCapability.create(seeded(f"stream {name}"), params.hash)
     if tombstone:
         record = stream.tombstone(day)
     else:
         record = stream.seal(day, seeded(f"text {name}").bytes(box.PLAINTEXT_LENGTH))
-    address, bits = record[:32], PARAMS.put_work_bits
-    return PutBox(address, day, tombstone, record, bits, paid(address, record))
+    bits = params.put_work_bits
+    return PutBox(record[:32], day, tombstone, record, bits, paid(record, bits, params))
 
 
 def entry_of(name: object, *, bits: int = 0, life_s: int = PARAMS.entry_life_s) -> PutEntry:
     """Return the PUT of an inbox entry; unpaid when ``bits`` is 0."""
     record = seeded(f"entry {name}").bytes(2048)
-    nonce = paid(record[:32], record, bits) if bits else bytes(8)
+    nonce = paid(record, bits) if bits else bytes(8)
     expires = START + clock.seconds(life_s)
     return PutEntry(record[:32], storage.name_of(record), record, bits, nonce, expires)
 

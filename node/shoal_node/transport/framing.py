@@ -5,6 +5,7 @@
     /shoal/packet/1      | packet, 3072 |  packet, 3072 | …                 full inbox: drop, count
     /shoal/directory/1   | length, 4 BE | frame | length, 4 BE | frame | …  full inbox: stop reading
     /shoal/dht/1         the same
+    /shoal/replica/1     the same
 
 A length above the limit is the peer's fault and ends the channel before anything is allocated
 (katzenpost 58d55b880; py-libp2p GHSA-xqvc-92cf-94j4). spec: transport §2
@@ -18,6 +19,7 @@ from shoal_protocol.errors import LocalProtocolError, RemoteProtocolError
 PACKET: Final = "/shoal/packet/1"
 DIRECTORY: Final = "/shoal/directory/1"
 DHT: Final = "/shoal/dht/1"
+REPLICA: Final = "/shoal/replica/1"
 
 PACKET_FRAME: Final = 3_072  # bytes, every frame of PACKET; spec: transport §2
 MAX_FRAME: Final = 65_536  # bytes, the longest frame of the others; spec: transport §2
@@ -106,6 +108,7 @@ FRAMINGS: Final = {
     PACKET: Framing(PACKET, PACKET_FRAME, PACKET_FRAME, outbox=128, inbox=128, lossy=True),
     DIRECTORY: Framing(DIRECTORY, None, MAX_FRAME, outbox=16, inbox=16, lossy=False),
     DHT: Framing(DHT, None, MAX_FRAME, outbox=16, inbox=16, lossy=False),
+    REPLICA: Framing(REPLICA, None, MAX_FRAME, outbox=16, inbox=16, lossy=False),
 }
 
 
