@@ -223,21 +223,36 @@ def test_accesses_under_way_are_bounded() -> None:
     assert served.ask(asker, asker.put(1)).status is Status.OK
 
 
-def test_accesses_are_answered_in_their_order_and_once_each() -> None:
+def test_an_access_is_answered_once_and_by_its_own_outcome() -> None:
     served, asker = Served(), Asker()
     served.take(asker.get_box(b"a" * 32).encode())
     served.take(asker.get_box(b"b" * 32).encode())
     first, second = served.queue
-    with pytest.raises(LocalProtocolError):
-        served.desk.stored(second.ticket, None, START)
-    with pytest.raises(LocalProtocolError):
-        served.desk.store_failed(second.ticket, START)
     assert len(served.desk.stored(first.ticket, None, START)) == 1
     for ticket in (first.ticket, second.ticket + 1):
-        with pytest.raises(LocalProtocolError):
+        with pytest.raises(LocalProtocolError, match="once"):
             served.desk.stored(ticket, None, START)
+        with pytest.raises(LocalProtocolError, match="once"):
+            served.desk.store_failed(ticket, START)
     with pytest.raises(LocalProtocolError, match="another operation"):
         served.desk.stored(second.ticket, Status.OK, START)
+
+
+def test_accesses_that_a_driver_lost_are_given_up_when_a_later_one_is_answered() -> None:
+    """A failure that the driver contained costs the requests it hit, not those after them."""
+    served, asker = Served(), Asker()
+    served.tick(START)
+    for request in (asker.put(), asker.query(INSTANCE, wait_ms=5000), asker.get_box(b"a" * 32)):
+        served.take(request.encode())
+    last = served.queue[-1]
+    put, got, box = (asker.reply(e) for e in served.desk.stored(last.ticket, None, START))
+    assert put == Reply(Status.UNAVAILABLE)
+    assert got == Reply(Status.UNAVAILABLE, instance=INSTANCE)
+    assert box == Reply(Status.EMPTY)
+    assert served.desk.counters["store lost"] == 3
+    assert served.desk.next_deadline() == START + desk.EXPIRE_INTERVAL
+    served.queue.clear()
+    assert served.ask(asker, asker.put()).status is Status.OK
 
 
 def test_the_store_is_told_once_a_minute_to_drop_what_is_over() -> None:

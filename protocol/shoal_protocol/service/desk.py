@@ -74,7 +74,7 @@ class Access:
     """The driver has the store execute ``operation``, in the order of tickets.
 
     Then it calls :meth:`ServiceDesk.stored` or :meth:`ServiceDesk.store_failed`, once for
-    each ticket and in their order too.
+    each ticket and in their order too. One that is passed over is lost, and answered so.
     """
 
     ticket: int
@@ -147,32 +147,22 @@ class ServiceDesk:
     def stored(self, ticket: int, outcome: Outcome, now: int) -> list[Event]:
         """Go on with an access that the store has done, durably.
 
-        Raises LocalProtocolError when it is not the turn of ``ticket``, or the outcome is
-        that of another operation.
+        Raises LocalProtocolError when ``ticket`` is answered already, or by the outcome of
+        another operation.
         """
-        pending = self._turn(ticket)
-        match pending.operation, outcome:
-            case (PutBox() as put, Status() as status):
-                return self._acknowledge(pending, status) + self.arrived(put, outcome)
-            case (PutEntry() as put, PutEntryOutcome(status)):
-                return self._acknowledge(pending, status) + self.arrived(put, outcome)
-            case GetBox(), bytes():
-                return self._answer(pending.surb, self._box_reply(outcome))
-            case GetBox(address), None:
-                return self._wait(Kind.BOX, address, 0, pending, now)
-            case GetEntry(), Entry():
-                return self._answer(pending.surb, self._entry_reply(outcome))
-            case GetEntry(address, cursor), None:
-                return self._wait(Kind.ENTRY, address, cursor, pending, now)
-            case Release(), None:
-                return []
-            case Expire(), int(dropped):
-                self.counters["expired"] += dropped
-                more = dropped >= storage.MAX_EXPIRED
-                self._expire_at = now + (EXPIRE_AGAIN if more else EXPIRE_INTERVAL)
-                return []
-            case _:
-                raise LocalProtocolError("this is the outcome of another operation")
+        pending, events = self._turn(ticket, now)
+        return events + self._go_on(pending, outcome, now)
+
+    def store_failed(self, ticket: int, now: int, *, full: bool = False) -> list[Event]:
+        """Answer an access that did not happen: FULL to a PUT on a full disk, else UNAVAILABLE.
+
+        Raises LocalProtocolError when ``ticket`` is answered already.
+        """
+        pending, events = self._turn(ticket, now)
+        self.counters["store full" if full else "store failed"] += 1
+        if full and isinstance(pending.operation, PutBox | PutEntry):
+            return events + self._acknowledge(pending, Status.FULL)
+        return events + self._give_up(pending, now)
 
     def arrived(self, put: PutBox | PutEntry, outcome: Outcome) -> list[Event]:
         """Hand what the store has kept to those who wait for it.
@@ -194,22 +184,6 @@ class ServiceDesk:
             case _:
                 pass
         return events
-
-    def store_failed(self, ticket: int, now: int, *, full: bool = False) -> list[Event]:
-        """Answer an access that did not happen: FULL to a PUT on a full disk, else UNAVAILABLE.
-
-        Raises LocalProtocolError when it is not the turn of ``ticket``.
-        """
-        pending = self._turn(ticket)
-        self.counters["store full" if full else "store failed"] += 1
-        match pending.operation:
-            case PutBox() | PutEntry() if full:
-                return self._acknowledge(pending, Status.FULL)
-            case Expire():
-                self._expire_at = now + EXPIRE_INTERVAL
-            case _:
-                pass
-        return self._answer(pending.surb, self._unavailable(pending.operation))
 
     def next_deadline(self) -> int | None:
         """When :meth:`handle_timer` has work."""
@@ -311,10 +285,48 @@ class ServiceDesk:
         self._pending[ticket] = pending
         return Access(ticket, pending.operation)
 
-    def _turn(self, ticket: int) -> _Pending:
-        if next(iter(self._pending), None) != ticket:
-            raise LocalProtocolError("accesses are answered once each and in their order")
-        return self._pending.pop(ticket)
+    def _turn(self, ticket: int, now: int) -> tuple[_Pending, list[Event]]:
+        """Return what ``ticket`` stands for, and the answers of those that were passed over.
+
+        A driver that failed in between, and was contained, has lost those: nobody waits
+        for ever, and what comes later goes on.
+        """
+        if ticket not in self._pending:
+            raise LocalProtocolError("an access is answered once")
+        events: list[Event] = []
+        while (first := next(iter(self._pending))) != ticket:
+            self.counters["store lost"] += 1
+            events += self._give_up(self._pending.pop(first), now)
+        return self._pending.pop(ticket), events
+
+    def _give_up(self, pending: _Pending, now: int) -> list[Event]:
+        if isinstance(pending.operation, Expire):
+            self._expire_at = now + EXPIRE_INTERVAL
+        return self._answer(pending.surb, self._unavailable(pending.operation))
+
+    def _go_on(self, pending: _Pending, outcome: Outcome, now: int) -> list[Event]:
+        match pending.operation, outcome:
+            case (PutBox() as put, Status() as status):
+                return self._acknowledge(pending, status) + self.arrived(put, outcome)
+            case (PutEntry() as put, PutEntryOutcome(status)):
+                return self._acknowledge(pending, status) + self.arrived(put, outcome)
+            case GetBox(), bytes():
+                return self._answer(pending.surb, self._box_reply(outcome))
+            case GetBox(address), None:
+                return self._wait(Kind.BOX, address, 0, pending, now)
+            case GetEntry(), Entry():
+                return self._answer(pending.surb, self._entry_reply(outcome))
+            case GetEntry(address, cursor), None:
+                return self._wait(Kind.ENTRY, address, cursor, pending, now)
+            case Release(), None:
+                return []
+            case Expire(), int(dropped):
+                self.counters["expired"] += dropped
+                more = dropped >= storage.MAX_EXPIRED
+                self._expire_at = now + (EXPIRE_AGAIN if more else EXPIRE_INTERVAL)
+                return []
+            case _:
+                raise LocalProtocolError("this is the outcome of another operation")
 
     def _acknowledge(self, pending: _Pending, status: Status) -> list[Event]:
         kind = "box" if isinstance(pending.operation, PutBox) else "entry"
