@@ -1,1 +1,1 @@
-"""What a relay does for those who ask it through the onion: inboxes and DHT operations."""
+"""What a relay does for those who ask it through the onion: boxes, inboxes, DHT operations."""
