@@ -124,6 +124,7 @@ class Correspondence:
         self._waiting: deque[Message] = deque()
         self._unfinished: dict[int, str] = {}  # number: id of messages not read and not failed
         self._progress: dict[str, _Progress] = {}
+        self._whole: set[int] = set()  # numbers that the contact has, behind one that it lacks
 
     @property
     def pending(self) -> bool:
@@ -477,6 +478,7 @@ class Correspondence:
             self._waiting.remove(message)
             self._unfinished.pop(message.number, None)
             failed += self._advance(message.id, MessageState.FAILED)
+        failed += self._show_read()
         self._look_up(now)
         return failed
 
@@ -599,9 +601,24 @@ class Correspondence:
             return self._advance(outgoing.message, MessageState.FETCHED)
         del self._progress[outgoing.message]
         message = self.history.get(outgoing.message)
-        if message is not None:
-            self._unfinished.pop(message.number, None)
-        return self._advance(outgoing.message, MessageState.READ)
+        if message is None:
+            return []
+        self._whole.add(message.number)
+        read = self._show_read()
+        if message.number in self._whole:
+            return self._advance(message.id, MessageState.FETCHED)
+        return read
+
+    def _show_read(self) -> list[Message]:
+        """Move to READ what the contact has and shows: all up to the first that it lacks."""
+        changed: list[Message] = []
+        for number, message_id in sorted(self._unfinished.items()):
+            if number not in self._whole:
+                break
+            self._whole.discard(number)
+            del self._unfinished[number]
+            changed += self._advance(message_id, MessageState.READ)
+        return changed
 
     def _advance(self, message_id: str, to: MessageState) -> list[Message]:
         changed = self.history.advance(message_id, to)

@@ -5,8 +5,9 @@
     queued ──one relay keeps every part──► stored ──a part acknowledged──► fetched
        └──outlived its boxes──► failed                └──all parts──► read
 
-``read`` says that the whole message stands in the history of the reader's node. States
-only ever move forward, and none is shown before the event that it names.
+``read`` says that the whole message stands in the history of the reader's node; one that came
+before another that was sent earlier is *fetched* until that one has come. States only ever
+move forward, and none is shown before the event that it names.
 """
 
 from collections import OrderedDict
