@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
+from bench import kem
 from bench import scenario as scenarios
 from bench.engine import Broken
 from bench.faults import Plan
@@ -23,6 +24,7 @@ from bench.people import Person
 from bench.relays import Relay
 from bench.speakers import Speaker
 from bench.world import World
+from support import seeded
 
 LOOK_S = 5.0  # between two looks at the bounds
 
@@ -79,6 +81,10 @@ class Run:
         Raises:
             Broken: something that must hold did not.
         """
+        with kem.drawn_from(seeded(f"{self.world.seed} encapsulation").bytes):
+            return self._go()
+
+    def _go(self) -> float:
         self.world.begin()
         self.plan.begin()
         self._pass(self.scenario.length_s, lambda: False)
