@@ -67,6 +67,17 @@ class NodeConfig:
         """The person's choice of traffic."""
         return parameters.PRESETS[self.preset]
 
+    @property
+    def passphrase(self) -> str | None:
+        """The passphrase of the person's store, read from its file now; None for none.
+
+        Raises:
+            UserError: the file cannot be read or has no first line.
+        """
+        from shoal_node.store import keys
+
+        return None if self.passphrase_file is None else keys.passphrase_of(self.passphrase_file)
+
 
 @dataclass(frozen=True, slots=True)
 class _Setting:

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,8 @@ from shoal_node.store import person_store
 from shoal_node.store.person_store import PAGE_LENGTH, PersonStore
 from shoal_protocol.client import state
 from shoal_protocol.client.state import Changes, Journal, Kept, Key, MessageRow, StoreDamaged
-from shoal_protocol.errors import UserError
-from store.fixtures.write_person_store import SECRET, changes, content
+from shoal_protocol.errors import StoreFailed, UserError
+from store.fixtures.write_person_store import SECRET, changes, content, same
 
 
 def message(number: int, text: str = "text", conversation: str = "c") -> MessageRow:
@@ -34,7 +35,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_a_new_store_is_empty_and_only_its_owner_can_read_it(path: Path) -> None:
     store = PersonStore.open(path, SECRET)
-    assert store.load() == Kept({}, [])
+    assert same(store.load(), Kept({}, []))
     assert store.integrity() == []
     store.commit([changes(content())])
     for file in path.parent.iterdir():
@@ -45,10 +46,10 @@ def test_a_new_store_is_empty_and_only_its_owner_can_read_it(path: Path) -> None
 def test_what_is_committed_comes_back_the_same_after_another_start(path: Path) -> None:
     store = PersonStore.open(path, SECRET)
     store.commit([changes(content())])
-    assert store.load() == content()
+    assert same(store.load(), content())
     store.close()
     store = PersonStore.open(path, SECRET)
-    assert store.load() == content()
+    assert same(store.load(), content())
     assert [type(one.outgoing) for one in store.load().messages] == [bool] * 5
     store.close()
 
@@ -76,9 +77,9 @@ def test_batches_are_applied_in_their_order(path: Path) -> None:
             Changes(4, {(state.PART, b"x"): None, (state.PART, b"never there"): None}, {}),
         ]
     )
-    assert store.load() == Kept({key: b"3"}, [message(2, "new")])
+    assert same(store.load(), Kept({key: b"3"}, [message(2, "new")]))
     store.commit([Changes(5, {key: None}, {"2": None, "never there": None}), Changes(6, {}, {})])
-    assert store.load() == Kept({}, [])
+    assert same(store.load(), Kept({}, []))
     store.close()
 
 
@@ -114,7 +115,9 @@ def test_any_changes_leave_what_the_last_of_them_said(
             if turn == reopen:
                 store.close()
                 store = PersonStore.open(path, SECRET)
-            assert store.load() == Kept(rows, sorted(messages.values(), key=lambda m: m.position))
+            assert same(
+                store.load(), Kept(rows, sorted(messages.values(), key=lambda m: m.position))
+            )
         store.close()
 
 
@@ -132,7 +135,7 @@ def test_another_key_opens_nothing_and_changes_nothing(path: Path, secret: bytes
         PersonStore.open(path, secret)
     assert path.read_bytes() == before
     store = PersonStore.open(path, SECRET)
-    assert store.load() == content()
+    assert same(store.load(), content())
     store.close()
 
 
@@ -143,7 +146,7 @@ def test_a_wrong_key_writes_nothing_to_the_terminal(
     code = (
         "import sys; from pathlib import Path\n"
         "from shoal_node.store.person_store import PersonStore\n"
-        "from shoal_protocol.errors import UserError\n"
+        "from shoal_protocol.errors import StoreFailed, UserError\n"
         "try: PersonStore.open(Path(sys.argv[1]), bytes(32))\n"
         "except UserError: print('refused')\n"
     )
@@ -158,7 +161,7 @@ def test_a_second_process_is_refused_with_one_sentence(path: Path) -> None:
     with pytest.raises(UserError, match=r"^The store .* is in use by another process\.$"):
         PersonStore.open(path, SECRET)
     store.commit([changes(content())])
-    assert store.load() == content()
+    assert same(store.load(), content())
     store.close()
 
 
@@ -191,7 +194,7 @@ def test_one_flipped_bit_in_any_page_is_found_and_never_read_as_something_else(
             except StoreDamaged:
                 continue
             with contextlib.suppress(StoreDamaged):
-                assert store.load() == content()  # a page that holds an index, or is free
+                assert same(store.load(), content())  # a page that holds an index, or is free
             assert store.integrity() != []
             store.close()
 
@@ -212,6 +215,7 @@ def test_an_old_page_in_a_new_place_is_found(path: Path) -> None:
 
 KILLED = """
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from shoal_node.store.person_store import PersonStore
 from store import test_person_store as here
@@ -274,3 +278,46 @@ def test_the_log_stays_short_while_rows_are_replaced(path: Path) -> None:
     assert path.stat().st_size < 1_000_000
     store.close()
     assert not log.exists()
+
+
+def test_the_file_of_a_message_is_read_when_asked_for_and_not_at_the_start(path: Path) -> None:
+    store = PersonStore.open(path, SECRET)
+    name, other = b"message one!", b"message two!"
+    pieces = [os.urandom(70_000) for _ in range(300)]
+    store.commit(
+        [
+            Changes(1, {(state.FILE, name + place.to_bytes(4, "big")): piece}, {})
+            for place, piece in reversed(list(enumerate(pieces)))
+        ]
+    )
+    kept = store.load()
+    assert kept.rows == {}
+    assert kept.file(name) == b"".join(pieces)
+    assert kept.file(other) == b""
+    store.commit(
+        [
+            Changes(
+                2, {(state.FILE, name + place.to_bytes(4, "big")): None for place in range(300)}, {}
+            )
+        ]
+    )
+    assert kept.file(name) == b""
+    store.close()
+    with pytest.raises(StoreFailed):
+        kept.file(name)
+
+
+def test_a_file_is_read_while_another_thread_commits(path: Path) -> None:
+    store = PersonStore.open(path, SECRET)
+    key: Key = (state.FILE, bytes(16))
+    store.commit([Changes(1, {key: b"0"}, {})])
+    with ThreadPoolExecutor(1) as thread:
+        commits = [
+            thread.submit(store.commit, [Changes(n, {key: str(n).encode()}, {})])
+            for n in range(200)
+        ]
+        seen = [int(store.file(bytes(12))) for _ in range(200)]
+        for commit in commits:
+            commit.result()
+    assert seen == sorted(seen) and int(store.file(bytes(12))) == 199
+    store.close()

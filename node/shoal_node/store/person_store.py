@@ -17,11 +17,12 @@ a full store makes room for what comes with them. What is deleted is overwritten
 (``secure_delete``), and the log, which still holds the pages of before, is emptied at once
 after a deletion that somebody may rely on, and by :meth:`PersonStore.tidy` for the rest.
 The database is locked against other processes, which also keeps its index out of a shared
-file. Not for several threads at a time. Spec: person-store.
+file. One thread at a time works; others wait for it. Spec: person-store.
 """
 
 import errno
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self
@@ -39,7 +40,15 @@ PAGE_LENGTH: Final = 4096  # bytes
 LOG_LIMIT: Final = 4 * 2**20  # bytes; a longer write-ahead log is emptied after a commit
 RESERVE_LENGTH: Final = 2**20  # bytes, given up so that a deletion works on a full disk
 ERASED_AT_ONCE: Final = frozenset(
-    {state.PERSONA, state.PREKEYS, state.EPHEMERAL, state.CONVERSATION, state.ASSOCIATION}
+    {
+        state.PERSONA,
+        state.PREKEYS,
+        state.EPHEMERAL,
+        state.CONVERSATION,
+        state.ASSOCIATION,
+        state.UPLOAD,
+        state.FILE,
+    }
 )
 
 # SQLite's result codes, https://sqlite.org/rescode.html
@@ -87,6 +96,7 @@ class PersonStore:
     def __init__(self, path: Path, connection: dbapi2.Connection) -> None:
         self._path = path
         self._connection = connection
+        self._lock = threading.Lock()
         self._reserve = path.with_name(f"{path.name}-reserve")
 
     @classmethod
@@ -134,16 +144,22 @@ class PersonStore:
         return store
 
     def load(self) -> Kept:
-        """Return everything that is kept.
+        """Return everything that is kept; files are read when they are asked for.
 
         Raises:
             StoreDamaged: a page is not what was written.
+            StoreFailed: the disk failed.
         """
+        with self._lock:
+            return self._load()
+
+    def _load(self) -> Kept:
         try:
             rows: dict[Key, bytes] = {
                 (kind, row_id): data
                 for kind, row_id, data in self._connection.execute(
-                    "SELECT kind, id, data FROM rows ORDER BY kind, id"
+                    "SELECT kind, id, data FROM rows WHERE kind <> ? ORDER BY kind, id",
+                    (state.FILE,),
                 )
             }
             messages = [
@@ -167,7 +183,30 @@ class PersonStore:
         except dbapi2.Error as error:
             raise _meaning(error, self._path) from None
         self._check_what_was_read()
-        return Kept(rows, messages)
+        return Kept(rows, messages, self.file)
+
+    def file(self, message: bytes) -> bytes:
+        """Return the content of a message's file, b"" if there is none.
+
+        Waits while a commit runs: for a thread that may wait for a disk.
+
+        Args:
+            message: its 12 bytes.
+
+        Raises:
+            StoreDamaged: a page is not what was written.
+            StoreFailed: the disk failed.
+        """
+        with self._lock:
+            try:
+                pieces = self._connection.execute(
+                    "SELECT data FROM rows WHERE kind = ? AND id > ? AND id <= ? ORDER BY id",
+                    (state.FILE, message, message + b"\xff" * 4),
+                ).fetchall()
+            except dbapi2.Error as error:
+                raise _meaning(error, self._path) from None
+            self._check_what_was_read()
+        return b"".join(piece[0] for piece in pieces)
 
     def _check_what_was_read(self) -> None:
         """Raise StoreDamaged if a page that was read since the opening failed its MAC.
@@ -181,7 +220,7 @@ class PersonStore:
             self._connection.execute("ROLLBACK")
         except dbapi2.Error as error:
             self._roll_back()
-            if error.sqlite_errorcode & 0xFF == _READ_ONLY:
+            if _code(error) == _READ_ONLY:
                 raise StoreDamaged(f"The store {self._path} is damaged.") from None
             raise _meaning(error, self._path) from None
 
@@ -193,6 +232,10 @@ class PersonStore:
             StoreFailed: the disk failed; only a fresh start shows what has happened.
             StoreDamaged: a page is not what was written.
         """
+        with self._lock:
+            self._commit(batches)
+
+    def _commit(self, batches: Sequence[Changes]) -> None:
         rows: dict[Key, bytes | None] = {}
         messages: dict[str, MessageRow | None] = {}
         for batch in batches:
@@ -213,7 +256,7 @@ class PersonStore:
                     raise
                 remedies.pop(0)()
         if erases or self._log_length() > LOG_LIMIT:
-            self.tidy()
+            self._tidy()
 
     def _write(
         self, rows: Mapping[Key, bytes | None], messages: Mapping[str, MessageRow | None]
@@ -256,6 +299,10 @@ class PersonStore:
         Raises:
             StoreFailed: the disk failed.
         """
+        with self._lock:
+            return self._tidy()
+
+    def _tidy(self) -> bool:
         done = self._empty_log()
         if done:
             self._keep_reserve()
@@ -297,9 +344,13 @@ class PersonStore:
 
         Every page's MAC is checked, then the structure. Reads the whole file.
         """
+        with self._lock:
+            return self._integrity()
+
+    def _integrity(self) -> list[str]:
         found: list[str] = []
         try:
-            self.tidy()
+            self._tidy()
             for check in ("cipher_integrity_check", "integrity_check"):
                 found += [str(row[0]) for row in self._connection.execute(f"PRAGMA {check}")]
         except dbapi2.Error as error:
@@ -310,7 +361,8 @@ class PersonStore:
 
     def close(self) -> None:
         """Close; the write-ahead log is emptied and removed."""
-        self._connection.close()
+        with self._lock:
+            self._connection.close()
 
 
 def _values(row: MessageRow) -> tuple[object, ...]:
@@ -347,19 +399,24 @@ def _connect(path: Path, secret: bytes, max_pages: int | None) -> dbapi2.Connect
 
 def _meaning(error: dbapi2.Error, path: Path) -> ShoalError:
     """Return what an error of the database means; SQLite's own text is never passed on."""
-    code = getattr(error, "sqlite_errorcode", 0)
-    if code & 0xFF == _FULL or (code & 0xFF == _DISK and not _has_room(path)):
+    code = _code(error)
+    if code == _FULL or (code == _DISK and not _has_room(path)):
         return StoreFull(f"There is no room on the disk for the store {path}.")
-    if code & 0xFF == _BUSY:
+    if code == _BUSY:
         return StoreFailed(f"The store {path} is in use by another process.")
-    if code & 0xFF == _NO_DATABASE:
+    if code == _NO_DATABASE:
         return StoreDamaged(
             f"The store {path} does not open: it belongs to another key, or it is damaged."
         )
-    if code & 0xFF == _CORRUPT:
+    if code == _CORRUPT:
         return StoreDamaged(f"The store {path} is damaged.")
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     return StoreFailed(f"The store {path} cannot be used: the disk or the system failed ({name}).")
+
+
+def _code(error: dbapi2.Error) -> int:
+    """Return the primary result code; 0 when sqlcipher3 itself raised the error."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _has_room(path: Path) -> bool:
