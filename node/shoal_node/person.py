@@ -3,8 +3,12 @@
 ::
 
     bootstrap ─► PersonLinks ─► directory ─► guards ─► packet channel ─► PersonMachine
-                                                                             │ Changed
-    API ◄─────────────── Message, MessageStatus, Contact ◄───────────────────┘
+                                     ▲                                       │
+                                     └────────────── SendUp, at once ────────┤
+    API ◄── Message, MessageStatus, Contact ◄── Commits ◄── Changes, Changed ┘
+
+Whatever the API answers, and whatever its events tell, is durable before: see
+:mod:`~shoal_protocol.client.state`. Packets never wait for the disk.
 
 The node needs no inbound connection, uses a fresh libp2p identity each run, and links to
 nobody but its guards once it has them. It never speaks the DHT's protocol: a relay looks
@@ -17,15 +21,17 @@ import logging
 import statistics
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import trio
 
 from shoal_node import clock, person_links, supervisor
-from shoal_node.api import backend
-from shoal_node.api.idempotency import SentKeys
+from shoal_node.api import backend, idempotency
 from shoal_node.config import NodeConfig
+from shoal_node.store import keys
+from shoal_node.store.commits import Commits
+from shoal_node.store.person_store import PersonStore
 from shoal_node.transport.interface import Peer, StartTransport, TaskStatus
 from shoal_protocol import identity
 from shoal_protocol.client import latency
@@ -45,19 +51,14 @@ FAILURE_PAUSE_S: Final = 0.1  # after a failed tick, so that a bug can't spin
 LOW_OVERLAP: Final = 0.9  # of the guards' views of the directory
 
 
-@dataclass(frozen=True, slots=True)
-class _Label:
-    """What a person gave a persona; none of it ever leaves this machine."""
-
-    name: str | None
-    ephemeral: bool
-
-
 class PersonNode:
     """One person's node; implements ``backend.PersonBackend``.
 
     Args:
         start_transport: what carries the frames; the in-memory twin in tests.
+
+    Raises:
+        UserError: the store does not open.
     """
 
     def __init__(
@@ -71,6 +72,11 @@ class PersonNode:
         self._rng = rng
         self._clock = ticking
         self._params = config.network_parameters
+        file = config.passphrase_file
+        passphrase = None if file is None else keys.passphrase_of(file)
+        secret = keys.secret_of(config.data, passphrase)
+        self._store: Final = PersonStore.open(config.data / keys.DATABASE, secret)
+        kept = self._store.load()
         seed = rng.bytes(32)
         self._links = person_links.PersonLinks(
             config, seed, rng, ticking, self._packet, start_transport
@@ -81,10 +87,10 @@ class PersonNode:
             preset=config.traffic,
             rng=rng,
             now=ticking.now(),
+            kept=kept,
         )
+        self._commits: Final = Commits(self._store, self._committed)
         self._events: backend.Hub = backend.Hub(ticking.now())
-        self._labels: dict[str, _Label] = {}
-        self._keys = SentKeys()
         self._wake = trio.Event()
         self._failures: Counter[str] = Counter()
         self._told = (False, 0)
@@ -92,10 +98,16 @@ class PersonNode:
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Be a person's node until cancelled."""
-        async with trio.open_nursery() as nursery:
-            await nursery.start(self._links.run, self.machine)
-            await nursery.start(supervisor.supervise, "clock", self._keep_time)
-            task_status.started(None)
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._commits.run)
+                await nursery.start(self._links.run, self.machine)
+                await nursery.start(supervisor.supervise, "clock", self._keep_time)
+                task_status.started(None)
+        finally:
+            self._commit()
+            with trio.CancelScope(shield=True):
+                await self._commits.close()
 
     async def _keep_time(self, *, task_status: TaskStatus[None]) -> None:
         task_status.started(None)
@@ -119,14 +131,34 @@ class PersonNode:
         self._handle(self.machine.packet(packet, self._clock.now()))
 
     def _handle(self, events: Sequence[Event]) -> None:
+        changed: list[Changed] = []
         for event in events:
             match event:
                 case SendUp(packet):
                     self._links.send(packet)
                 case Changed():
-                    self._publish(event)
+                    changed.append(event)
+        self._commit(changed)
 
-    def _publish(self, event: Changed) -> None:
+    def _commit(self, changed: Sequence[Changed] = ()) -> int:
+        """Hand what changed to the store, and tell of it once it is durable."""
+        then = partial(self._publish, changed) if changed else None
+        return self._commits.submit(self.machine.take_changes(), then)
+
+    async def _durable(self) -> None:
+        """Return once everything up to now is durable."""
+        number = self._commit()
+        self._wake.set()
+        await self._commits.durable(number)
+
+    def _committed(self, number: int) -> None:
+        self.machine.committed(number)
+
+    def _publish(self, changed: Sequence[Changed]) -> None:
+        for event in changed:
+            self._publish_one(event)
+
+    def _publish_one(self, event: Changed) -> None:
         known = self.machine.people.conversation(event.conversation)
         if known is None:
             return
@@ -199,6 +231,8 @@ class PersonNode:
 
     def _warnings(self) -> list[str]:
         warnings: list[str] = []
+        if self._commits.warning is not None:
+            warnings.append(self._commits.warning)
         if self._params.name == "lab":
             warnings.append(
                 "This is a lab network: whoever runs it sees everything, and it hides nobody."
@@ -242,19 +276,20 @@ class PersonNode:
     async def create_persona(self, name: str | None, ephemeral: bool) -> backend.Persona:
         """Make a persona and begin to announce it."""
         try:
-            persona = self.machine.people.create(self._rng.bytes(32), self._clock.now())
+            persona = self.machine.people.create(
+                self._rng.bytes(32), self._clock.now(), name=name, kept=not ephemeral
+            )
         except UserError as error:
             raise backend.Conflict(str(error)) from None
-        self._labels[persona.id] = _Label(name, ephemeral)
-        self._wake.set()
+        await self._durable()
         return self._persona(persona)
 
     async def burn_persona(self, persona_id: str) -> None:
         """Forget the persona, its keys and its conversations."""
         self.machine.people.burn(self._find(persona_id))
-        del self._labels[persona_id]
         self._events.forget(lambda data: getattr(data, "persona", None) == persona_id)
         _safety_code.cache_clear()
+        await self._durable()
 
     def contacts(self, persona_id: str) -> Sequence[backend.Contact]:
         """The persona's contacts, oldest first."""
@@ -271,6 +306,7 @@ class PersonNode:
             )
         except UserError as error:
             raise backend.Unprocessable(str(error)) from None
+        await self._durable()
         return self._contact(persona, correspondence)
 
     def conversations(self) -> Sequence[backend.Conversation]:
@@ -305,17 +341,33 @@ class PersonNode:
     ) -> backend.Message:
         """Queue a message."""
         persona, correspondence = self._conversation(conversation_id)
-        made = self._keys.find(idempotency_key, conversation_id, text)
-        if made is not None:
-            known = correspondence.history.get(made)
+        message_id = None
+        if idempotency_key is not None:
+            message_id = idempotency.message_id(idempotency_key)
+            known = self._sent(message_id)
             if known is not None:
-                return self._message(persona, correspondence, known)
+                if known[1].id != conversation_id or known[2].text != text:
+                    raise backend.Conflict("This Idempotency-Key was used for another message.")
+                await self._durable()
+                return self._message(*known)
+        if self._commits.warning is not None:
+            raise backend.Unavailable(self._commits.warning)
         try:
-            message = self.machine.people.send_text(correspondence, text, self._clock.now())
+            message = self.machine.people.send(
+                correspondence, text, self._clock.now(), message_id=message_id
+            )
         except UserError as error:
             raise backend.Unprocessable(str(error)) from None
-        self._keys.remember(idempotency_key, conversation_id, text, message.id)
+        await self._durable()
         return self._message(persona, correspondence, message)
+
+    def _sent(self, message_id: str) -> tuple[Persona, Correspondence, Message] | None:
+        for persona in self.machine.people.personas():
+            for correspondence in persona.conversations.values():
+                message = correspondence.history.get(message_id)
+                if message is not None:
+                    return persona, correspondence, message
+        return None
 
     def _find(self, persona_id: str) -> Persona:
         persona = self.machine.people.persona(persona_id)
@@ -330,13 +382,12 @@ class PersonNode:
         return known
 
     def _persona(self, persona: Persona) -> backend.Persona:
-        label = self._labels[persona.id]
         return backend.Persona(
             id=persona.id,
             pseudonym=address.encode(persona.secrets.pseudonym),
             created=persona.created,
-            name=label.name,
-            ephemeral=label.ephemeral,
+            name=persona.name,
+            ephemeral=not persona.kept,
         )
 
     def _contact(self, persona: Persona, correspondence: Correspondence) -> backend.Contact:
