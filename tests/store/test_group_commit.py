@@ -205,7 +205,7 @@ async def test_a_bug_in_the_store_ends_the_task_and_the_next_run_answers(
     store, told = HeldStore(error=ValueError("a bug")), Told()
     commits = GroupCommit(store, lambda: START)
     commits.submit(box(1, address(1)), told.to(1))
-    with pytest.raises(ValueError, match="a bug"):
+    with pytest.RaisesGroup(pytest.RaisesExc(ValueError, match="a bug")):
         await commits.run()
     assert told.outcomes == []
     commits.submit(box(2, address(2)), told.to(2))

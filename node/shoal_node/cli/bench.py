@@ -16,6 +16,9 @@ def add(commands: options.Commands) -> None:
         "shoal bench unwrap --json",
     )
     parser.add_argument("name", metavar="NAME", nargs="?", help="one benchmark (default: all)")
+    parser.add_argument(
+        "--full", action="store_true", help="longer, with more: storage of a million boxes"
+    )
     options.add_json(parser)
 
 
@@ -29,7 +32,7 @@ def _bench(arguments: argparse.Namespace) -> None:
     figures: dict[str, dict[str, float]] = {}
     for name in names:
         console.note(f"Measuring {name} …")
-        for group, values in suite.BENCHMARKS[name]().items():
+        for group, values in suite.run(name, full=arguments.full).items():
             figures.setdefault(group, {}).update(values)
     if arguments.json:
         console.out_json(figures)

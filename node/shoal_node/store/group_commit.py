@@ -8,8 +8,9 @@
                                               └─ no room: each alone ─► done(StoreFull)
 
 What comes while a transaction runs goes into the next one, so that many share the cost of a
-synchronised commit, and the relay mixes and checks signatures meanwhile. An outcome is told
-after the commit and in the order of submission, whatever became of it. The queue is bounded:
+synchronised commit; the relay mixes, checks signatures and tells the outcomes of the one
+before meanwhile. An outcome is told after the commit and in the order of submission, whatever
+became of it. The queue is bounded:
 an operation beyond it isn't done, and its ``done`` gets StoreFailed when its turn comes, so
 users keep a bound on what they have under way (``service.desk`` and ``service.replica_events``
 do). A commit is never cancelled half-way; at the end, what waits is not done, and nobody was
@@ -32,7 +33,7 @@ from shoal_protocol.service.storage import Operation, Outcome, PutBox, PutEntry
 
 MAX_WAITING: Final = 16_384  # operations; 32 MiB of records
 MAX_BATCH: Final = 512  # operations in one transaction
-TURN: Final = 64  # outcomes told before other tasks have their turn
+TURN: Final = 32  # outcomes told before other tasks have their turn
 
 Done = Callable[[Outcome | StoreError], None]
 _T = TypeVar("_T")
@@ -65,8 +66,9 @@ class GroupCommit:
         self._limiter = trio.CapacityLimiter(1)
         self._waiting: deque[_Waiting] = deque()
         self._executing: list[_Waiting] = []
-        self._told: deque[tuple[Done, Outcome | StoreError]] = deque()
+        self._outcomes: deque[tuple[Done, Outcome | StoreError]] = deque()
         self._work = trio.Event()
+        self._news = trio.Event()
         self.counters: Counter[str] = Counter()
 
     @property
@@ -88,45 +90,50 @@ class GroupCommit:
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Execute until cancelled."""
-        self._fail_unfinished()
-        task_status.started(None)
-        while True:
-            await self._tell()
-            if not self._waiting:
-                self._work = trio.Event()
-                await self._work.wait()
-            await self._commit()
+        self._finish([StoreFailed("bug")] * len(self._executing))  # an earlier run was ended by one
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._tell)
+            task_status.started(None)
+            while True:
+                if not self._waiting:
+                    self._work = trio.Event()
+                    await self._work.wait()
+                await trio.lowlevel.checkpoint_if_cancelled()
+                await self._commit()
 
     async def close(self) -> None:
         """Close the store once its transaction is over; nothing runs after."""
         await self._in_thread(self._store.close)
 
     async def _commit(self) -> None:
+        """Execute a batch; outcomes of the one before are told meanwhile."""
         count = min(len(self._waiting), MAX_BATCH)
-        batch = self._executing = [self._waiting.popleft() for _ in range(count)]
-        operations = [one.operation for one in batch if one.operation is not None]
-        work = partial(_execute, self._store, operations, self._now())
-        outcomes = iter(await self._in_thread(work))
-        self._told.extend(
-            (one.done, StoreFailed("queue") if one.operation is None else next(outcomes))
-            for one in batch
+        self._executing = [self._waiting.popleft() for _ in range(count)]
+        operations = [one.operation for one in self._executing if one.operation is not None]
+        self._finish(await self._in_thread(partial(_execute, self._store, operations, self._now())))
+
+    def _finish(self, outcomes: Sequence[Outcome | StoreError]) -> None:
+        """Note the outcomes of what was executed, to be told."""
+        one = iter(outcomes)
+        self._outcomes.extend(
+            (waiting.done, StoreFailed("queue") if waiting.operation is None else next(one))
+            for waiting in self._executing
         )
         self._executing = []
-
-    def _fail_unfinished(self) -> None:
-        """Let go of a batch whose execution a bug ended, so that it is answered all the same."""
-        self._told.extend((one.done, StoreFailed("bug")) for one in self._executing)
-        self._executing = []
+        self._news.set()
 
     async def _tell(self) -> None:
-        """Tell the outcomes, each contained: a bug of one user costs no other its answer."""
-        while self._told:
-            await supervisor.contain("stored", self._tell_some, counters=self.counters)
-            await trio.lowlevel.checkpoint()
+        """Tell the outcomes, contained: a bug of one user costs no other its answer."""
+        while True:
+            while self._outcomes:
+                await supervisor.contain("stored", self._tell_some, counters=self.counters)
+                await trio.lowlevel.checkpoint()
+            self._news = trio.Event()
+            await self._news.wait()
 
     async def _tell_some(self) -> None:
-        for _ in range(min(TURN, len(self._told))):
-            done, outcome = self._told.popleft()
+        for _ in range(min(TURN, len(self._outcomes))):
+            done, outcome = self._outcomes.popleft()
             done(outcome)
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:

@@ -26,15 +26,13 @@ CHECKPOINT_PAGES: Final = 2000  # the log goes into the database when it has so 
 
 _APPLICATION: Final = 0x53684C52  # "ShLR", PRAGMA application_id
 
-_BEFORE: Final = (
+_PRAGMAS: Final = (
     f"PRAGMA page_size = {PAGE_LENGTH}",
     "PRAGMA locking_mode = EXCLUSIVE",
     "PRAGMA trusted_schema = OFF",
     "PRAGMA temp_store = MEMORY",
     "PRAGMA secure_delete = ON",
     f"PRAGMA cache_size = -{CACHE_LENGTH // 1024}",
-)
-DURABLE: Final = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA fullfsync = ON",  # macOS, where fsync alone doesn't reach the platter
@@ -104,16 +102,29 @@ def open_database(path: Path, steps: Sequence[Step] = STEPS) -> sqlite3.Connecti
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else "it is not possible"
         raise UserError(f"The relay's store {path} cannot be opened: {reason}.") from None
+    connection: sqlite3.Connection | None = None
+    try:
+        connection = connect(path)
+        _migrate(connection, steps, path)
+    except sqlite3.Error as error:
+        if connection is not None:
+            connection.close()
+        raise unusable(error, path) from None
+    except BaseException:
+        if connection is not None:
+            connection.close()
+        raise
+    return connection
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Return a connection with our pragmas; raises sqlite3.Error."""
     connection = sqlite3.connect(
         path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
     )
     try:
-        for statement in (*_BEFORE, *DURABLE):
+        for statement in _PRAGMAS:
             connection.execute(statement)
-        _migrate(connection, steps, path)
-    except sqlite3.Error as error:
-        connection.close()
-        raise unusable(error, path) from None
     except BaseException:
         connection.close()
         raise
