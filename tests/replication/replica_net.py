@@ -4,6 +4,7 @@ import heapq
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from shoal_protocol import clock, crypto
@@ -146,14 +147,16 @@ class Net:
         for place, relay in enumerate(self.directory):
             self._at(
                 self.now + place % 5 * 100 * clock.MILLISECOND,
-                lambda relay=relay: self.do(relay, relay.machine.directory_changed(ids, self.now)),
+                partial(self._hear, relay, ids),
             )
+
+    def _hear(self, relay: Relay, ids: Sequence[bytes]) -> None:
+        self.do(relay, relay.machine.directory_changed(ids, self.now))
 
     def restart(self, relay: Relay) -> None:
         """Crash a relay and begin it again with its store and what it kept."""
         relay.machine = relay.made()
-        ids = [other.id for other in self.directory]
-        self.do(relay, relay.machine.directory_changed(ids, self.now))
+        self._hear(relay, [other.id for other in self.directory])
 
     def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
         """Run for ``seconds`` of virtual time or until ``until``; returns the latter."""
@@ -185,9 +188,9 @@ class Net:
                     self.frames.append((relay.id, peer, replica_frames.CODEC.decode(frame)))
                     self.bytes[relay.id] += len(frame)
                     if not self.stop(event):
-                        self._later(lambda e=event: self._arrive(relay, e))
+                        self._later(partial(self._arrive, relay, event))
                 case Access():
-                    self._later(lambda e=event: self._access(relay, e))
+                    self._later(partial(self._access, relay, event))
                 case Keep(data):
                     relay.kept = data
                 case Spare(items):

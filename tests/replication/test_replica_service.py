@@ -20,7 +20,7 @@ from shoal_node.store import relay_store
 from shoal_node.store.group_commit import Done
 from shoal_node.store.relay_store import RelayStore
 from shoal_node.transport import framing
-from shoal_node.transport.interface import ChannelClosed
+from shoal_node.transport.interface import ChannelClosed, TaskStatus
 from shoal_node.transport.memory import MemoryNetwork, MemoryTransport
 from shoal_protocol import crypto, identity
 from shoal_protocol.errors import StoreError
@@ -101,7 +101,7 @@ class World:
         )
         member = Member(id_of(seed), service, store, transport, scope, arrived)
 
-        async def run(*, task_status: trio.TaskStatus[None]) -> None:
+        async def run(*, task_status: TaskStatus[None]) -> None:
             with scope:
                 await service.run(transport, task_status=task_status)
 
@@ -337,7 +337,7 @@ async def test_whole_relays_keep_every_box_on_k_of_them_when_one_dies(
         )
         node, scope = RelayNode(config, seeded(home.name), clock, net.run), trio.CancelScope()
 
-        async def run(*, task_status: trio.TaskStatus[None]) -> None:
+        async def run(*, task_status: TaskStatus[None]) -> None:
             with scope:
                 await node.run(task_status=task_status)
 
