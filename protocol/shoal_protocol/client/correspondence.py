@@ -33,7 +33,7 @@ from shoal_protocol.sessions import cloak, handshake, ratchet
 ACK_LEAST: Final = 1500 * clock.MILLISECOND  # an acknowledgement waits for a message to ride on
 ACK_MORE: Final = 1500 * clock.MILLISECOND  # mean of a random wait beyond, so that none is timed
 NUDGE_FIRST: Final = 300 * clock.SECOND  # of silence, while something is unacknowledged
-NUDGE_LONGEST: Final = 6 * 3600 * clock.SECOND
+NUDGE_LONGEST: Final = 48 * 3600 * clock.SECOND  # so that nudges leave the window to messages
 EDGE_S: Final = 3600  # that a contact's clock may be behind
 LOOKUP_FIRST: Final = clock.SECOND
 LOOKUP_LONGEST: Final = 60 * clock.SECOND
@@ -290,12 +290,13 @@ class Correspondence:
 
     def _wants_nudge(self, sending: _Sending, now: int) -> bool:
         pause = min(NUDGE_FIRST << min(sending.nudges, 16), NUDGE_LONGEST)
-        silent = sending.heard + pause <= now
-        if any(o.needs_ack for o in sending.on_way.values()):
-            return silent and any(o.needs_ack and o.stored for o in sending.on_way.values())
+        asking = [o for o in sending.on_way.values() if o.needs_ack]
+        if asking:
+            asked = min((o.created for o in asking if o.stored), default=now)
+            return max(sending.heard, asked) + pause <= now
         # Only acknowledgements fill the window: nothing on its way would draw one of theirs.
         blocked = bool(self._waiting) and sending is self._best()
-        return blocked and (silent or not sending.nudges)
+        return blocked and (not sending.nudges or sending.heard + pause <= now)
 
     def check(self, said: Parcel) -> None:
         """Refuse a parcel that no honest contact sends; raises RemoteProtocolError."""
