@@ -1,227 +1,220 @@
-"""One session's exchange: order, loss, repetition, and bounds on what the other side can fill."""
-
-from collections import deque
+"""One session's streams: boxes in any order and each once, windows, lies, and rows."""
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shoal_protocol.client import parcel
-from shoal_protocol.client.association import WINDOW, Association, Received
-from shoal_protocol.client.parcel import Acks, Parcel, Part
+from client.neighbours import PARAMS, TODAY
+from shoal_protocol import crypto
+from shoal_protocol.client import association as associations
+from shoal_protocol.client import state
+from shoal_protocol.client.association import ASIDE, WINDOW, Association
+from shoal_protocol.client.parcel import ACK_WINDOW, Acks, Kind, Parcel, Part
 from shoal_protocol.errors import RemoteProtocolError
-from shoal_protocol.rng import Rng
 from shoal_protocol.sessions.session import Session
+from shoal_protocol.streams import box
+from shoal_protocol.streams.capability import WriteCapability
 from support import seeded
 
+NETWORK = PARAMS.hash
 ROOT = b"r" * 32
+LINE = b"the line"
+RNG = seeded("association")
 
 
 def pair() -> tuple[Association, Association]:
-    first, second = Session(ROOT, initiator=True), Session(ROOT, initiator=False)
-    return Association(first), Association(second)
+    """Return both sides of a session, of which the first began it."""
+    private = crypto.kdf(b"ephemeral", ROOT)
+    begun = Session.begun(ROOT, private)
+    answered = Session.answered(ROOT, crypto.x25519_public(private), seeded("answerer"))
+    return (
+        Association.begin(begun, NETWORK, day=TODAY, order=1),
+        Association.begin(answered, NETWORK, day=TODAY, order=1),
+    )
 
 
-def part(sequence: int, place: int = 0, count: int = 1, text: bytes = b"x") -> bytes:
-    return parcel.encode(Parcel(Acks(), Part(sequence, 7, place, count, text)))
+def say(number: int = 0, acks: Acks | None = None) -> Parcel:
+    return Parcel(acks or Acks(), LINE, 0, Part(Kind.TEXT, number, 7, 0, 1, b"text"))
 
 
-def taken(association: Association, data: bytes) -> str | None:
-    whole = association.receive(data).whole
-    return None if whole is None else whole.text
+def write(sender: Association, count: int, day: int = TODAY) -> list[tuple[int, bytes]]:
+    """Return (index, record) of so many boxes."""
+    return [sender.seal(say(number), day, RNG) for number in range(count)]
 
 
-def came(association: Association) -> Acks:
-    return parcel.decode(association.encode(None)).acks
+def open_box(reader: Association, index: int, record: bytes, day: int = TODAY) -> Parcel | None:
+    return reader.open(index, day, record, RNG)
 
 
-def test_a_text_in_one_part_is_whole_at_once() -> None:
+def reload(association: Association) -> Association:
+    row = state.ASSOCIATIONS.decode(association.row(b"talk no1"))
+    return Association.restore(row, NETWORK)
+
+
+@given(st.permutations(range(12)))
+@settings(max_examples=20, deadline=None)
+def test_boxes_open_in_any_order_and_are_expected_once(order: list[int]) -> None:
     ada, bob = pair()
-    (one,) = ada.parts("你好".encode(), 100, 100, 42)
-    received = bob.receive(ada.encode(one))
-    assert received.wants_ack
-    assert received.whole is not None
-    assert (received.whole.text, received.whole.created) == ("你好", 42)
+    sent = write(ada, 12)
+    for place in order:
+        index, record = sent[place]
+        assert bob.expects(index)
+        said = open_box(bob, index, record)
+        assert said is not None
+        assert said.part is not None
+        assert said.part.number == place
+        assert not bob.expects(index)
+    assert bob.come == Acks(12, 0)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_parts_in_any_order_make_each_text_once(seed: int) -> None:
+def test_the_reader_asks_where_the_writer_writes_and_neither_stream_is_the_other() -> None:
     ada, bob = pair()
-    rng = seeded(seed)
-    texts = [rng.bytes(rng.below(60)).hex() for _ in range(8)]
-    sent = [p for text in texts for p in ada.parts(text.encode(), 10, 20, 1)]
-    assert [p.sequence for p in sent] == list(range(len(sent)))
-    shuffled = [ada.encode(p) for p in sent[:WINDOW]]
-    rng.shuffle(shuffled)
-    got = [text for data in shuffled if (text := taken(bob, data)) is not None]
-    got += [text for p in sent[WINDOW:] if (text := taken(bob, ada.encode(p))) is not None]
-    assert sorted(got) == sorted(texts)
-    assert came(bob) == Acks(len(sent), 0)
+    for day in (TODAY, TODAY + 3):
+        index, record = ada.seal(say(), day, RNG)
+        assert bob.address(index, day) == record[:32] == box.header(record).address
+        back, answer = bob.seal(say(), day, RNG)
+        assert (back, ada.address(back, day)) == (index, answer[:32])
+        assert answer[:32] != record[:32]
 
 
-def test_a_part_that_comes_twice_is_acknowledged_and_shown_no_second_time() -> None:
-    ada, bob = pair()
-    first, second = ada.parts(b"ab", 1, 1, 0)
-    for data in (ada.encode(second), ada.encode(second)):
-        assert bob.receive(data) == Received(Acks(), True, None)
-    assert taken(bob, ada.encode(first)) == "ab"
-    for one in (first, second):
-        assert bob.receive(ada.encode(one)).whole is None
-
-
-def test_acknowledgements_ask_for_none() -> None:
-    """Otherwise two nodes would acknowledge each other's acknowledgements for ever."""
-    ada, bob = pair()
-    assert not bob.receive(ada.encode(None)).wants_ack
-    assert bob.confirmed
-    assert not ada.confirmed
-
-
-def test_acknowledgements_say_exactly_what_came() -> None:
-    ada, bob = pair()
-    parts = ada.parts(bytes(20), 1, 1, 0)
-    for sequence in (0, 1, 3, 6, 2):
-        bob.receive(ada.encode(parts[sequence]))
-    acks = came(bob)
-    assert acks == Acks(4, 0b10)
-    assert [n for n in range(20) if acks.covers(n)] == [0, 1, 2, 3, 6]
-
-
-def test_a_part_beyond_the_window_is_refused_and_changes_nothing() -> None:
-    _, bob = pair()
-    assert taken(bob, part(WINDOW)) == "x"
-    for sequence in (WINDOW + 1, 2**32 - 1):
-        with pytest.raises(RemoteProtocolError, match="window"):
-            bob.receive(part(sequence))
-    assert came(bob) == Acks(0, 1 << (WINDOW - 1))
-    assert taken(bob, part(0)) == "x"
-    assert taken(bob, part(WINDOW + 1)) == "x"
-
-
-def test_a_malformed_parcel_does_not_confirm_a_session() -> None:
-    _, bob = pair()
-    for bad in (b"", part(2**32 - 1), bytes(40)):
-        with pytest.raises(RemoteProtocolError):
-            bob.receive(bad)
-    assert not bob.confirmed
-
-
-def test_parts_that_contradict_each_other_are_refused_and_not_acknowledged() -> None:
-    _, bob = pair()
-    bob.receive(part(1, 1, 3))
-    with pytest.raises(RemoteProtocolError, match="parts"):
-        bob.receive(part(2, 2, 4))
-    assert not came(bob).covers(2)
-    assert taken(bob, part(0, 0, 3)) is None
-    assert taken(bob, part(2, 2, 3)) == "xxx"
-
-
-def test_a_message_one_of_whose_sequences_went_to_another_is_forgotten() -> None:
-    _, bob = pair()
-    bob.receive(part(0, 0, 3))
-    assert taken(bob, part(1)) == "x"
-    assert taken(bob, part(2)) == "x"
-    assert bob._partial == {}
-
-
-def test_what_a_hostile_contact_can_leave_half_done_is_bounded() -> None:
-    """Messages that never end: each has all parts but one, in every way that sequences allow."""
-    for seed in range(4):
-        _, bob = pair()
-        rng = seeded(seed)
-        next_ = 0
-        for _ in range(3000):
-            count = 1 + rng.below(parcel.MAX_PARTS)
-            place = rng.below(min(count, next_ + 1))
-            ahead = rng.below(4)
-            try:
-                bob.receive(part(next_ + ahead, place, count, b"y"))
-            except RemoteProtocolError as error:
-                assert error.reason in ("parts", "window", "parcel")
-            next_ = came(bob).next
-            held = sum(len(half.parts) for half in bob._partial.values())
-            assert held <= 2 * WINDOW + 1
-        assert next_ > 500
-
-
-def test_invalid_utf_8_is_shown_with_replacements_rather_than_left_as_a_gap() -> None:
-    _, bob = pair()
-    assert taken(bob, part(0, text=b"ok \xff\xc3(")) == "ok ��("
-    assert came(bob).next == 1
-
-
-def test_a_text_of_too_many_parts_is_refused_before_it_takes_a_sequence() -> None:
-    ada, _ = pair()
-    assert len(ada.parts(bytes(parcel.MAX_PARTS), 1, 1, 0)) == parcel.MAX_PARTS
-    with pytest.raises(ValueError, match="too long"):
-        ada.parts(bytes(parcel.MAX_PARTS + 1), 1, 1, 0)
-    assert ada.parts(b"", 1, 1, 0)[0].sequence == parcel.MAX_PARTS
-
-
-@given(st.text(max_size=300), st.integers(1, 40))
-@example("\0\ufeff\u202e🦕\U0010ffff", 1)
-@settings(max_examples=150, deadline=None)
-def test_any_text_arrives_exact_to_the_byte_however_it_is_cut(text: str, size: int) -> None:
-    ada, bob = pair()
-    size = max(size, len(text.encode()) // parcel.MAX_PARTS + 1)
-    got = [taken(bob, ada.encode(p)) for p in ada.parts(text.encode(), size, size, 0)]
-    assert got[-1] == text
-    assert set(got[:-1]) <= {None}
-
-
-class End:
-    """One side of a lossy exchange: a window of bodies that are sent till they are acknowledged."""
-
-    def __init__(self, association: Association, texts: list[str]) -> None:
-        self.association = association
-        self.waiting = deque(p for t in texts for p in association.parts(t.encode(), 4, 6, 0))
-        self.bodies: dict[int, bytes] = {}
-        self.peer_has = 0
-        self.got: list[str] = []
-
-    def send(self) -> list[bytes]:
-        """Return what goes out now: all that is not acknowledged, and an acknowledgement."""
-        while self.waiting and self.waiting[0].sequence < self.peer_has + WINDOW:
-            p = self.waiting.popleft()
-            self.bodies[p.sequence] = self.association.session.seal(self.association.encode(p))
-        return [*self.bodies.values(), self.association.session.seal(self.association.encode(None))]
-
-    def receive(self, body: bytes) -> None:
-        try:
-            received = self.association.receive(self.association.session.open(body))
-        except RemoteProtocolError as error:
-            assert error.reason == "session tag"  # it came before
-            return
-        self.peer_has = max(self.peer_has, received.acks.next)
-        covers = received.acks.covers
-        self.bodies = {n: body for n, body in self.bodies.items() if not covers(n)}
-        if received.whole is not None:
-            self.got.append(received.whole.text)
-
-
-def deliver(bodies: list[bytes], rng: Rng, loss: float, to: End) -> None:
-    """Lose some, repeat some, and mix up the order of the rest."""
-    arriving = [b for b in bodies if rng.uniform() >= loss]
-    arriving += [b for b in bodies if rng.uniform() < 0.2]
-    rng.shuffle(arriving)
-    for body in arriving:
-        to.receive(body)
-
-
-@given(st.integers(0, 2**32), st.floats(0, 0.7), st.integers(0, 12), st.integers(0, 12))
-@settings(max_examples=25, deadline=None)
-def test_everything_arrives_once_through_loss_disorder_and_repetition(
-    seed: int, loss: float, ours: int, theirs: int
+@pytest.mark.parametrize("place", [0, 40, 96, 101, 500, 2047])
+def test_a_box_that_is_not_the_contacts_changes_nothing_and_the_true_one_still_opens(
+    place: int,
 ) -> None:
-    rng = seeded(seed)
-    texts = [[f"{n} " + "é" * rng.below(30) for n in range(count)] for count in (ours, theirs)]
-    ada, bob = (End(a, t) for a, t in zip(pair(), texts, strict=True))
-    for _ in range(60):
-        deliver(ada.send(), rng, loss, bob)
-        deliver(bob.send(), rng, loss, ada)
-        if not (ada.bodies or bob.bodies or ada.waiting or bob.waiting):
-            break
-    assert not ada.bodies
-    assert not bob.bodies
-    assert sorted(bob.got) == sorted(texts[0])
-    assert sorted(ada.got) == sorted(texts[1])
+    ada, bob = pair()
+    ((index, record),) = write(ada, 1)
+    forged = bytearray(record)
+    forged[place] ^= 1
+    for wrong in (bytes(forged), bytes(2048), b"", record[:-1]):
+        with pytest.raises(RemoteProtocolError):
+            open_box(bob, index, wrong)
+    with pytest.raises(RemoteProtocolError):
+        open_box(bob, index, record, TODAY + 1)
+    assert (bob.come, bob.confirmed) == (Acks(), False)
+    assert open_box(bob, index, record) == say()
+
+
+def test_a_tombstone_is_passed_over() -> None:
+    ada, bob = pair()
+    writer = WriteCapability.from_root(ada.session.outgoing_root, NETWORK, associations.STREAM)
+    sent = write(ada, 3)
+    assert open_box(bob, 0, sent[0][1]) == say(0)
+    assert open_box(bob, 1, writer.at(1).tombstone(TODAY)) is None
+    assert not bob.expects(1)
+    assert open_box(bob, 2, sent[2][1]) == say(2)
+    assert bob.come == Acks(3, 0)
+
+
+@pytest.mark.parametrize("what", ["rubbish", "no parcel"])
+def test_a_box_that_does_not_open_or_says_nothing_is_passed_over_and_counted(what: str) -> None:
+    ada, bob = pair()
+    writer = WriteCapability.from_root(ada.session.outgoing_root, NETWORK, associations.STREAM)
+    if what == "rubbish":
+        plaintext = seeded(what).bytes(box.PLAINTEXT_LENGTH)
+    else:
+        plaintext = ada.session.seal(b"\x09not a parcel", RNG)
+    assert open_box(bob, 0, writer.seal(TODAY, plaintext)) is None
+    assert bob.counters.total() == 1
+    assert bob.come == Acks(1, 0)
+    write(ada, 1)
+    ((index, record),) = write(ada, 1)
+    assert open_box(bob, index, record) == say()
+
+
+def test_a_reader_takes_a_window_ahead_of_what_is_missing_and_no_more() -> None:
+    ada, bob = pair()
+    sent = write(ada, WINDOW + 1)
+    assert [n for n in range(WINDOW + 9) if bob.expects(n)] == list(range(WINDOW))
+    for index, record in sent[1:WINDOW]:
+        open_box(bob, index, record)
+    assert bob.come == Acks(0, 2**ACK_WINDOW - 1)
+    assert not bob.expects(WINDOW)
+    open_box(bob, *sent[0])
+    assert bob.come == Acks(WINDOW, 0)
+    assert bob.expects(WINDOW)
+
+
+def test_messages_leave_places_for_a_nudge_and_for_news() -> None:
+    ada, bob = pair()
+    write(ada, WINDOW - ASIDE)
+    assert (ada.room, ada.may_nudge, ada.may_tell) == (0, True, True)
+    write(ada, 1)
+    assert (ada.may_nudge, ada.may_tell) == (False, False)
+    open_box(ada, *write(bob, 1)[0])
+    assert (ada.may_nudge, ada.may_tell) == (False, True)
+    write(ada, 1)
+    open_box(ada, *write(bob, 1)[0])
+    assert not ada.may_tell
+    ada.acknowledged(Acks(40, 0))
+    assert (ada.room, ada.may_nudge, ada.may_tell) == (40 - ASIDE, True, True)
+    ada.broken = True
+    assert not (ada.room > 0 or ada.may_nudge or ada.may_tell)
+
+
+@pytest.mark.parametrize(
+    "lie", [Acks(4, 0), Acks(4, 2**64 - 1), Acks(2**32 - 1, 2**64 - 1), Acks(1, 0)]
+)
+def test_acknowledgements_beyond_what_was_sent_or_behind_what_was_said_are_ignored(
+    lie: Acks,
+) -> None:
+    ada, _ = pair()
+    write(ada, 3)
+    ada.acknowledged(Acks(2, 0))
+    ada.acknowledged(lie)
+    assert ada.peer == Acks(2, 0)
+    ada.row(b"talk no1")
+
+
+def test_acknowledgements_that_come_in_another_order_keep_what_was_said() -> None:
+    ada, _ = pair()
+    write(ada, 20)
+    ada.acknowledged(Acks(3, 0b1010))
+    ada.acknowledged(Acks(3, 0b0001))
+    assert ada.peer == Acks(3, 0b1011)
+    ada.acknowledged(Acks(2, 2**64 - 1))
+    assert ada.peer == Acks(3, 0b1011)
+    ada.acknowledged(Acks(9, 0))
+    assert ada.peer == Acks(9, 0)
+
+
+def test_the_day_follows_the_boxes_that_have_come_without_a_gap() -> None:
+    """A box that ran ahead is of a later day than one that is missing may be."""
+    ada, bob = pair()
+    sent = [ada.seal(say(day), TODAY + day, RNG) for day in (0, 1, 1, 4)]
+    open_box(bob, *sent[0], TODAY)
+    open_box(bob, *sent[3], TODAY + 4)
+    assert bob.day == TODAY
+    open_box(bob, *sent[1], TODAY + 1)
+    assert bob.day == TODAY + 1
+    open_box(bob, *sent[2], TODAY + 1)
+    assert (bob.day, bob.come) == (TODAY + 1, Acks(4, 0))
+
+
+def test_a_restored_association_goes_on_as_if_nothing_had_happened() -> None:
+    ada, bob = pair()
+    for turn in range(5):
+        sent = write(ada, 3)
+        ada, bob = reload(ada), reload(bob)
+        for place in (2, 0, 1):
+            index, record = sent[place]
+            assert open_box(bob, index, record) == say(place)
+            bob = reload(bob)
+        ada.acknowledged(bob.come)
+        back, answer = bob.seal(say(9, bob.come), TODAY, RNG)
+        assert open_box(reload(ada), back, answer) == open_box(ada, back, answer)
+        assert (ada.peer, bob.told) == (Acks(3 * turn + 3, 0), 3 * turn + 3)
+    assert (reload(ada).room, reload(bob).next_index) == (ada.room, 5)
+    assert (reload(bob).come, reload(bob).day) == (bob.come, TODAY)
+    assert reload(ada).confirmed
+
+
+def test_a_row_holds_no_root_of_the_streams_that_have_passed() -> None:
+    ada, bob = pair()
+    roots = ada.session.outgoing_root, ada.session.incoming_root
+    for index, record in write(ada, 3):
+        open_box(bob, index, record)
+    passed = WriteCapability.from_root(roots[0], NETWORK, associations.STREAM)
+    for side in (ada, bob):
+        row = side.row(b"talk no1")
+        assert not any(root in row for root in roots)
+        assert all(passed.at(n).dump()[40:] not in row for n in range(3))

@@ -1,77 +1,129 @@
-"""Parcels on the wire, and how texts are cut."""
+"""Parcels on the wire, what acknowledgements say, and how messages are cut."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal_protocol.client import parcel
-from shoal_protocol.client.parcel import ACK_WINDOW, HEAD_LENGTH, MAX_PARTS, Acks, Parcel, Part
+from shoal_protocol.client.parcel import (
+    ACK_WINDOW,
+    HEAD_LENGTH,
+    MAX_NUMBER,
+    MAX_PARTS,
+    Acks,
+    Kind,
+    Parcel,
+    Part,
+)
 from shoal_protocol.errors import RemoteProtocolError
 
+LINE = b"the line"
+
 acks = st.builds(Acks, st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1))
+lines = st.binary(min_size=8, max_size=8)
 parts = st.integers(1, MAX_PARTS).flatmap(
     lambda count: st.builds(
-        lambda part, beyond, created, text: Part(part + beyond, created, part, count, text),
-        st.integers(0, count - 1),
-        st.integers(0, 2**32 - MAX_PARTS),
+        Part,
+        st.sampled_from((Kind.TEXT, Kind.FILE)),
+        st.integers(0, MAX_NUMBER),
         st.integers(0, 2**64 - 1),
+        st.integers(0, count - 1),
+        st.just(count),
         st.binary(max_size=50),
     )
 )
+with_parts = st.builds(
+    lambda acks, line, part, back: Parcel(acks, line, max(0, part.number - back), part),
+    acks,
+    lines,
+    parts,
+    st.integers(0, 2000),
+)
+alone = st.builds(Parcel, acks, lines, st.integers(0, 2**32 - 1), st.none(), st.booleans())
 
 
-@given(st.builds(Parcel, acks, st.none() | parts))
+@given(with_parts | alone)
 @settings(max_examples=200, deadline=None)
 def test_every_parcel_comes_back_as_it_was(sent: Parcel) -> None:
     assert parcel.decode(parcel.encode(sent)) == sent
 
 
-@given(st.binary(max_size=80), st.integers(0, 2))
+@given(st.binary(max_size=80), st.integers(0, 4))
 @settings(max_examples=300, deadline=None)
 def test_arbitrary_bytes_are_refused_or_have_exactly_their_own_form(data: bytes, kind: int) -> None:
-    for parcel_bytes in (data, bytes([kind]) + data, bytes([kind]) + data.ljust(40, b"\0")):
+    for form in (data, bytes([kind]) + data, bytes([kind]) + data.ljust(60, b"\0")):
         try:
-            value = parcel.decode(parcel_bytes)
+            value = parcel.decode(form)
         except RemoteProtocolError as error:
             assert error.reason == "parcel"
         else:
-            assert parcel.encode(value) == parcel_bytes
+            assert parcel.encode(value) == form
 
 
-def test_a_parcel_cut_short_is_refused_and_an_acknowledgement_has_one_length() -> None:
-    alone = parcel.encode(Parcel(Acks(3, 5), None))
-    assert len(alone) == HEAD_LENGTH == 29
-    for wrong in (alone[:-1], alone + b"\0", b""):
+@pytest.mark.parametrize("nudge", [False, True])
+def test_an_acknowledgement_alone_has_one_length_and_nothing_behind_it(nudge: bool) -> None:
+    sent = parcel.encode(Parcel(Acks(3, 5), LINE, 7, None, nudge))
+    assert len(sent) == HEAD_LENGTH == 41
+    assert parcel.decode(sent).wants_ack == nudge
+    for wrong in (sent[:-1], sent + b"\0", b""):
         with pytest.raises(RemoteProtocolError, match="parcel"):
             parcel.decode(wrong)
 
 
 @pytest.mark.parametrize(("part", "count"), [(1, 1), (0, 0), (MAX_PARTS, MAX_PARTS + 1)])
 def test_a_part_beyond_its_message_is_refused(part: int, count: int) -> None:
-    sent = parcel.encode(Parcel(Acks(), Part(100, 0, part, count, b"")))
+    sent = Parcel(Acks(), LINE, 0, Part(Kind.TEXT, 0, 0, part, count, b""))
     with pytest.raises(RemoteProtocolError, match="parcel"):
-        parcel.decode(sent)
+        parcel.decode(parcel.encode(sent))
 
 
-def test_a_part_whose_message_would_begin_before_the_first_sequence_is_refused() -> None:
+@pytest.mark.parametrize(("number", "least"), [(2, 3), (MAX_NUMBER + 1, MAX_NUMBER)])
+def test_a_number_that_no_message_can_have_is_refused(number: int, least: int) -> None:
+    sent = Parcel(Acks(), LINE, least, Part(Kind.TEXT, number, 0, 0, 1, b""))
     with pytest.raises(RemoteProtocolError, match="parcel"):
-        parcel.decode(parcel.encode(Parcel(Acks(), Part(2, 0, 3, 5, b""))))
+        parcel.decode(parcel.encode(sent))
 
 
-@given(st.binary(max_size=300), st.integers(1, 20), st.integers(1, 20))
+@given(st.binary(max_size=300), st.integers(1, 40))
 @settings(max_examples=100, deadline=None)
-def test_a_cut_text_joins_to_itself_and_every_part_fits(
-    text: bytes, first: int, others: int
-) -> None:
-    pieces = parcel.split(text, first, others)
-    assert b"".join(pieces) == text
-    assert len(pieces[0]) <= first
-    assert all(0 < len(piece) <= others for piece in pieces[1:])
+def test_a_cut_message_joins_to_itself_and_every_part_fits(data: bytes, size: int) -> None:
+    pieces = parcel.split(data, size)
+    assert b"".join(pieces) == data
+    assert all(len(piece) == size for piece in pieces[:-1])
+    assert len(pieces[-1]) <= size
+    assert len(pieces) == max(1, -(-len(data) // size))
+
+
+@given(st.text(max_size=50), st.none() | st.binary(max_size=100))
+@settings(max_examples=100, deadline=None)
+def test_content_comes_back_with_its_file(text: str, file: bytes | None) -> None:
+    kind, data = parcel.content(text, file)
+    assert parcel.read_content(kind, data) == (text, file)
+
+
+def test_content_that_is_no_text_or_names_no_file_is_shown_all_the_same() -> None:
+    assert parcel.read_content(Kind.TEXT, b"\xffx") == ("\ufffdx", None)
+    assert parcel.read_content(Kind.FILE, b"\xff\xffx") == ("\ufffd\ufffdx", None)
+    assert parcel.read_content(Kind.FILE, b"") == ("", None)
 
 
 def test_acknowledgements_cover_what_they_name_and_nothing_else() -> None:
     came = Acks(10, 0b101)
     assert [n for n in range(200) if came.covers(n)] == [*range(10), 11, 13]
+    assert came.gaps() == [10, 12]
     assert Acks(0, 2**64 - 1).covers(ACK_WINDOW)
     assert not Acks(0, 2**64 - 1).covers(ACK_WINDOW + 1)
     assert not Acks(0, 2**64 - 1).covers(0)
+    assert Acks(5, 0).gaps() == []
+
+
+@given(st.permutations(range(ACK_WINDOW + 1)), st.integers(0, ACK_WINDOW + 1))
+@settings(max_examples=60, deadline=None)
+def test_acknowledgements_cover_exactly_what_came_in_any_order(order: list[int], upto: int) -> None:
+    came = Acks()
+    for index in order[:upto]:
+        assert came.within(index)
+        came = came.plus(index)
+        came = came.plus(index)
+    assert {n for n in range(100) if came.covers(n)} == set(order[:upto])
+    assert came.gaps() == [n for n in range(max(order[:upto], default=0)) if n not in order[:upto]]
