@@ -34,7 +34,8 @@ PART = MAX_CONTENT // MESSAGES  # bytes
 def lose(sender: Neighbour) -> None:
     """Let relays take what is on its way, and keep none of it."""
     sender.commit()
-    for outgoing in sender.outgoing():
+    sender.outgoing()
+    for outgoing in sender.outbox.records():
         sender.people.stored(outgoing, START)
         outgoing.stored = True
 
