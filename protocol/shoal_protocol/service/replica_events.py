@@ -49,6 +49,7 @@ class Limits:
         isolated_leases: a directory that lost more than half of its relays at once is
             believed after so many leases: more likely this relay was cut off.
         hashes: placement hashes in one step of a walk, about 1 µs each.
+        rest_s: between two steps, so that a walk takes a fifth of a processor at most.
         reply_s: that a request waits for its answer.
         tries: of one request before its peer is passed over in this pass.
         later_s: before an item that was answered LATER is named again, doubling.
@@ -66,6 +67,7 @@ class Limits:
     settle_leases: float = 0.1
     isolated_leases: int = 4
     hashes: int = 8192
+    rest_s: float = 0.04
     reply_s: float = 15.0
     tries: int = 2
     later_s: float = 1.0

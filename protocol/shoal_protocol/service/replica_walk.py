@@ -58,14 +58,17 @@ class Plan:
 def plan_for(
     address: bytes,
     own_id: bytes,
-    old: Collection[bytes],
-    new: Collection[bytes],
+    old: frozenset[bytes],
+    new: frozenset[bytes],
     params: NetworkParameters,
 ) -> Plan | None:
     """Return what becomes of an item that this relay holds, or None when nothing does."""
-    reach = placement.rank(address, new, params.replicas + params.replica_slack)
+    # Both rankings from one, as hashing every relay is what a walk costs.
+    count = params.replicas + params.replica_slack
+    ranked = placement.rank(address, old | new, count + len(old ^ new))
+    reach = [relay for relay in ranked if relay in new][:count]
     keepers = tuple(reach[: params.replicas])
-    before = placement.rank(address, old, params.replicas)
+    before = [relay for relay in ranked if relay in old][: params.replicas]
     newcomers = tuple(r for r in keepers if r not in before and r != own_id)
     stranded = own_id not in reach
     if not newcomers and not stranded:
@@ -118,6 +121,7 @@ class _Talk:
 class Stage(Enum):
     """What a walk waits for."""
 
+    REST = auto()
     SCAN = auto()
     ASK = auto()
     OFFER = auto()
@@ -148,7 +152,7 @@ class Walk:
     ) -> None:
         self.old: Final = old
         self.new: Final = new
-        self.stage = Stage.SCAN
+        self.stage = Stage.REST
         self.owing: set[bytes] = set()
         self.passes = 0
         self._own_id = own_id
@@ -163,8 +167,8 @@ class Walk:
         self._ticket: int | None = None
         self._jobs: list[_Job] = []
         self._talks: dict[bytes, _Talk] = {}
-        self._resume = 0  # ns, the end of a PAUSE
-        step = limits.hashes // max(1, len(old) + len(new))
+        self._resume = 0  # ns, the end of a REST or PAUSE
+        step = limits.hashes // max(1, len(old | new))
         self._step: Final = min(max(1, step), replica_frames.MAX_ITEMS)
 
     def begin(self) -> list[Event]:
@@ -177,7 +181,7 @@ class Walk:
 
     def deadline(self) -> int | None:
         """When :meth:`handle_timer` has work."""
-        if self.stage is Stage.PAUSE:
+        if self.stage in (Stage.REST, Stage.PAUSE):
             return self._resume
         return min((talk.due for talk in self._talks.values()), default=None)
 
@@ -192,7 +196,7 @@ class Walk:
         if found:
             self._after = found[-1].item.position()
         if self._asked_for() and not self._ended:
-            return self._scan()
+            return self._rest(now)
         return self._ask(now)
 
     def scan_failed(self, now: int) -> list[Event]:
@@ -237,9 +241,11 @@ class Walk:
 
     def handle_timer(self, now: int) -> list[Event]:
         """Repeat what is late, and go on after pauses."""
+        if self.stage in (Stage.REST, Stage.PAUSE) and now < self._resume:
+            return []
+        if self.stage is Stage.REST:
+            return self._scan()
         if self.stage is Stage.PAUSE:
-            if now < self._resume:
-                return []
             self._only, self.owing = self.owing, set()
             self._silent, self._after, self._ended = set(), b"", False
             return self._scan()
@@ -268,6 +274,12 @@ class Walk:
 
     def _asked_for(self) -> int:
         return min(self._step, replica_frames.MAX_ITEMS - len(self._jobs))
+
+    def _rest(self, now: int) -> list[Event]:
+        """Leave time to what a relay is there for before the next step."""
+        self.stage = Stage.REST
+        self._resume = now + clock.seconds(self._limits.rest_s)
+        return []
 
     def _scan(self) -> list[Event]:
         self.stage = Stage.SCAN
@@ -367,7 +379,7 @@ class Walk:
         )
         self._jobs.clear()
         events: list[Event] = [Spare(spare)] if spare else []
-        return events + (self._end_pass(now) if self._ended else self._scan())
+        return events + (self._end_pass(now) if self._ended else self._rest(now))
 
     def _end_pass(self, now: int) -> list[Event]:
         self.passes += 1
