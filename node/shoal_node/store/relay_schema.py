@@ -28,7 +28,6 @@ _APPLICATION: Final = 0x53684C52  # "ShLR", PRAGMA application_id
 
 _PRAGMAS: Final = (
     f"PRAGMA page_size = {PAGE_LENGTH}",
-    "PRAGMA locking_mode = EXCLUSIVE",
     "PRAGMA trusted_schema = OFF",
     "PRAGMA temp_store = MEMORY",
     "PRAGMA secure_delete = ON",
@@ -118,11 +117,21 @@ def open_database(path: Path, steps: Sequence[Step] = STEPS) -> sqlite3.Connecti
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Return a connection with our pragmas; raises sqlite3.Error."""
+    """Return a connection with our pragmas.
+
+    Raises:
+        UserError: it is the database of another program, which is left as it was.
+        sqlite3.Error: it cannot be used.
+    """
     connection = sqlite3.connect(
         path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
     )
     try:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # before anything is read
+        kind = connection.execute("PRAGMA application_id").fetchone()[0]
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version and kind != _APPLICATION:
+            raise UserError(f"{path} is the database of another program.")
         for statement in _PRAGMAS:
             connection.execute(statement)
     except BaseException:
@@ -149,9 +158,6 @@ def unusable(error: sqlite3.Error, path: Path) -> UserError:
 
 def _migrate(connection: sqlite3.Connection, steps: Sequence[Step], path: Path) -> None:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    kind = int(connection.execute("PRAGMA application_id").fetchone()[0])
-    if version and kind != _APPLICATION:
-        raise UserError(f"{path} is the database of another program.")
     if version > len(steps):
         raise UserError(
             f"The relay's store {path} was written by a newer version of Shoal (schema "

@@ -115,7 +115,8 @@ class RelayStore:
         """Perform ``operations`` in order as one transaction that is durable on return.
 
         Raises:
-            StoreFull: the disk has no room; what only reads or drops finds some in the reserve.
+            StoreFull: the disk has no room, not even in the log as far as the database has it
+                already, and for what only reads or drops not in the reserve.
             StoreFailed: the database cannot be read or written.
         """
         puts = any(isinstance(operation, PutBox | PutEntry) for operation in operations)
@@ -124,7 +125,7 @@ class RelayStore:
         try:
             return self._transact(operations, now)
         except StoreFull:
-            if puts or not self._reserve.give_up():
+            if not self._find_room(puts=puts):
                 raise
         return self._transact(operations, now)
 
@@ -212,6 +213,15 @@ class RelayStore:
 
     def _holds(self, item: Item) -> bool:
         return self._entries.holds(item) if item.kind is Kind.ENTRY else self._boxes.holds(item)
+
+    def _find_room(self, *, puts: bool) -> bool:
+        """Whether a full disk has more room than it had: the reserve's, the log's own."""
+        found = not puts and self._reserve.give_up()
+        try:
+            _, frames, written = self._db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        except sqlite3.Error:
+            return found
+        return found or 0 < frames == written
 
     def _log_is_stuck(self) -> bool:
         """Whether the log is too long and can't be written into the database."""
