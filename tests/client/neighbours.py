@@ -78,6 +78,7 @@ class Neighbour:
 
     def _begin(self, kept: state.Kept | None, now: int) -> None:
         self.runs += 1
+        self.read_entries = 0  # of this run: a store hands them out until they are released
         self.rng = seeded(f"neighbour {self.name} {self.runs}")
         self.outbox = Outbox(PARAMS, clock.SECOND, self.rng)
         self.reader = Reader(PARAMS, PRESETS["fast"], clock.SECOND, self.rng)
@@ -145,7 +146,9 @@ class Neighbour:
     def read(self, now: int) -> None:
         """Take everything that the relays keep and this node expects."""
         day = clock.index_of(now, PARAMS.day_s)
-        for record in self.entries:
+        while self.read_entries < len(self.entries):
+            record = self.entries[self.read_entries]
+            self.read_entries += 1
             self.people.entry(self.persona.id, self.day_of_entry(record, day), record, now)
         for association in self.associations():
             while (index := self.waiting(association)) is not None:
@@ -161,7 +164,7 @@ class Neighbour:
         record = self.shelf[association.id, index]
         day = box.header(record).day
         took, _ = self.people.box(association, index, day, record, now)
-        assert took
+        assert took, self.people.counters
 
     def day_of_entry(self, record: bytes, today: int) -> int:
         """Return the day whose inbox an entry is in."""
