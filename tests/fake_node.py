@@ -1,11 +1,14 @@
 """A small real node in memory for tests of the API: people's texts go nowhere but to history."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from shoal_node.api import backend, events, idempotency
 from shoal_protocol.clock import SECOND
+from shoal_protocol.files import manifest
 from support import START
 
+PIECES = 3  # of every file
 ECHO = True  # whether people's nodes deliver and answer
 
 
@@ -55,7 +58,8 @@ class FakePerson(FakeRelay):
         self._personas: dict[str, backend.Persona] = {}
         self._contacts: dict[str, backend.Contact] = {}
         self._messages: dict[str, list[backend.Message]] = {}
-        self._keys = idempotency.SentKeys()
+        self._files: dict[str, backend.FileContent] = {}
+        self.slow = False  # whether files that come stop half-way until :meth:`finish`
         self._count = 0
 
     def _id(self, kind: str) -> str:
@@ -135,14 +139,65 @@ class FakePerson(FakeRelay):
     async def send(
         self, conversation_id: str, text: str, idempotency_key: str | None
     ) -> backend.Message:
+        return self._send(conversation_id, text, None, idempotency_key)
+
+    async def send_file(
+        self,
+        conversation_id: str,
+        text: str,
+        content: bytes,
+        name: str,
+        media_type: str,
+        idempotency_key: str | None,
+    ) -> backend.Message:
+        safe = manifest.safe_name(name)
+        file = backend.File(safe, len(content), media_type, "sending", 0, PIECES)
+        sent = backend.FileContent(file, content)
+        return self._send(conversation_id, text, sent, idempotency_key)
+
+    async def file(self, conversation_id: str, message_id: str) -> backend.FileContent:
+        for message in self._history(conversation_id):
+            if message.id == message_id and message.file is not None:
+                if not message.outgoing and message.file.state != "whole":
+                    raise backend.Conflict("The file has not come yet.")
+                return backend.FileContent(message.file, self._files[message_id].content)
+        raise backend.NotFound("There is no such file.")
+
+    def finish(self) -> None:
+        """Let every file come to its end."""
+        for history in self._messages.values():
+            for place, message in enumerate(history):
+                if message.file is not None:
+                    whole = replace(message.file, state="whole", done=PIECES)
+                    history[place] = replace(message, file=whole)
+                    self._publish_status(history[place])
+
+    def _publish_status(self, message: backend.Message) -> None:
+        self.events.publish(
+            backend.MessageStatus(
+                message.id, message.conversation, message.persona, message.status, message.file
+            )
+        )
+
+    def _send(
+        self,
+        conversation_id: str,
+        text: str,
+        file: backend.FileContent | None,
+        idempotency_key: str | None,
+    ) -> backend.Message:
         history = self._history(conversation_id)
-        known = self._keys.find(idempotency_key, conversation_id, text)
-        if known is not None:
-            return next(message for message in history if message.id == known)
+        made = None if idempotency_key is None else idempotency.message_id(idempotency_key)
+        for known in history:
+            if known.id == made:
+                before = self._files.get(known.id)
+                if known.text != text or (before and before.content) != (file and file.content):
+                    raise backend.Conflict("This key was used for another message.")
+                return known
         contact = next(c for c in self._contacts.values() if c.conversation == conversation_id)
         persona = self._personas[contact.persona]
         sent = backend.Message(
-            self._id("message"),
+            made or self._id("message"),
             conversation_id,
             persona.id,
             persona.pseudonym,
@@ -152,26 +207,33 @@ class FakePerson(FakeRelay):
             request=not history,
             created=self._tick(),
             received=None,
+            file=None if file is None else file.file,
         )
-        history.append(sent)
-        self._keys.remember(idempotency_key, conversation_id, text, sent.id)
+        self._add(sent, file)
         if not ECHO:
             return sent
+        if file is not None and not self.slow:
+            self.finish()
         states: tuple[backend.MessageState, ...] = ("stored", "fetched", "read")
         for state in states:
-            self.events.publish(backend.MessageStatus(sent.id, conversation_id, persona.id, state))
-        echo = backend.Message(
-            self._id("message"),
-            conversation_id,
-            persona.id,
-            contact.pseudonym,
+            self._publish_status(replace(history[-1], status=state))
+        state_of_file: backend.FileState = "fetching" if self.slow else "whole"
+        echo = replace(
+            sent,
+            id=self._id("message"),
+            sender=contact.pseudonym,
             outgoing=False,
-            text=text,
             status="fetched",
             request=False,
             created=self._tick(),
             received=self._tick(),
+            file=None if file is None else replace(file.file, state=state_of_file, done=1),
         )
-        history.append(echo)
+        self._add(echo, file)
         self.events.publish(echo)
         return sent
+
+    def _add(self, message: backend.Message, file: backend.FileContent | None) -> None:
+        self._messages[message.conversation].append(message)
+        if file is not None:
+            self._files[message.id] = file

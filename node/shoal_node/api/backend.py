@@ -44,6 +44,7 @@ Time: TypeAlias = Annotated[int, Rfc3339()]
 
 Role: TypeAlias = Literal["person", "relay"]
 MessageState: TypeAlias = Literal["queued", "stored", "fetched", "read", "failed"]
+FileState: TypeAlias = Literal["waiting", "sending", "fetching", "whole", "failed"]
 ContactState: TypeAlias = Literal["requested", "request", "accepted", "blocked"]
 HopRole: TypeAlias = Literal["guard", "mix", "service"]
 
@@ -151,6 +152,26 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
+class File:
+    """A file that goes with a message, and how far it has come, in pieces of the wire."""
+
+    name: str  # safe to save under: one component of a path
+    size: int  # bytes
+    media_type: str
+    state: FileState  # whole: outgoing, every piece is stored; incoming, all of it is here
+    done: int
+    total: int  # 0 where nothing is on its way
+
+
+@dataclass(frozen=True, slots=True)
+class FileContent:
+    """The bytes of a file, with what the message says of it."""
+
+    file: File
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One message of a conversation, either way."""
 
@@ -164,16 +185,18 @@ class Message:
     request: bool  # the first message of somebody whom the persona did not know
     created: Time  # outgoing: accepted by this node; incoming: the sender's claim
     received: Time | None  # incoming: this node had all of it; outgoing: None
+    file: File | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class MessageStatus:
-    """An outgoing message moved on."""
+    """An outgoing message moved on, or the file of a message either way."""
 
     id: str
     conversation: str
     persona: str
     status: MessageState
+    file: File | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +319,28 @@ class PersonBackend(Backend, Protocol):
         """Queue a message and return it with status ``queued``; the text is kept exactly.
 
         The same key with the same conversation and text returns the first call's message
-        (``idempotency.SentKeys`` does this). Raises Conflict for the same key with
-        anything else, Unprocessable for a text that is too long, Unavailable when the
-        queue is full.
+        (see ``idempotency``). Raises Conflict for the same key with anything else,
+        Unprocessable for a text that is too long, Unavailable when the queue is full.
+        """
+
+    async def send_file(
+        self,
+        conversation_id: str,
+        text: str,
+        content: bytes,
+        name: str,
+        media_type: str,
+        idempotency_key: str | None,
+    ) -> Message:
+        """Queue a message with a file; ``text`` may be empty.
+
+        The name is made safe, and a media type that is none becomes
+        ``application/octet-stream``. Keys and errors as of :meth:`send`; the same key with
+        the same text and content returns the first call's message.
+        """
+
+    async def file(self, conversation_id: str, message_id: str) -> FileContent:
+        """Return a message's file: of one's own at any time, of others once it is whole.
+
+        Raises NotFound for a message without a file, Conflict while it is not here.
         """
