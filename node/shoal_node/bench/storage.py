@@ -19,7 +19,6 @@ a disk's, and ``ratio_to_path`` tells what the store adds to it.
 """
 
 import os
-import sqlite3
 import statistics
 import tempfile
 import time
@@ -111,7 +110,7 @@ def _measure(directory: Path, bodies: list[bytes], boxes: int) -> dict[str, floa
 
 
 def _puts(
-    store: "_Recorded", plain: sqlite3.Connection, bodies: Sequence[bytes]
+    store: "_Recorded", plain: relay_schema.Connection, bodies: Sequence[bytes]
 ) -> dict[str, float]:
     """Let the three take turns; a round's groups are those that our path made."""
     ours, disk, sqlite, path = [], [], [], []
@@ -315,13 +314,13 @@ def _execute(store: RelayStore, groups: Sequence[Sequence[PutBox]]) -> None:
 
 
 def _insert_groups(
-    plain: sqlite3.Connection, groups: Sequence[Sequence[tuple[bytes, bytes]]]
+    plain: relay_schema.Connection, groups: Sequence[Sequence[tuple[bytes, bytes]]]
 ) -> None:
     for group in groups:
         _insert(plain, group)
 
 
-def _insert(plain: sqlite3.Connection, records: Sequence[tuple[bytes, bytes]]) -> None:
+def _insert(plain: relay_schema.Connection, records: Sequence[tuple[bytes, bytes]]) -> None:
     plain.execute("BEGIN IMMEDIATE")
     plain.executemany("INSERT INTO box VALUES (?, ?)", records)
     plain.execute("COMMIT")

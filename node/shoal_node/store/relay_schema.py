@@ -39,7 +39,8 @@ _PRAGMAS: Final = (
     f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}",
 )
 
-Step = Callable[[sqlite3.Connection], None]
+Connection = sqlite3.Connection
+Step = Callable[[Connection], None]
 
 
 def _first(connection: sqlite3.Connection) -> None:
@@ -174,7 +175,8 @@ def _migrate(connection: sqlite3.Connection, steps: Sequence[Step], path: Path) 
 class Reserve:
     """Disk space kept free beside the store, given up so that deletions work on a full disk.
 
-    A deletion writes too: the pages that it changes go into the log first.
+    A deletion writes too: the pages that it changes go into the log first. While the space
+    can't be held nothing new is kept, or the next deletion would find none.
     """
 
     LENGTH: Final = 8 * 2**20  # bytes: what one Expire of 1,000 rows may write, and a little
@@ -183,10 +185,10 @@ class Reserve:
         self._path = path.with_name(f"{path.name}-reserve")
         self._held = False
 
-    def take(self) -> None:
-        """Hold the space if it isn't held and there is room."""
+    def take(self) -> bool:
+        """Hold the space if it isn't held; returns whether it is."""
         if self._held:
-            return
+            return True
         try:
             with open(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "wb") as file:
                 if hasattr(os, "posix_fallocate"):
@@ -197,6 +199,7 @@ class Reserve:
             self._path.unlink(missing_ok=True)
         else:
             self._held = True
+        return self._held
 
     def give_up(self) -> bool:
         """Free the space; returns whether there was any."""

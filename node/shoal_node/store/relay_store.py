@@ -14,6 +14,7 @@ Memory is flat: 16 MiB of pages, and a few rows at a time.
 Contract: :class:`shoal_protocol.service.storage.Store`. Not for several threads at a time.
 """
 
+import contextlib
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -115,13 +116,13 @@ class RelayStore:
         """Perform ``operations`` in order as one transaction that is durable on return.
 
         Raises:
-            StoreFull: the disk has no room, not even in the log as far as the database has it
-                already, and for what only reads or drops not in the reserve.
+            StoreFull: the disk has no room; what only reads or drops may use the reserve's, and
+                then nothing new is kept until there is room for the reserve again.
             StoreFailed: the database cannot be read or written.
         """
         puts = any(isinstance(operation, PutBox | PutEntry) for operation in operations)
-        if puts and self._log_is_stuck():
-            raise StoreFull("log")
+        if puts and (self._log_is_stuck() or not self._hold_reserve()):
+            raise StoreFull("log or reserve")
         try:
             return self._transact(operations, now)
         except StoreFull:
@@ -213,6 +214,13 @@ class RelayStore:
 
     def _holds(self, item: Item) -> bool:
         return self._entries.holds(item) if item.kind is Kind.ENTRY else self._boxes.holds(item)
+
+    def _hold_reserve(self) -> bool:
+        """Hold the reserve, if need be in the place of a log that is in the database already."""
+        if not self._reserve.take():
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return self._reserve.take()
 
     def _find_room(self, *, puts: bool) -> bool:
         """Whether a full disk has more room than it had: the reserve's, the log's own."""
