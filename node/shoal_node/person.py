@@ -37,8 +37,9 @@ from shoal_protocol import identity
 from shoal_protocol.client import latency
 from shoal_protocol.client.correspondence import Correspondence
 from shoal_protocol.client.history import Message, MessageState
-from shoal_protocol.client.people import Changed, Persona
+from shoal_protocol.client.people import Changed
 from shoal_protocol.client.person import Event, PersonMachine, SendUp
+from shoal_protocol.client.personas import Persona
 from shoal_protocol.errors import UserError
 from shoal_protocol.pseudonyms import address
 from shoal_protocol.rng import Rng
@@ -72,9 +73,7 @@ class PersonNode:
         self._rng = rng
         self._clock = ticking
         self._params = config.network_parameters
-        file = config.passphrase_file
-        passphrase = None if file is None else keys.passphrase_of(file)
-        secret = keys.secret_of(config.data, passphrase)
+        secret = keys.secret_of(config.data, config.passphrase)
         self._store: Final = PersonStore.open(config.data / keys.DATABASE, secret)
         kept = self._store.load()
         seed = rng.bytes(32)

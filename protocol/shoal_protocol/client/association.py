@@ -22,6 +22,7 @@ from shoal_protocol.streams.capability import ReadCapability, WriteCapability
 
 WINDOW: Final = parcel.ACK_WINDOW + 1  # boxes from the first that is missing on that may come
 ASIDE: Final = 2  # places of these that no message takes: one for a nudge, the last for news
+UNREADABLE: Final = "unreadable"  # reason of the error that ends a session
 STREAM: Final = b"conversation"  # label of the streams that a session's roots give
 
 
@@ -47,7 +48,7 @@ class Association:
         self.session: Final = session
         self.order: Final = order
         self.confirmed = False  # something came over it from the other side
-        self.broken = False  # a box of ours outlived its relays unread: write no more
+        self.broken = False  # no more messages go over it
         self.peer = Acks()  # what the contact has of ours
         self.come = Acks()  # what we have of the contact's
         self.day = day
@@ -78,7 +79,7 @@ class Association:
     @property
     def room(self) -> int:
         """Boxes with messages that the window lets be written now."""
-        return self._places - ASIDE
+        return 0 if self.broken else self._places - ASIDE
 
     @property
     def may_nudge(self) -> bool:
@@ -96,7 +97,7 @@ class Association:
 
     @property
     def _places(self) -> int:
-        return 0 if self.broken else self.peer.next + WINDOW - self._writer.index
+        return self.peer.next + WINDOW - self._writer.index
 
     def seal(self, body: Parcel, day: int, rng: Rng) -> tuple[int, bytes]:
         """Return (index, 2,048-byte box) of the next box, which says ``body``."""
@@ -119,11 +120,13 @@ class Association:
     def open(self, index: int, day: int, record: bytes, rng: Rng) -> Parcel | None:
         """Take the contact's box ``index``; None when it says nothing that can be read.
 
-        A box that is authentic but does not open, or holds no parcel, has come all the
-        same: it is the contact's own, and asking for it for ever would stop the stream.
+        A box that was taken back, or holds no parcel, has come all the same: it is the
+        contact's own, and asking for it for ever would stop the stream.
 
         Raises:
-            RemoteProtocolError: the box is not the contact's; nothing has changed.
+            RemoteProtocolError: "unreadable" when the contact's own box does not open: one
+                of the two ratchets is older than what was said over it. Else the box is not
+                the contact's. Nothing has changed.
         """
         plaintext: bytes | None = None
         try:
@@ -141,7 +144,11 @@ class Association:
 
     def _read(self, plaintext: bytes, rng: Rng) -> Parcel | None:
         try:
-            return parcel.decode(self.session.open(plaintext, rng))
+            text = self.session.open(plaintext, rng)
+        except RemoteProtocolError:
+            raise RemoteProtocolError(UNREADABLE) from None
+        try:
+            return parcel.decode(text)
         except RemoteProtocolError as error:
             self.counters[error.reason] += 1
             return None

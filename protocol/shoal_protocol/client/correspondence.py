@@ -19,7 +19,9 @@ from typing import Final
 from shoal_protocol import clock
 from shoal_protocol.client import parcel, state
 from shoal_protocol.client.association import ASIDE, WINDOW, Association
+from shoal_protocol.client.deliveries import Deliveries
 from shoal_protocol.client.history import History, Message, MessageState
+from shoal_protocol.client.keeping import Keeper
 from shoal_protocol.client.lines import IncomingLines, Whole
 from shoal_protocol.client.outbox import Outgoing, record_key
 from shoal_protocol.client.parcel import Acks, Parcel, Part
@@ -35,6 +37,7 @@ ACK_MORE: Final = 1500 * clock.MILLISECOND  # mean of a random wait beyond, so t
 NUDGE_FIRST: Final = 300 * clock.SECOND  # of silence, while something is unacknowledged
 NUDGE_LONGEST: Final = 48 * 3600 * clock.SECOND  # so that nudges leave the window to messages
 EDGE_S: Final = 3600  # that a contact's clock may be behind
+RENEW_LEAST: Final = 3600 * clock.SECOND  # between two sessions begun because one broke
 LOOKUP_FIRST: Final = clock.SECOND
 LOOKUP_LONGEST: Final = 60 * clock.SECOND
 MAX_WAITING: Final = 1024  # texts that wait for a contact's keys or window
@@ -45,14 +48,6 @@ HELD: Final = 2**32 - 1  # number of a message that has none yet: its file is on
 _PART: Final = ratchet.CAPACITY - parcel.HEAD_LENGTH
 _FIRST: Final = handshake.CAPACITY - parcel.HEAD_LENGTH  # a longer one follows its first contact
 MAX_CONTENT: Final = (WINDOW - ASIDE) * _PART  # bytes
-
-
-@dataclass(slots=True)
-class _Progress:
-    """Records of one outgoing message that are not stored, and not acknowledged, yet."""
-
-    unstored: set[bytes] = field(default_factory=set[bytes])
-    unread: set[bytes] = field(default_factory=set[bytes])
 
 
 @dataclass(slots=True)
@@ -82,7 +77,7 @@ class Correspondence:
     Args:
         conversation_id: 8 bytes in hex.
         line: 8 random bytes that name the numbering of what goes out.
-        journal: where changes are made durable; ``kept`` False means that none are.
+        rows: what makes changes durable.
     """
 
     def __init__(
@@ -91,13 +86,11 @@ class Correspondence:
         me: PersonaSecrets,
         pseudonym: bytes,
         *,
-        persona: bytes,
         line: bytes,
         requested_by_them: bool,
         created: int,
         params: NetworkParameters,
-        journal: state.Journal,
-        kept: bool,
+        rows: Keeper,
         rng: Rng,
     ) -> None:
         self.id: Final = conversation_id
@@ -106,25 +99,22 @@ class Correspondence:
         self.requested_by_them = requested_by_them
         self.answered = False  # both sides have sent something
         self.lookup: Lookup | None = None
-        self._name: Final = bytes.fromhex(conversation_id)
         self._me = me
-        self._persona = persona
         self._line = line
         self._params = params
         self._rng = rng
-        self._journal = journal
-        self._kept = kept
-        kept_by = journal if kept else None
-        self.history: Final = History(conversation_id, kept_by)
-        self._lines = IncomingLines(self._name, kept_by)
+        self._rows: Final = rows
+        name = bytes.fromhex(conversation_id)
+        self.history: Final = History(conversation_id, rows.journal)
+        self._lines = IncomingLines(name, rows.journal)
         self._next_number = 0
         self._inbox_root: bytes | None = None
         self._sendings: dict[bytes, _Sending] = {}
         self._given_up: tuple[list[Association], list[Outgoing]] = ([], [])
+        self._renew = False  # a new session is wanted, though nothing waits for one
+        self._renewed = -RENEW_LEAST  # ns; when one was last asked for
         self._waiting: deque[Message] = deque()
-        self._unfinished: dict[int, str] = {}  # number: id of messages not read and not failed
-        self._progress: dict[str, _Progress] = {}
-        self._whole: set[int] = set()  # numbers that the contact has, behind one that it lacks
+        self._deliveries = Deliveries(self.history)
 
     @property
     def pending(self) -> bool:
@@ -162,7 +152,7 @@ class Correspondence:
     @property
     def kept(self) -> bool:
         """Whether what happens here is made durable."""
-        return self._kept
+        return self._rows.kept
 
     def hold(self, message_id: str, text: str, file: bytes, now: int) -> Message:
         """Show a message whose file is on its way; :meth:`ready` lets it go.
@@ -201,23 +191,27 @@ class Correspondence:
         Raises:
             RemoteProtocolError: the announced keys are unusable; nothing has changed.
         """
-        if self._best() is not None or not self._waiting:
+        if self._best() is not None or not (self._waiting or self._renew):
             self.lookup = None
             return self.release(now)
-        message = self._waiting[0]
-        kind, content = parcel.content(message.text, message.file)
-        first, rest = None, self._parts(message, kind, parcel.split(content, _PART))
-        if len(content) <= _FIRST:
-            first, rest = rest[0], []
+        message = self._waiting[0] if self._waiting else None
+        first, rest = None, list[Part]()
+        if message is not None:
+            kind, content = parcel.content(message.text, message.file)
+            rest = self._parts(message, kind, parcel.split(content, _PART))
+            if len(content) <= _FIRST:
+                first, rest = rest[0], []
         contact, session = handshake.initiate(
             self._me,
             announcement,
-            parcel.encode(Parcel(Acks(), self._line, self._least, first)),
+            parcel.encode(Parcel(Acks(), self._line, self._least, first, nudge=first is None)),
             rng=self._rng,
         )
         self.lookup = None
+        self._renew = False
         self._inbox_root = announcement.inbox_root
-        self._waiting.popleft()
+        if message is not None:
+            self._waiting.popleft()
         # The contact's clock may be behind: around midnight its first box may be yesterday's.
         day = clock.index_of(now - clock.seconds(EDGE_S), self._params.day_s)
         association = Association.begin(session, self._me.network, day=day, order=now)
@@ -232,15 +226,26 @@ class Correspondence:
         )
         sending.contact = self._outgoing(association, record, now, message, first_contact=True)
         records = [sending.contact]
-        records += [self._box(sending, part, message, now) for part in rest]
-        self._track(message, records)
+        if message is not None:
+            records += [self._box(sending, part, message, now) for part in rest]
+            self._deliveries.track(message, records)
         self.keep()
         return [*records, *self.release(now)]
 
     def adopt(self, association: Association, inbox_root: bytes, now: int) -> None:
-        """Take a session that the contact began."""
+        """Take a session that the contact began.
+
+        A contact that begins one where another worked has lost that one: what it has not
+        acknowledged is written anew.
+        """
         self._inbox_root = inbox_root
         self.lookup = None
+        self._renew = False
+        for sending in self._sendings.values():
+            if sending.association.confirmed and not sending.association.broken:
+                sending.association.broken = True
+                self._rows.association(sending.association)
+                self._requeue(sending)
         self._add(association, now)
         self.keep()
 
@@ -266,7 +271,7 @@ class Correspondence:
             self._waiting.popleft()
             parts = self._parts(message, kind, pieces)
             records = [self._box(best, part, message, now) for part in parts]
-            self._track(message, records)
+            self._deliveries.track(message, records)
             out += records
         if out:
             self.keep()
@@ -327,9 +332,23 @@ class Correspondence:
             changed += [self._arrived(whole, now) for whole in self._lines.take(said)]
         for outgoing in freed:
             changed += self._acknowledged(sending, outgoing)
-        self._keep_association(association)
+        self._rows.association(association)
         self.keep()
         return freed, changed, self.release(now)
+
+    def unreadable(self, association: Association, now: int) -> list[Message]:
+        """Note that the contact's boxes don't open any more: one side's state is an older one.
+
+        What is not acknowledged goes over another session, and the contact is asked for one.
+        Returns messages that failed.
+        """
+        failed = self._break(self._sendings[association.id], now)
+        self._renew = True
+        self._look_up(now)
+        if self.lookup is not None:
+            self.lookup.due = max(self.lookup.due, self._renewed + RENEW_LEAST)
+            self._renewed = self.lookup.due
+        return failed
 
     def missing(self, association: Association) -> list[Outgoing]:
         """Return records that the contact looked for and did not find, though later ones came."""
@@ -339,12 +358,8 @@ class Correspondence:
 
     def stored(self, outgoing: Outgoing) -> list[Message]:
         """Note that a relay keeps this record."""
-        self._keep_record(outgoing)
-        progress = self._progress.get(outgoing.message)
-        if progress is None:
-            return []
-        progress.unstored.discard(outgoing.key)
-        return [] if progress.unstored else self._advance(outgoing.message, MessageState.STORED)
+        self._rows.record(outgoing)
+        return self._deliveries.stored(outgoing)
 
     def expired(self, outgoing: Outgoing, now: int) -> list[Message]:
         """Note that a record outlived its place unread; returns messages that failed.
@@ -353,7 +368,7 @@ class Correspondence:
         that thereby go nowhere are among :meth:`given_up`.
         """
         sending = self._sendings.get(outgoing.session)
-        self._forget_record(outgoing)
+        self._rows.forget_record(outgoing)
         if sending is None:
             return []
         if outgoing.stored and not outgoing.needs_ack:
@@ -368,29 +383,25 @@ class Correspondence:
         for sending in self._sendings.values():
             for outgoing in [*sending.on_way.values(), sending.contact]:
                 if outgoing is not None:
-                    self._forget_record(outgoing)
+                    self._rows.forget_record(outgoing)
         self._lines.clear()
-        if self._kept:
-            for association in gone:
-                self._journal.delete(state.ASSOCIATION, self._persona + association.id)
-            self._journal.delete(state.CONVERSATION, self._name)
+        for association in gone:
+            self._rows.forget_association(association)
+        self._rows.forget_conversation()
         return gone
 
     def keep(self) -> None:
         """Make the conversation's row durable."""
-        if self._kept:
-            row = state.ConversationRow(
-                persona=self._persona,
-                pseudonym=self.pseudonym,
-                created=self.created,
-                requested_by_them=self.requested_by_them,
-                answered=self.answered,
-                inbox_root=self._inbox_root,
-                line=self._line,
-                next_number=self._next_number,
-                lines=self._lines.rows(),
-            )
-            self._journal.put(state.CONVERSATION, self._name, state.CONVERSATIONS.encode(row))
+        self._rows.conversation(
+            pseudonym=self.pseudonym,
+            created=self.created,
+            requested_by_them=self.requested_by_them,
+            answered=self.answered,
+            inbox_root=self._inbox_root,
+            line=self._line,
+            next_number=self._next_number,
+            lines=self._lines.rows(),
+        )
 
     def restore(
         self,
@@ -423,9 +434,9 @@ class Correspondence:
             message = self.history.restore(kept)
             if not message.outgoing or message.state >= MessageState.READ or message.number == HELD:
                 continue
-            self._unfinished[message.number] = message.id
+            self._deliveries.begin(message)
             if message.id in sealed:
-                self._track(message, sealed[message.id])
+                self._deliveries.track(message, sealed[message.id])
             else:
                 self._waiting.append(message)
         self._look_up(now)
@@ -438,14 +449,14 @@ class Correspondence:
 
     def _queue(self, message: Message, now: int) -> None:
         self._next_number = message.number + 1
-        self._unfinished[message.number] = message.id
+        self._deliveries.begin(message)
         self._waiting.append(message)
         self.keep()
         self._look_up(now)
 
     @property
     def _least(self) -> int:
-        return min(self._unfinished, default=self._next_number)
+        return self._deliveries.least(self._next_number)
 
     def _owe(self, association: Association, now: int) -> None:
         if association.ack_due is None:
@@ -453,7 +464,8 @@ class Correspondence:
             association.ack_due = now + ACK_LEAST + round(self._rng.exponential(ACK_MORE))
 
     def _look_up(self, now: int) -> None:
-        if self._waiting and self._best() is None and self.lookup is None:
+        wanted = bool(self._waiting) or self._renew
+        if wanted and self._best() is None and self.lookup is None:
             self.lookup = Lookup(due=now, began=now)
 
     def _add(self, association: Association, now: int) -> _Sending:
@@ -462,24 +474,22 @@ class Correspondence:
             oldest = self._sendings.pop(next(iter(self._sendings)))
             self._requeue(oldest)
             self._given_up[0].append(oldest.association)
-            if self._kept:
-                self._journal.delete(state.ASSOCIATION, self._persona + oldest.association.id)
+            self._rows.forget_association(oldest.association)
         sending = self._sendings[association.id] = _Sending(association, heard=now)
-        self._keep_association(association)
+        self._rows.association(association)
         return sending
 
     def _break(self, sending: _Sending, now: int) -> list[Message]:
         """Write over this association no more; what was not acknowledged waits for another."""
         sending.association.broken = True
-        self._keep_association(sending.association)
+        self._rows.association(sending.association)
         self._requeue(sending)
         life = clock.seconds(self._params.box_days * self._params.day_s)
         failed: list[Message] = []
         for message in [m for m in self._waiting if m.created + life <= now]:
             self._waiting.remove(message)
-            self._unfinished.pop(message.number, None)
-            failed += self._advance(message.id, MessageState.FAILED)
-        failed += self._show_read()
+            failed += self._deliveries.failed(message)
+        failed += self._deliveries.show_read()
         self._look_up(now)
         return failed
 
@@ -491,10 +501,10 @@ class Correspondence:
         sending.contact = None
         back: dict[int, Message] = {}
         for outgoing in gone:
-            self._forget_record(outgoing)
+            self._rows.forget_record(outgoing)
             message = self.history.get(outgoing.message)
             if message is not None and message.state < MessageState.READ:
-                self._progress.pop(message.id, None)
+                self._deliveries.untrack(message)
                 back[message.number] = message
         waiting = {message.number: message for message in self._waiting} | back
         self._waiting = deque(message for _, message in sorted(waiting.items()))
@@ -530,7 +540,7 @@ class Correspondence:
         index, record = association.seal(said, day, self._rng)
         outgoing = self._outgoing(association, record, now, message, index=index)
         sending.on_way[index] = outgoing
-        self._keep_association(association)
+        self._rows.association(association)
         return outgoing
 
     def _outgoing(
@@ -547,83 +557,22 @@ class Correspondence:
             record_key(record),
             record,
             now,
-            needs_ack=message is not None,
-            batch=self._journal.number if self._kept else 0,
+            needs_ack=message is not None or first_contact,
+            batch=self._rows.batch,
             copies=self._params.replicas,
             first_contact=first_contact,
             session=association.id,
             index=index,
             message="" if message is None else message.id,
         )
-        self._keep_record(outgoing)
+        self._rows.record(outgoing)
         return outgoing
 
-    def _keep_record(self, outgoing: Outgoing) -> None:
-        if self._kept:
-            row = state.RecordRow(
-                conversation=self._name,
-                session=outgoing.session,
-                index=outgoing.index,
-                first_contact=outgoing.first_contact,
-                message=bytes.fromhex(outgoing.message),
-                record=outgoing.record,
-                created=outgoing.created,
-                needs_ack=outgoing.needs_ack,
-                stored=outgoing.stored,
-            )
-            self._journal.put(state.RECORD, outgoing.key, state.RECORDS.encode(row))
-
-    def _forget_record(self, outgoing: Outgoing) -> None:
-        if self._kept:
-            self._journal.delete(state.RECORD, outgoing.key)
-
-    def _keep_association(self, association: Association) -> None:
-        if self._kept:
-            self._journal.put(
-                state.ASSOCIATION, self._persona + association.id, association.row(self._name)
-            )
-
-    def _track(self, message: Message, records: list[Outgoing]) -> None:
-        self._progress[message.id] = _Progress(
-            {outgoing.key for outgoing in records if not outgoing.stored},
-            {outgoing.key for outgoing in records},
-        )
-
     def _acknowledged(self, sending: _Sending, outgoing: Outgoing) -> list[Message]:
-        self._forget_record(outgoing)
+        self._rows.forget_record(outgoing)
         if not outgoing.first_contact:
             del sending.on_way[outgoing.index]
-        progress = self._progress.get(outgoing.message)
-        if progress is None:
-            return []
-        progress.unstored.discard(outgoing.key)
-        progress.unread.discard(outgoing.key)
-        if progress.unread:
-            return self._advance(outgoing.message, MessageState.FETCHED)
-        del self._progress[outgoing.message]
-        message = self.history.get(outgoing.message)
-        if message is None:
-            return []
-        self._whole.add(message.number)
-        read = self._show_read()
-        if message.number in self._whole:
-            return self._advance(message.id, MessageState.FETCHED)
-        return read
-
-    def _show_read(self) -> list[Message]:
-        """Move to READ what the contact has and shows: all up to the first that it lacks."""
-        changed: list[Message] = []
-        for number, message_id in sorted(self._unfinished.items()):
-            if number not in self._whole:
-                break
-            self._whole.discard(number)
-            del self._unfinished[number]
-            changed += self._advance(message_id, MessageState.READ)
-        return changed
-
-    def _advance(self, message_id: str, to: MessageState) -> list[Message]:
-        changed = self.history.advance(message_id, to)
-        return [] if changed is None else [changed]
+        return self._deliveries.acknowledged(outgoing)
 
     def _arrived(self, whole: Whole, now: int) -> Message:
         request = self.requested_by_them and not any(not m.outgoing for m in self.history)

@@ -11,23 +11,25 @@ An entry that opens for nobody is dropped and counted: whoever has a pseudonym c
 rubbish into its inbox.
 """
 
-from collections import Counter, OrderedDict
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass
 from typing import Final
 
 from shoal_protocol import clock, crypto
 from shoal_protocol.client import parcel, state
 from shoal_protocol.client.announcer import Announcer
-from shoal_protocol.client.association import Association
+from shoal_protocol.client.association import UNREADABLE, Association
 from shoal_protocol.client.correspondence import Correspondence
 from shoal_protocol.client.history import Message
+from shoal_protocol.client.keeping import Keeper
 from shoal_protocol.client.outbox import MAX_RECORDS, Outbox, Outgoing
+from shoal_protocol.client.personas import Persona
 from shoal_protocol.client.reader import Reader
 from shoal_protocol.client.transfers import Transfers
 from shoal_protocol.errors import RemoteProtocolError, UserError
 from shoal_protocol.parameters import NetworkParameters
 from shoal_protocol.pseudonyms import announcement
-from shoal_protocol.pseudonyms.persona import PREKEY_DAYS_KEPT, PersonaSecrets, Prekeys
+from shoal_protocol.pseudonyms.persona import PersonaSecrets, Prekeys
 from shoal_protocol.rng import Rng
 from shoal_protocol.sessions import cloak, handshake
 
@@ -53,32 +55,6 @@ class DueLookup:
     conversation: str
     day: int
     key: bytes
-
-
-@dataclass(slots=True, eq=False)
-class Persona:
-    """One persona of this node; ``kept`` False: nothing of it is ever made durable."""
-
-    id: str
-    secrets: PersonaSecrets
-    created: int
-    announcer: Announcer
-    name: str | None = None
-    kept: bool = True
-    conversations: dict[str, Correspondence] = field(default_factory=dict[str, Correspondence])
-    by_pseudonym: dict[bytes, Correspondence] = field(default_factory=dict[bytes, Correspondence])
-    owners: dict[bytes, tuple[Correspondence, Association]] = field(
-        default_factory=dict[bytes, tuple[Correspondence, Association]]  # by session id
-    )
-    ephemerals: handshake.SeenEphemerals = field(default_factory=handshake.SeenEphemerals)
-    seen: OrderedDict[bytes, None] = field(default_factory=OrderedDict[bytes, None])
-    kept_ephemerals: dict[int, list[bytes]] = field(default_factory=dict[int, list[bytes]])
-    prekey_batches: dict[int, int] = field(default_factory=dict[int, int])  # day: journal batch
-
-    @property
-    def name_bytes(self) -> bytes:
-        """The id as rows hold it, 8 bytes."""
-        return bytes.fromhex(self.id)
 
 
 class People:
@@ -141,11 +117,7 @@ class People:
         for correspondence in list(persona.conversations.values()):
             self._forget(persona, correspondence)
         if persona.kept:
-            self._journal.delete(state.PERSONA, persona.name_bytes)
-            for day in persona.prekey_batches:
-                self._journal.delete(state.PREKEYS, persona.name_bytes + _day(day))
-            for day in list(persona.kept_ephemerals):
-                self._forget_ephemerals(persona, day)
+            persona.forget_rows(self._journal)
 
     def open_conversation(self, persona: Persona, pseudonym: bytes, now: int) -> Correspondence:
         """Return the persona's conversation with ``pseudonym``, begun now if there is none.
@@ -209,10 +181,8 @@ class People:
         today = clock.index_of(now, self._params.day_s)
         for persona in self._personas.values():
             persona.announcer.work(now)
-            persona.ephemerals.expire(today)
-            for day in [d for d in persona.kept_ephemerals if d + PREKEY_DAYS_KEPT < today]:
-                self._forget_ephemerals(persona, day)
-            self._keep_prekeys(persona)
+            persona.expire_ephemerals(today, self._journal)
+            persona.keep_prekeys(self._journal)
         return [] if whole is None else self._about(whole)
 
     def tick(self, now: int) -> list[Changed]:
@@ -335,12 +305,19 @@ class People:
         )
         if owner is None or not association.expects(index):
             return True, []
+        correspondence, _ = owner.owners[association.id]
         try:
             said = association.open(index, day, record, self._rng)
         except RemoteProtocolError as error:
             self.counters[error.reason] += 1
-            return False, []
-        correspondence, _ = owner.owners[association.id]
+            changed: list[Changed] = []
+            if error.reason == UNREADABLE:
+                self._reader.unfollow(association.id)
+                failed = correspondence.unreadable(association, now)
+                self._give_up(owner, correspondence)
+                self._launch(correspondence, correspondence.release(now), now)
+                changed = [Changed(owner.id, correspondence.id, message) for message in failed]
+            return False, changed
         return True, self._said(owner, correspondence, association, said, now)
 
     def restore(self, kept: state.Kept, now: int) -> None:
@@ -434,10 +411,7 @@ class People:
         public, data, session = handshake.accept(
             persona.secrets, prekeys, body, seen=persona.ephemerals, rng=self._rng
         )
-        if persona.kept:
-            ephemeral = body[: crypto.KEY_LENGTH]
-            persona.kept_ephemerals.setdefault(day, []).append(ephemeral)
-            self._journal.put(state.EPHEMERAL, persona.name_bytes + _day(day) + ephemeral, b"")
+        persona.keep_ephemeral(day, body[: crypto.KEY_LENGTH], self._journal)
         said = parcel.decode(data)
         today = clock.index_of(now, self._params.day_s)
         association = Association.begin(session, self._params.hash, day=min(day, today), order=now)
@@ -509,13 +483,11 @@ class People:
             row_id.hex(),
             persona.secrets,
             pseudonym,
-            persona=persona.name_bytes,
             line=line,
             requested_by_them=requested_by_them,
             created=created,
             params=self._params,
-            journal=self._journal,
-            kept=persona.kept,
+            rows=Keeper(self._journal, persona.name_bytes, row_id, kept=persona.kept),
             rng=self._rng,
         )
         persona.conversations[correspondence.id] = correspondence
@@ -576,29 +548,3 @@ class People:
             outgoing.conversation = correspondence.id
             self._outbox.add(outgoing)
             self._reader.stir(outgoing.session, now)
-
-    def _keep_prekeys(self, persona: Persona) -> None:
-        """Make prekeys durable that are new, and delete those that are erased."""
-        days = persona.secrets.prekey_days()
-        for day in days:
-            if day in persona.prekey_batches:
-                continue
-            persona.prekey_batches[day] = self._journal.number
-            prekeys = persona.secrets.prekeys_of(day)
-            if persona.kept and prekeys is not None:
-                row = state.PrekeysRow(*prekeys.secrets())
-                self._journal.put(
-                    state.PREKEYS, persona.name_bytes + _day(day), state.PREKEY_DAYS.encode(row)
-                )
-        for day in [day for day in persona.prekey_batches if day not in days]:
-            del persona.prekey_batches[day]
-            if persona.kept:
-                self._journal.delete(state.PREKEYS, persona.name_bytes + _day(day))
-
-    def _forget_ephemerals(self, persona: Persona, day: int) -> None:
-        for ephemeral in persona.kept_ephemerals.pop(day):
-            self._journal.delete(state.EPHEMERAL, persona.name_bytes + _day(day) + ephemeral)
-
-
-def _day(day: int) -> bytes:
-    return day.to_bytes(4, "big")

@@ -1,0 +1,100 @@
+"""How far each outgoing message of a conversation has come; spec: client §6.
+
+::
+
+    numbered ─► records tracked ─► all stored: STORED ─► one acknowledged: FETCHED
+                                                └─► all, and all messages before: READ
+
+The contact shows messages in the order of their numbers, so one that came whole is read
+only when nothing before it is missing.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from shoal_protocol.client.history import History, Message, MessageState
+from shoal_protocol.client.outbox import Outgoing
+
+
+@dataclass(slots=True)
+class _Progress:
+    """Records of one message that are not stored, and not acknowledged, yet."""
+
+    unstored: set[bytes]
+    unread: set[bytes]
+
+
+class Deliveries:
+    """The outgoing messages of one conversation that are neither read nor failed."""
+
+    def __init__(self, history: History) -> None:
+        self._history: Final = history
+        self._unfinished: dict[int, str] = {}  # number: message id
+        self._progress: dict[str, _Progress] = {}
+        self._whole: set[int] = set()  # numbers that the contact has, behind one that it lacks
+
+    def least(self, otherwise: int) -> int:
+        """Return the lowest number that may still come, ``otherwise`` when nothing is open."""
+        return min(self._unfinished, default=otherwise)
+
+    def begin(self, message: Message) -> None:
+        """Take a message that has its number."""
+        self._unfinished[message.number] = message.id
+
+    def track(self, message: Message, records: list[Outgoing]) -> None:
+        """Note which records a message went into."""
+        self._progress[message.id] = _Progress(
+            {outgoing.key for outgoing in records if not outgoing.stored},
+            {outgoing.key for outgoing in records},
+        )
+
+    def untrack(self, message: Message) -> None:
+        """Note that a message is to be written anew."""
+        self._progress.pop(message.id, None)
+
+    def stored(self, outgoing: Outgoing) -> list[Message]:
+        """Note that a relay keeps a record; returns the message that moved, if one did."""
+        progress = self._progress.get(outgoing.message)
+        if progress is None:
+            return []
+        progress.unstored.discard(outgoing.key)
+        return [] if progress.unstored else self._advance(outgoing.message, MessageState.STORED)
+
+    def acknowledged(self, outgoing: Outgoing) -> list[Message]:
+        """Note that the contact has a record; returns the messages that moved."""
+        progress = self._progress.get(outgoing.message)
+        if progress is None:
+            return []
+        progress.unstored.discard(outgoing.key)
+        progress.unread.discard(outgoing.key)
+        if progress.unread:
+            return self._advance(outgoing.message, MessageState.FETCHED)
+        del self._progress[outgoing.message]
+        message = self._history.get(outgoing.message)
+        if message is None:
+            return []
+        self._whole.add(message.number)
+        read = self.show_read()
+        if message.number in self._whole:
+            return self._advance(message.id, MessageState.FETCHED)
+        return read
+
+    def failed(self, message: Message) -> list[Message]:
+        """Give a message up; returns it if that moved it."""
+        self._unfinished.pop(message.number, None)
+        return self._advance(message.id, MessageState.FAILED)
+
+    def show_read(self) -> list[Message]:
+        """Move to READ what the contact has and shows: all up to the first that it lacks."""
+        changed: list[Message] = []
+        for number, message_id in sorted(self._unfinished.items()):
+            if number not in self._whole:
+                break
+            self._whole.discard(number)
+            del self._unfinished[number]
+            changed += self._advance(message_id, MessageState.READ)
+        return changed
+
+    def _advance(self, message_id: str, to: MessageState) -> list[Message]:
+        changed = self._history.advance(message_id, to)
+        return [] if changed is None else [changed]

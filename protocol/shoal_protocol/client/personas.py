@@ -1,0 +1,78 @@
+"""One persona of a node, with its conversations and what is kept of its keys; spec: client §6."""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from shoal_protocol.client import state
+from shoal_protocol.client.announcer import Announcer
+from shoal_protocol.client.association import Association
+from shoal_protocol.client.correspondence import Correspondence
+from shoal_protocol.pseudonyms.persona import PREKEY_DAYS_KEPT, PersonaSecrets
+from shoal_protocol.sessions import handshake
+
+
+@dataclass(slots=True, eq=False)
+class Persona:
+    """One persona of this node; ``kept`` False: nothing of it is ever made durable."""
+
+    id: str
+    secrets: PersonaSecrets
+    created: int
+    announcer: Announcer
+    name: str | None = None
+    kept: bool = True
+    conversations: dict[str, Correspondence] = field(default_factory=dict[str, Correspondence])
+    by_pseudonym: dict[bytes, Correspondence] = field(default_factory=dict[bytes, Correspondence])
+    owners: dict[bytes, tuple[Correspondence, Association]] = field(
+        default_factory=dict[bytes, tuple[Correspondence, Association]]  # by session id
+    )
+    ephemerals: handshake.SeenEphemerals = field(default_factory=handshake.SeenEphemerals)
+    seen: OrderedDict[bytes, None] = field(default_factory=OrderedDict[bytes, None])
+    kept_ephemerals: dict[int, list[bytes]] = field(default_factory=dict[int, list[bytes]])
+    prekey_batches: dict[int, int] = field(default_factory=dict[int, int])  # day: journal batch
+
+    @property
+    def name_bytes(self) -> bytes:
+        """The id as rows hold it, 8 bytes."""
+        return bytes.fromhex(self.id)
+
+    def keep_prekeys(self, journal: state.Journal) -> None:
+        """Make prekeys durable that are new, and delete those that are erased."""
+        days = self.secrets.prekey_days()
+        for day in days:
+            if day in self.prekey_batches:
+                continue
+            self.prekey_batches[day] = journal.number
+            prekeys = self.secrets.prekeys_of(day)
+            if self.kept and prekeys is not None:
+                row = state.PrekeysRow(*prekeys.secrets())
+                journal.put(state.PREKEYS, self._row(day), state.PREKEY_DAYS.encode(row))
+        for day in [day for day in self.prekey_batches if day not in days]:
+            del self.prekey_batches[day]
+            if self.kept:
+                journal.delete(state.PREKEYS, self._row(day))
+
+    def keep_ephemeral(self, day: int, ephemeral: bytes, journal: state.Journal) -> None:
+        """Make durable that a first contact with this key (32 bytes) was answered."""
+        if self.kept:
+            self.kept_ephemerals.setdefault(day, []).append(ephemeral)
+            journal.put(state.EPHEMERAL, self._row(day) + ephemeral, b"")
+
+    def expire_ephemerals(self, today: int, journal: state.Journal) -> None:
+        """Delete those whose prekeys are gone: they can't be replayed any more."""
+        self.ephemerals.expire(today)
+        for day in [day for day in self.kept_ephemerals if day + PREKEY_DAYS_KEPT < today]:
+            for ephemeral in self.kept_ephemerals.pop(day):
+                journal.delete(state.EPHEMERAL, self._row(day) + ephemeral)
+
+    def forget_rows(self, journal: state.Journal) -> None:
+        """Delete the persona's own rows."""
+        journal.delete(state.PERSONA, self.name_bytes)
+        for day in self.prekey_batches:
+            journal.delete(state.PREKEYS, self._row(day))
+        for day, ephemerals in self.kept_ephemerals.items():
+            for ephemeral in ephemerals:
+                journal.delete(state.EPHEMERAL, self._row(day) + ephemeral)
+
+    def _row(self, day: int) -> bytes:
+        return self.name_bytes + day.to_bytes(4, "big")
