@@ -11,8 +11,9 @@ from shoal_protocol.client.mailbox import Asked, Mailbox
 from shoal_protocol.parameters import LAB
 from shoal_protocol.pseudonyms.blinding import SigningSecret
 from shoal_protocol.service import messages
-from shoal_protocol.service.inbox import InboxService
+from shoal_protocol.service.memory_store import MemoryStore
 from shoal_protocol.service.messages import Reply, Request, Status
+from shoal_protocol.service.storage import Entry, Expire, GetEntry, PutEntry, Release
 from support import START, seeded
 
 RELAY = b"r" * 16
@@ -26,8 +27,8 @@ def make() -> Mailbox:
     return Mailbox(key, network=LAB.hash, rng=seeded())
 
 
-def ask(box: Mailbox, wait_ms: int = 0) -> tuple[Question, Asked]:
-    return box.ask(RELAY, INSTANCE, wait_ms, START)
+def ask(box: Mailbox, wait_ms: int = 0, settled: bool = True) -> tuple[Question, Asked]:
+    return box.ask(RELAY, INSTANCE, wait_ms, settled, START)
 
 
 def record(number: int) -> bytes:
@@ -45,27 +46,36 @@ def answer(box: Mailbox, reply: Reply) -> tuple[int, bytes | None]:
 
 
 class Store:
-    """A real inbox that the mailbox reads."""
+    """A real store that the mailbox reads."""
 
     def __init__(self) -> None:
-        self.inbox = InboxService(LAB, INSTANCE)
+        self.store = MemoryStore(LAB, INSTANCE)
         self.now = START
 
     def put(self, box: Mailbox, number: int) -> None:
-        self.inbox.put(box.address, record(number), 0, self.now)
+        expires = self.now + clock.seconds(LAB.entry_life_s)
+        name = number.to_bytes(16, "big")
+        put = PutEntry(box.address, name, record(number), 0, bytes(8), expires)
+        self.store.execute([put], self.now)
+
+    def expire(self) -> None:
+        self.store.execute([Expire(self.now, 0)], self.now)
 
     def get(self, question: Question) -> Reply:
         request = Request(question.type, SURB, question.record, 0, question.cursor, question.floor)
-        query = messages.decode_query(request, RELAY, LAB.hash)
-        self.inbox.release(query.address, question.floor)
-        (send,) = self.inbox.get(query.address, query.instance, question.cursor, 0, SURB, self.now)
-        return send.reply
+        address = messages.decode_query(request, RELAY, LAB.hash).address
+        operations = [Release(address, question.floor), GetEntry(address, question.cursor)]
+        _, found = self.store.execute(operations, self.now)
+        if not isinstance(found, Entry):
+            return Reply(Status.EMPTY)
+        remaining = found.last - found.number
+        return Reply(Status.OK, found.record, found.number, remaining, INSTANCE)
 
-    def read(self, box: Mailbox) -> list[bytes]:
+    def read(self, box: Mailbox, settled: bool = True) -> list[bytes]:
         """Ask until nothing more is to be had."""
         entries: list[bytes] = []
         while True:
-            question, asked = ask(box)
+            question, asked = ask(box, settled=settled)
             reply = self.get(question)
             entry = box.answered(asked, reply)
             if entry is not None:
@@ -97,6 +107,23 @@ def test_everything_put_is_read_once() -> None:
     assert store.read(box) == []
     store.put(box, 40)
     assert store.read(box) == [record(40)]
+
+
+def test_a_floor_is_never_told_before_all_is_durable() -> None:
+    box, store = make(), Store()
+    for number in range(5):
+        store.put(box, number)
+    assert len(store.read(box, settled=False)) == 5
+    assert ask(box, settled=False)[0].floor == 0
+    again = store.read(make(), settled=False)  # by a node that crashed here
+    assert len(again) == 5
+    told = ask(box)[0].floor
+    assert told - BASE == 5
+    store.put(box, 5)
+    assert store.read(box, settled=False) == [record(5)]
+    assert ask(box, settled=False)[0].floor == told
+    assert store.read(make(), settled=False) == [record(5)]
+    assert ask(box)[0].floor - BASE == 6
 
 
 def test_entries_that_the_store_speaks_of_are_asked_for_by_gets_side_by_side() -> None:
@@ -137,7 +164,7 @@ def test_numbers_gone_by_expiry_are_skipped() -> None:
     question, asked = ask(box)
     box.answered(asked, store.get(question))
     store.now = START + clock.seconds(LAB.entry_life_s) + 4 * clock.SECOND
-    store.inbox.handle_timer(store.now)
+    store.expire()
     assert store.read(box) == [record(number) for number in range(5, 10)]
     assert not box.hungry(RELAY)
 
@@ -148,7 +175,7 @@ def test_an_inbox_that_began_anew_is_read_from_its_new_numbers() -> None:
         store.put(box, number)
     assert len(store.read(box)) == 3
     store.now += clock.seconds(LAB.entry_life_s)
-    store.inbox.handle_timer(store.now)
+    store.expire()
     for number in range(10, 13):
         store.put(box, number)
     assert store.read(box) == [record(number) for number in range(10, 13)]

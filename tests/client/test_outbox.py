@@ -8,33 +8,51 @@ from shoal_protocol import clock
 from shoal_protocol.client import outbox as outboxes
 from shoal_protocol.client.outbox import Outbox, Outgoing, record_key
 from shoal_protocol.parameters import LAB
-from shoal_protocol.service import placement
+from shoal_protocol.pseudonyms import work
+from shoal_protocol.service import desk, placement
 from support import START, seeded
 
 PATIENCE = 2 * clock.SECOND
-LIFE = clock.seconds(LAB.entry_life_s)
+ENTRY_LIFE = clock.seconds(LAB.entry_life_s)
+BOX_LIFE = clock.seconds(LAB.box_days * LAB.day_s)
+UNPAID = replace(LAB, put_work_bits=0)
 ADDRESS = b"a" * 32
 RELAYS = [seeded("relays").bytes(15) + bytes([n]) for n in range(12)]
 RANKED = placement.rank(ADDRESS, RELAYS, 12)
 
 
-def outgoing(number: int = 0, needs_ack: bool = True, created: int = START) -> Outgoing:
+def outgoing(
+    number: int = 0,
+    needs_ack: bool = True,
+    created: int = START,
+    *,
+    batch: int = 0,
+    first_contact: bool = False,
+) -> Outgoing:
     record = ADDRESS + number.to_bytes(8, "big") * 252
-    return Outgoing(record_key(record), ADDRESS, record, created, needs_ack)
+    key = record_key(record)
+    return Outgoing(
+        key, record, created, needs_ack, batch, LAB.replicas, first_contact=first_contact
+    )
 
 
 class Sender:
     """An outbox with a directory, whose PUTs go one at a time."""
 
-    def __init__(self, *records: Outgoing) -> None:
-        self.outbox = Outbox(LAB, PATIENCE, seeded())
+    def __init__(self, *records: Outgoing, seed: int = 0) -> None:
+        self.outbox = Outbox(UNPAID, PATIENCE, seeded(seed))
         self.relays, self.view, self.now = list(RELAYS), 0, START
         self.reachable = set(RELAYS)
+        self.durable = 0
         for record in records:
-            self.outbox.add(record)
+            self.add(record)
+
+    def add(self, record: Outgoing) -> None:
+        self.outbox.add(record)
+        self.outbox.work()
 
     def due(self) -> tuple[Outgoing, bytes] | None:
-        return self.outbox.next_put(self.relays, self.view, self.reachable, self.now)
+        return self.outbox.next_put(self.relays, self.view, self.reachable, self.durable, self.now)
 
     def put(self) -> tuple[Outgoing, bytes]:
         """Send what is due."""
@@ -78,9 +96,7 @@ def test_a_relay_that_may_not_be_asked_is_skipped_for_the_next_rank() -> None:
 def test_a_put_without_answer_goes_again_after_growing_times_with_jitter() -> None:
     first_gaps = set()
     for seed in range(8):
-        sender = Sender(outgoing())
-        sender.outbox = Outbox(LAB, PATIENCE, seeded(seed))
-        sender.outbox.add(outgoing())
+        sender = Sender(outgoing(), seed=seed)
         sender.reachable = {RANKED[0]}
         gaps = []
         for attempt in range(1, 13):
@@ -143,7 +159,7 @@ def test_what_is_stored_and_not_acknowledged_is_put_again_later_and_later() -> N
         sender.now += 1
         sender.outbox.tick(sender.now)
     for round_, wait in enumerate(waits):
-        assert 0.75 <= wait / (30 * 2**round_) <= 1.25
+        assert 0.75 <= wait / (600 * 2**round_) <= 1.25
     assert len(sender.outbox) == 1
 
 
@@ -152,54 +168,83 @@ def test_an_acknowledged_record_is_done_and_others_stay() -> None:
     sender.put()
     assert sender.outbox.done([first.key, b"unknown"]) == [first]
     assert list(sender.outbox.records()) == [second]
-    sender.outbox.answered(first, RANKED[0], True, START)
+    assert not sender.outbox.answered(first, RANKED[0], True, START)
+    assert not first.stored
     assert sender.outbox.done([first.key]) == []
 
 
-def test_what_needs_no_acknowledgement_is_done_when_it_is_stored_everywhere() -> None:
-    sender = Sender(outgoing(needs_ack=False))
-    for _ in range(2):
-        record, relay = sender.put()
-        sender.outbox.answered(record, relay, True, START)
-        sender.outbox.tick(START)
-        assert len(sender.outbox) == 1
-    sender.outbox.answered(*sender.put(), True, START)
-    assert sender.outbox.tick(START) == []
-    assert len(sender.outbox) == 0
+def test_what_needs_no_acknowledgement_stays_quiet_until_its_place_is_acknowledged() -> None:
+    sender = Sender(record := outgoing(needs_ack=False))
+    assert sender.ranks(answer=True) == [0, 1, 2]
+    for hour in range(24):
+        sender.now = START + hour * 3600 * clock.SECOND
+        assert sender.outbox.tick(sender.now) == []
+        assert sender.due() is None
+    assert len(sender.outbox) == 1
+    sender.outbox.put_again(record, sender.now)  # the reader looked and did not find it
+    assert sender.ranks(answer=True) == [0, 1, 2]
+    assert sender.outbox.done([record.key]) == [record]
 
 
-@pytest.mark.parametrize("needs_ack", [True, False])
-def test_the_last_unstored_relay_of_few_leaving_settles_a_record(needs_ack: bool) -> None:
-    sender = Sender(record := outgoing(needs_ack=needs_ack))
-    sender.relays = RANKED[:3]
-    for _ in range(2):
-        one, relay = sender.put()
-        sender.outbox.answered(one, relay, True, START)
-    sender.relays = RANKED[:2]
-    sender.view += 1
+def test_a_record_waits_until_its_batch_is_durable() -> None:
+    sender = Sender(first := outgoing(0, batch=1), outgoing(1, batch=2))
     assert sender.due() is None
-    sender.outbox.tick(START)
-    assert len(sender.outbox) == needs_ack
-    assert (record.again is not None) == needs_ack
+    sender.durable = 1
+    assert {sender.put()[0] for _ in range(3)} == {first}
+    assert sender.due() is None
+    sender.durable = 2
+    assert len(sender.ranks()) == 3
 
 
-def test_a_record_that_outlived_its_entries_is_given_up_and_told_once() -> None:
-    sender = Sender(old := outgoing(0), new := outgoing(1, created=START + clock.SECOND))
+def test_a_record_goes_once_its_work_is_done_and_the_oldest_is_paid_first() -> None:
+    outbox = Outbox(LAB, PATIENCE, seeded())
+    first, second = outgoing(0), outgoing(1)
+    outbox.add(first)
+    outbox.add(second)
+    relays = set(RELAYS)
+    assert outbox.working
+    assert outbox.next_put(RELAYS, 0, relays, 0, START) is None
+    while outbox.working:
+        assert first.nonce is not None or second.nonce is None
+        outbox.work()
+    for one in (first, second):
+        assert one.nonce is not None
+        challenge = desk.put_challenge(ADDRESS, one.record, LAB.hash)
+        work.check(challenge, one.nonce, LAB.put_work_bits)
+    assert outbox.next_put(RELAYS, 0, relays, 0, START) is not None
+
+
+def test_work_for_a_record_that_is_done_ends() -> None:
+    outbox = Outbox(replace(LAB, put_work_bits=60), PATIENCE, seeded())
+    outbox.add(record := outgoing())
+    outbox.work()
+    assert outbox.working
+    outbox.done([record.key])
+    assert not outbox.working
+
+
+@pytest.mark.parametrize(("first_contact", "life"), [(True, ENTRY_LIFE), (False, BOX_LIFE)])
+def test_a_record_that_outlived_its_place_is_given_up_and_told_once(
+    first_contact: bool, life: int
+) -> None:
+    old = outgoing(0, first_contact=first_contact)
+    new = outgoing(1, created=START + clock.SECOND, first_contact=first_contact)
+    sender = Sender(old, new)
     sender.ranks(answer=True)
-    assert sender.outbox.tick(START + LIFE - 1) == []
-    assert sender.outbox.tick(START + LIFE) == [old]
-    assert sender.outbox.tick(START + LIFE) == []
+    assert sender.outbox.tick(START + life - 1) == []
+    assert sender.outbox.tick(START + life) == [old]
+    assert sender.outbox.tick(START + life) == []
     assert list(sender.outbox.records()) == [new]
 
 
 def test_a_first_put_goes_before_retries_and_a_retry_before_what_is_stored() -> None:
     sender = Sender(stored := outgoing(0))
     sender.outbox.answered(*sender.put(), True, START)
-    sender.outbox.add(retried := outgoing(1))
+    sender.add(retried := outgoing(1))
     record, relay = sender.put()
     assert record is retried
     sender.outbox.lost(record, relay, START)
-    sender.outbox.add(fresh := outgoing(2))
+    sender.add(fresh := outgoing(2))
     sender.now += PATIENCE
     order = [sender.put()[0] for _ in range(8)]
     assert order[0] is fresh
