@@ -76,6 +76,7 @@ class Plan:
         self.faults: list[Fault] = []
         self.triggers: list[Trigger] = []
         self.over = False
+        self._absent: set[str] = set()
         self._draw(self._rng)
         world.crashes_at = self._crashes_at
 
@@ -96,6 +97,7 @@ class Plan:
         """Let nothing be wrong any more."""
         world = self._world
         self.over = True
+        self._absent.clear()
         world.links.weather = Weather(5, 40)
         self._heal()
         for node in world.nodes():
@@ -164,7 +166,7 @@ class Plan:
         runs = node.runs
 
         def start() -> None:
-            if not node.up and node.runs == runs:
+            if not node.up and node.runs == runs and node.name not in self._absent:
                 node.start()
 
         self._world.engine.after(seconds(down_s), f"{node.name} may start", start)
@@ -178,15 +180,18 @@ class Plan:
 
     def _away(self, node: "Node", start: float, end: float) -> None:
         def leave() -> None:
-            if node.up and not self.over:
+            self._absent.add(node.name)
+            if node.up:
                 node.crash()
 
         def come() -> None:
+            self._absent.discard(node.name)
             if not node.up:
                 node.start()
 
         self._add(start, f"{node.name} leaves", leave)
-        self._add(end, f"{node.name} comes back", come)
+        if end < self._scenario.length_s:
+            self._add(end, f"{node.name} comes back", come)
 
     def _trigger(self, rng: Rng, node: "Node", length: float) -> None:
         step, most = rng.choice(STEPS[node.name.rstrip("0123456789")])

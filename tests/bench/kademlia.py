@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 TIME_OUT: Final = 2 * SECOND
 RETRY: Final = 60 * SECOND  # before a contact that didn't answer is tried again
-MAINTAIN_PARTS: Final = 60  # of a day's 24 h: upkeep happens so often in an epoch
+UPKEEPS: Final = 4  # in an epoch: less often than in a node, as it costs a run the most
 
 
 class DhtNode:
@@ -50,7 +50,7 @@ class DhtNode:
         self.server: Final = DhtServer(self.table, self.store, params)
         self.lookups: Final = Lookups(self.table, self.store, params, rng, self.contact.address)
         self._tried: dict[bytes, int] = {}
-        self._upkeep = max(60, params.epoch_s // MAINTAIN_PARTS) * SECOND
+        self._upkeep = max(60, params.epoch_s // UPKEEPS) * SECOND
         relay.later(self._upkeep + rng.below(self._upkeep), "dht upkeep", self._maintain)
 
     def operate(self, record_or_key: bytes, put: bool, done: Callable[[Reply], None]) -> None:

@@ -26,7 +26,8 @@ from bench.speakers import Speaker
 from bench.world import World
 from support import seeded
 
-LOOK_S = 5.0  # between two looks at the bounds
+LOOKS = 10  # at the bounds while the faults last
+LOOK_S = 5.0  # between two looks at whether the world has settled
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +88,15 @@ class Run:
     def _go(self) -> float:
         self.world.begin()
         self.plan.begin()
-        self._pass(self.scenario.length_s, lambda: False)
+        for _ in range(LOOKS):
+            self.world.run(self.scenario.length_s / LOOKS)
+            self.judge.bounds()
         self.plan.mend()
         mended = self.world.engine.seconds()
-        self._pass(self.scenario.settle_s, self._done)
+        end = mended + self.scenario.settle_s
+        while not self._done() and self.world.engine.seconds() < end:
+            self.world.run(LOOK_S)
+        self.judge.bounds()
         self.judge.finish()
         if not self._done():
             raise self.world.engine.broken("somebody has not said everything")
@@ -98,12 +104,6 @@ class Run:
 
     def _done(self) -> bool:
         return all(speaker.silent for speaker in self.speakers) and self.judge.done()
-
-    def _pass(self, length_s: float, until: Callable[[], bool]) -> None:
-        end = self.world.engine.seconds() + length_s
-        while not until() and (left := end - self.world.engine.seconds()) > 0:
-            self.world.run(min(LOOK_S, left))
-            self.judge.bounds()
 
 
 def run(

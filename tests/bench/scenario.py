@@ -57,21 +57,21 @@ class Scenario:
 def draw(seed: int) -> Scenario:
     """Return what ``seed`` means."""
     rng = seeded(f"scenario {seed}")
-    kind = ("chat",) * 6 + ("hours",) * 2 + ("days",) * 2
+    kind = ("chat",) * 7 + ("hours",) * 2 + ("days",)
     match rng.choice(kind):
         case "chat":
             return _chat(seed, rng)
         case "hours":
             return _long(seed, rng, "hours", length_s=3600 * (1 + rng.below(4)))
         case _:
-            return _long(seed, rng, "days", length_s=DAY_S * (1 + rng.below(3)))
+            return _long(seed, rng, "days", length_s=DAY_S * (1 + rng.below(2)))
 
 
 def _chat(seed: int, rng: Rng) -> Scenario:
-    length_s = 20.0 + rng.below(25)
+    length_s = 15.0 + rng.below(25)
     people = 2 + (rng.below(3) == 0) + (rng.below(6) == 0)
-    epoch_s = rng.choice((30, 60, 3600, 3600))
-    params = replace(PARAMS, name=f"bench {epoch_s}", epoch_s=epoch_s, lease_s=rng.choice((8, 20)))
+    epoch_s = rng.choice((30, 60, 3600, 3600, 3600))
+    params = replace(PARAMS, name=f"bench {epoch_s}", epoch_s=epoch_s, lease_s=rng.choice((12, 30)))
     # One world in four begins half a minute before a border of days.
     start = MIDNIGHT - 30 * SECOND if rng.below(4) == 0 else MIDNIGHT + rng.below(DAY_S) * SECOND
     return Scenario(
@@ -80,7 +80,7 @@ def _chat(seed: int, rng: Rng) -> Scenario:
         relays=6 + rng.below(4),
         people=people,
         params=params,
-        preset=Preset("bench chat", rate=3.0, mean_delay_ms=15),
+        preset=Preset("bench chat", rate=2.5, mean_delay_ms=15),
         start=start,
         length_s=length_s,
         settle_s=3600,
@@ -91,9 +91,9 @@ def _chat(seed: int, rng: Rng) -> Scenario:
 
 def _long(seed: int, rng: Rng, kind: str, length_s: float) -> Scenario:
     epoch_s = 3600 if kind == "hours" else 6 * 3600
-    params = replace(PARAMS, name=f"bench {kind}", epoch_s=epoch_s, lease_s=epoch_s // 2)
-    people, visits = 2, 3 + rng.below(3)
-    stay_s = 120.0
+    params = replace(PARAMS, name=f"bench {kind}", epoch_s=epoch_s, lease_s=epoch_s)
+    people, visits = 2, 2 + rng.below(3)
+    stay_s = 90.0
     away: list[tuple[int, float, float]] = []
     for person in range(people):
         # There at the beginning, then for short visits at random times.
@@ -107,10 +107,10 @@ def _long(seed: int, rng: Rng, kind: str, length_s: float) -> Scenario:
     return Scenario(
         kind,
         seed,
-        relays=6 + rng.below(3),
+        relays=6 + rng.below(2),
         people=people,
         params=params,
-        preset=Preset("bench slow", rate=1.0, mean_delay_ms=100),
+        preset=Preset("bench slow", rate=0.5, mean_delay_ms=100),
         start=MIDNIGHT - rng.below(round(length_s)) * SECOND,
         length_s=length_s,
         settle_s=4 * 3600,
