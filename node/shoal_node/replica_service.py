@@ -142,12 +142,13 @@ class ReplicaService:
 
         Raises:
             ChannelClosed: the peer closed it.
-            RemoteProtocolError: the peer is no relay of the directory, or sent what none
+            RemoteProtocolError: the peer has left the directory, or sent what no relay of it
                 sends: close the channel.
         """
         peer = channel.peer.relay_id
-        if self._nursery is None or len(self._incoming) >= INCOMING_MOST:
-            self._failures["channel refused"] += 1
+        full = len(self._incoming) >= INCOMING_MOST and peer not in self._incoming
+        if self._nursery is None or full or not self.machine.knows(peer):
+            self._failures["replica channel refused"] += 1
             return
         self._incoming[peer] = channel
         try:

@@ -104,6 +104,10 @@ class Replicator:
         """Whether all that is kept here has been handed on to the present membership."""
         return self._walk is None and self._changed is None and self._old == self._present
 
+    def knows(self, peer: bytes) -> bool:
+        """Whether ``peer`` (16 bytes) is another relay of the directory."""
+        return peer in self._present and peer != self._own_id
+
     def directory_changed(self, relays: Iterable[bytes], now: int) -> list[Event]:
         """Learn the ids of the relays in the directory now, own included."""
         present = frozenset(relays)
@@ -189,7 +193,7 @@ class Replicator:
         return self._follow(self._walk.handle_timer(now), now)
 
     def _receive(self, peer: bytes, frame: bytes, now: int) -> list[Event]:
-        if peer not in self._present or peer == self._own_id:
+        if not self.knows(peer):
             raise RemoteProtocolError("replica stranger")
         self._intake.admit(peer, len(frame), now)
         decoded = replica_frames.CODEC.decode(frame)
