@@ -12,7 +12,7 @@ costs one GET a box. Days go up along a stream: after absence the next box is as
 each day since the last, once, and again after a while.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -56,6 +56,18 @@ class _Place:
     out: dict[bytes, int] = field(default_factory=dict[bytes, int])  # relay: asked at (ns)
     vain: set[bytes] = field(default_factory=set[bytes])  # relays that had nothing
     vain_at: int = 0
+
+
+def instead(
+    relay: bytes, ranked: Sequence[bytes], out: Container[bytes], vain: Container[bytes], rng: Rng
+) -> bytes:
+    """Return the relay that a waiting GET goes to: ``relay``, or now and then another rank.
+
+    Decoys go by it, too: else a GET at a low rank would be known for a real one.
+    """
+    if relay in vain and rng.below(OTHER_SHARE) == 0:
+        return rng.choice([one for one in ranked if one not in out])
+    return relay
 
 
 class Following:
@@ -191,9 +203,7 @@ class Following:
                 asked_at = place.out.get(best[0])
                 if asked_at is not None and now - asked_at < slow:
                     return None
-            if relay in place.vain and self._rng.below(OTHER_SHARE) == 0:
-                others = [one for one in place.ranked if one not in place.out]
-                relay = self._rng.choice(others)
+            relay = instead(relay, place.ranked, place.out, place.vain, self._rng)
             return place.address, BoxAsked(index, day, relay, waits=True)
         return None
 

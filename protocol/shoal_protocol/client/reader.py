@@ -20,7 +20,7 @@ from typing import Final, Protocol
 from shoal_protocol import clock
 from shoal_protocol.client.association import Association
 from shoal_protocol.client.courier import Question
-from shoal_protocol.client.following import BoxAsked, Following
+from shoal_protocol.client.following import BoxAsked, Following, instead
 from shoal_protocol.client.mailbox import Asked, Mailbox
 from shoal_protocol.constants import RECORD_LENGTH
 from shoal_protocol.directory.descriptor import Descriptor
@@ -61,6 +61,12 @@ class Decoy:
     ranked: list[bytes] = field(default_factory=list[bytes])
     view: int = -1
     out: set[bytes] = field(default_factory=set[bytes])
+    vain: set[bytes] = field(default_factory=set[bytes])  # relays that had nothing, of course
+
+    def ended(self, relay: bytes) -> None:
+        """Note that a GET ended, as it always does: in vain."""
+        self.out.discard(relay)
+        self.vain.add(relay)
 
 
 class Source(Protocol):
@@ -229,7 +235,7 @@ class Reader:
                 self._end(True)
                 source.lost(token)
             case DecoyGet(decoy, relay):
-                decoy.out.discard(relay)
+                decoy.ended(relay)
 
     def answered(self, purpose: Purpose) -> None:
         """Note that a GET was answered; what the answer says is the caller's business."""
@@ -239,7 +245,7 @@ class Reader:
             case StreamGet() | FileGet():
                 self._end(True)
             case DecoyGet(decoy, relay):
-                decoy.out.discard(relay)
+                decoy.ended(relay)
 
     def _end(self, real: bool) -> None:
         self._outstanding -= real
@@ -360,14 +366,15 @@ class Reader:
 
     def _decoy_get(self, decoy: Decoy) -> Get | None:
         if decoy.view != self._view:
-            decoy.ranked = self._rank(decoy.address)[:DECOY_GETS]
+            decoy.ranked = self._rank(decoy.address)
             decoy.view = self._view
-        free = [relay for relay in decoy.ranked if relay not in decoy.out]
+        free = [relay for relay in decoy.ranked[:DECOY_GETS] if relay not in decoy.out]
         if not free:
             return None
-        decoy.out.add(free[0])
+        relay = instead(free[0], decoy.ranked, decoy.out, decoy.vain, self._rng)
+        decoy.out.add(relay)
         question = self._question(decoy.address, self._wait())
-        return Get(question, self._relays[free[0]], DecoyGet(decoy, free[0]))
+        return Get(question, self._relays[relay], DecoyGet(decoy, relay))
 
     def _life(self) -> int:
         return clock.seconds(self._rng.exponential(DECOY_LIFE_S))
