@@ -10,15 +10,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from shoal_protocol import clock
+from shoal_protocol import clock, crypto
 from shoal_protocol.client import state
 from shoal_protocol.client.association import Association
 from shoal_protocol.client.correspondence import Correspondence
 from shoal_protocol.client.history import Message, MessageState
 from shoal_protocol.client.outbox import Outbox, Outgoing
-from shoal_protocol.client.people import People, Persona
+from shoal_protocol.client.people import People
+from shoal_protocol.client.personas import Persona
 from shoal_protocol.client.reader import Reader
 from shoal_protocol.parameters import LAB, PRESETS
+from shoal_protocol.sessions.session import Session
 from shoal_protocol.streams import box
 from support import START, seeded
 
@@ -188,6 +190,18 @@ class Neighbour:
         """Return the states of what was written, in the order in which they are shown."""
         talks = self.persona.conversations.values()
         return [m.state for talk in talks for m in talk.history if m.outgoing]
+
+
+def sides(name: str = "session", day: int = TODAY) -> tuple[Association, Association]:
+    """Return both sides of a session that was just agreed on; the first began it."""
+    root = crypto.kdf(b"root", name.encode())
+    private = crypto.kdf(b"ephemeral", root)
+    begun = Session.begun(root, private)
+    answered = Session.answered(root, crypto.x25519_public(private), seeded("answerer"))
+    return (
+        Association.begin(begun, PARAMS.hash, day=day, order=1),
+        Association.begin(answered, PARAMS.hash, day=day, order=1),
+    )
 
 
 def pair() -> tuple[Neighbour, Neighbour]:

@@ -4,33 +4,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client.neighbours import PARAMS, TODAY
-from shoal_protocol import crypto
+from client.neighbours import PARAMS, TODAY, sides
 from shoal_protocol.client import association as associations
 from shoal_protocol.client import state
 from shoal_protocol.client.association import ASIDE, WINDOW, Association
 from shoal_protocol.client.parcel import ACK_WINDOW, Acks, Kind, Parcel, Part
 from shoal_protocol.errors import RemoteProtocolError
-from shoal_protocol.sessions.session import Session
 from shoal_protocol.streams import box
 from shoal_protocol.streams.capability import WriteCapability
 from support import seeded
 
 NETWORK = PARAMS.hash
-ROOT = b"r" * 32
 LINE = b"the line"
 RNG = seeded("association")
-
-
-def pair() -> tuple[Association, Association]:
-    """Return both sides of a session, of which the first began it."""
-    private = crypto.kdf(b"ephemeral", ROOT)
-    begun = Session.begun(ROOT, private)
-    answered = Session.answered(ROOT, crypto.x25519_public(private), seeded("answerer"))
-    return (
-        Association.begin(begun, NETWORK, day=TODAY, order=1),
-        Association.begin(answered, NETWORK, day=TODAY, order=1),
-    )
 
 
 def say(number: int = 0, acks: Acks | None = None) -> Parcel:
@@ -54,7 +40,7 @@ def reload(association: Association) -> Association:
 @given(st.permutations(range(12)))
 @settings(max_examples=20, deadline=None)
 def test_boxes_open_in_any_order_and_are_expected_once(order: list[int]) -> None:
-    ada, bob = pair()
+    ada, bob = sides()
     sent = write(ada, 12)
     for place in order:
         index, record = sent[place]
@@ -68,7 +54,7 @@ def test_boxes_open_in_any_order_and_are_expected_once(order: list[int]) -> None
 
 
 def test_the_reader_asks_where_the_writer_writes_and_neither_stream_is_the_other() -> None:
-    ada, bob = pair()
+    ada, bob = sides()
     for day in (TODAY, TODAY + 3):
         index, record = ada.seal(say(), day, RNG)
         assert bob.address(index, day) == record[:32] == box.header(record).address
@@ -81,7 +67,7 @@ def test_the_reader_asks_where_the_writer_writes_and_neither_stream_is_the_other
 def test_a_box_that_is_not_the_contacts_changes_nothing_and_the_true_one_still_opens(
     place: int,
 ) -> None:
-    ada, bob = pair()
+    ada, bob = sides()
     ((index, record),) = write(ada, 1)
     forged = bytearray(record)
     forged[place] ^= 1
@@ -95,7 +81,7 @@ def test_a_box_that_is_not_the_contacts_changes_nothing_and_the_true_one_still_o
 
 
 def test_a_tombstone_is_passed_over() -> None:
-    ada, bob = pair()
+    ada, bob = sides()
     writer = WriteCapability.from_root(ada.session.outgoing_root, NETWORK, associations.STREAM)
     sent = write(ada, 3)
     assert open_box(bob, 0, sent[0][1]) == say(0)
@@ -106,7 +92,7 @@ def test_a_tombstone_is_passed_over() -> None:
 
 
 def test_a_box_that_holds_no_parcel_is_passed_over_and_counted() -> None:
-    ada, bob = pair()
+    ada, bob = sides()
     writer = WriteCapability.from_root(ada.session.outgoing_root, NETWORK, associations.STREAM)
     plaintext = ada.session.seal(b"\x09not a parcel", RNG)
     assert open_box(bob, 0, writer.seal(TODAY, plaintext)) is None
@@ -118,7 +104,7 @@ def test_a_box_that_holds_no_parcel_is_passed_over_and_counted() -> None:
 
 
 def test_a_reader_takes_a_window_ahead_of_what_is_missing_and_no_more() -> None:
-    ada, bob = pair()
+    ada, bob = sides()
     sent = write(ada, WINDOW + 1)
     assert [n for n in range(WINDOW + 9) if bob.expects(n)] == list(range(WINDOW))
     for index, record in sent[1:WINDOW]:
@@ -131,7 +117,7 @@ def test_a_reader_takes_a_window_ahead_of_what_is_missing_and_no_more() -> None:
 
 
 def test_messages_leave_places_for_a_nudge_and_for_news() -> None:
-    ada, bob = pair()
+    ada, bob = sides()
     write(ada, WINDOW - ASIDE)
     assert (ada.room, ada.may_nudge, ada.may_tell) == (0, True, True)
     write(ada, 1)
@@ -153,7 +139,7 @@ def test_messages_leave_places_for_a_nudge_and_for_news() -> None:
 def test_acknowledgements_beyond_what_was_sent_or_behind_what_was_said_are_ignored(
     lie: Acks,
 ) -> None:
-    ada, _ = pair()
+    ada, _ = sides()
     write(ada, 3)
     ada.acknowledged(Acks(2, 0))
     ada.acknowledged(lie)
@@ -162,7 +148,7 @@ def test_acknowledgements_beyond_what_was_sent_or_behind_what_was_said_are_ignor
 
 
 def test_acknowledgements_that_come_in_another_order_keep_what_was_said() -> None:
-    ada, _ = pair()
+    ada, _ = sides()
     write(ada, 20)
     ada.acknowledged(Acks(3, 0b1010))
     ada.acknowledged(Acks(3, 0b0001))
@@ -175,7 +161,7 @@ def test_acknowledgements_that_come_in_another_order_keep_what_was_said() -> Non
 
 def test_the_day_follows_the_boxes_that_have_come_without_a_gap() -> None:
     """A box that ran ahead is of a later day than one that is missing may be."""
-    ada, bob = pair()
+    ada, bob = sides()
     sent = [ada.seal(say(day), TODAY + day, RNG) for day in (0, 1, 1, 4)]
     open_box(bob, *sent[0], TODAY)
     open_box(bob, *sent[3], TODAY + 4)
@@ -187,7 +173,7 @@ def test_the_day_follows_the_boxes_that_have_come_without_a_gap() -> None:
 
 
 def test_a_restored_association_goes_on_as_if_nothing_had_happened() -> None:
-    ada, bob = pair()
+    ada, bob = sides()
     for turn in range(5):
         sent = write(ada, 3)
         ada, bob = reload(ada), reload(bob)
@@ -205,7 +191,7 @@ def test_a_restored_association_goes_on_as_if_nothing_had_happened() -> None:
 
 
 def test_a_row_holds_no_root_of_the_streams_that_have_passed() -> None:
-    ada, bob = pair()
+    ada, bob = sides()
     roots = ada.session.outgoing_root, ada.session.incoming_root
     for index, record in write(ada, 3):
         open_box(bob, index, record)
