@@ -42,6 +42,7 @@ class Question:
 class _Outstanding(Generic[Purpose]):
     secret: surbs.SurbSecret
     purpose: Purpose
+    crosses: frozenset[bytes]  # relays on the way there and back
 
 
 class Courier(Generic[Purpose]):
@@ -87,7 +88,8 @@ class Courier(Generic[Purpose]):
             question.nonce,
         )
         packet = build.forward(forward, request.encode(), network=self._network, rng=self._rng)
-        self._outstanding[secret.id] = _Outstanding(secret, purpose)
+        crosses = frozenset(hop.id for hop in (*forward, *reply))
+        self._outstanding[secret.id] = _Outstanding(secret, purpose, crosses)
         heappush(self._deadlines, (deadline, secret.id))
         return packet
 
@@ -120,6 +122,11 @@ class Courier(Generic[Purpose]):
             if waiting is not None:
                 overdue.append(waiting.purpose)
         return overdue
+
+    def give_up(self, gone: set[bytes]) -> list[Purpose]:
+        """Give up what crosses a relay that is gone: its answer can't come any more."""
+        lost = [name for name, one in self._outstanding.items() if one.crosses & gone]
+        return [self._outstanding.pop(name).purpose for name in lost]
 
     def reset(self) -> list[Purpose]:
         """Give everything up: the guard changed, so no SURB of this session works any more."""

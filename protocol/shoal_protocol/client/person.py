@@ -167,8 +167,11 @@ class PersonMachine:
         self._view_epoch = clock.index_of(now, self._params.epoch_s)
         usable = {r.relay_id: r for r in paths.usable(relays, now, self._params)}
         if usable != self._relays:
+            gone = self._relays.keys() - usable.keys()
             self._relays = usable
             self._choose()
+            for purpose in self._courier.give_up(gone):
+                self._lost(purpose, now)
 
     def guard_up(self, relay_id: bytes, now: int) -> None:
         """Note that the link to this guard is there."""
