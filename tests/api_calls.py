@@ -13,9 +13,15 @@ import trio
 import fake_node
 from shoal_node import home
 from shoal_node.api import server
+from shoal_node.api.endpoints import BASE, Endpoint
 
 TOKEN = "token-of-the-test"
 PATIENCE = 10.0  # s until a call that hangs fails its test
+
+
+def path_of(row: Endpoint) -> str:
+    """The path of a route, with names of nothing in it."""
+    return BASE + row.path.format(persona="x", conversation="x", message="x")
 
 
 @dataclass
@@ -42,7 +48,7 @@ class Served:
     ) -> tuple[int, Any, dict[str, str]]:
         """One call on a connection of its own; a header of None is left out.
 
-        Returns status, parsed body, headers.
+        Returns status, parsed body (bytes if it is no JSON), headers.
         """
         table: dict[str, str | None] = {"Host": self.host, "Authorization": f"Bearer {TOKEN}"}
         data = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
@@ -76,6 +82,21 @@ class Served:
         assert status in (201, 202), answer
         return answer
 
+    async def talk(self) -> str:
+        """Make a persona and a contact; the path of their conversation, below the base."""
+        mine = await self.post("/personas", {})
+        contact = await self.post(f"/personas/{mine['id']}/contacts", {"pseudonym": "shoal-other"})
+        return f"/conversations/{contact['conversation']}"
+
+    async def upload(
+        self, path: str, content: bytes, headers: Mapping[str, str | None] | None = None
+    ) -> tuple[int, Any, dict[str, str]]:
+        """POST bytes to a path with its query below the API's base."""
+        kind: dict[str, str | None] = {"Content-Type": "application/octet-stream"}
+        return await self.call(
+            "POST", f"/api/v1{path}", raw=content, headers=kind | dict(headers or {})
+        )
+
 
 async def _answer(stream: trio.SocketStream) -> tuple[int, Any, dict[str, str]]:
     machine = h11.Connection(h11.CLIENT)
@@ -98,7 +119,8 @@ async def _answer(stream: trio.SocketStream) -> tuple[int, Any, dict[str, str]]:
         elif isinstance(event, h11.Data):
             body += bytes(event.data)
         else:
-            return status, json.loads(body) if body else None, headers
+            plain = headers.get("content-type") == "application/octet-stream"
+            return status, body if plain else json.loads(body) if body else None, headers
 
 
 @asynccontextmanager

@@ -1,12 +1,16 @@
 """Stand-in nodes for tests of fleets, demo and commands: real processes with the real API.
 
-People's nodes deliver through a directory beside their homes, a file a message; relays do
-nothing but answer. ``run`` is what a fleet starts in place of the daemon.
+People's nodes deliver through a directory beside their homes, a file a message, and keep what
+they know in their homes; relays do nothing but answer. ``run`` is what a fleet starts in place
+of the daemon.
 """
 
+import contextlib
 import json
+import pickle
 import signal
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +24,7 @@ from shoal_protocol.errors import UserError
 
 POST = "post"  # the directory of undelivered messages, beside the homes
 PAUSE = 0.02  # s between two looks into it
+KEPT = "kept"  # the file in which a person's node keeps what it knows
 
 
 class Relay:
@@ -63,7 +68,17 @@ class Person(Relay):
         self._personas: dict[str, backend.Persona] = {}
         self._contacts: dict[str, backend.Contact] = {}
         self._history: dict[str, list[backend.Message]] = {}
+        self._files: dict[str, bytes] = {}
         self._count = 0
+        self._kept = config.data / KEPT
+        if self._kept.exists():
+            known = pickle.loads(self._kept.read_bytes())
+            self._personas, self._contacts, self._history, self._files, self._count = known
+
+    def keep(self) -> None:
+        """Keep what is known for the next run."""
+        known = (self._personas, self._contacts, self._history, self._files, self._count)
+        self._kept.write_bytes(pickle.dumps(known))
 
     def path(self) -> Sequence[backend.HopInfo]:
         return [
@@ -112,27 +127,86 @@ class Person(Relay):
     ) -> Sequence[backend.Message]:
         history = self._history[conversation_id]
         ids = [message.id for message in history]
-        return history[: ids.index(before) if before else None][-limit:]
+        page = history[: ids.index(before) if before else None][-limit:]
+        return [self._seen(message) for message in page]
 
     async def send(
         self, conversation_id: str, text: str, idempotency_key: str | None
     ) -> backend.Message:
+        return self._send(conversation_id, text, None, b"")
+
+    async def send_file(
+        self,
+        conversation_id: str,
+        text: str,
+        content: bytes,
+        name: str,
+        media_type: str,
+        idempotency_key: str | None,
+    ) -> backend.Message:
+        file = backend.File(name, len(content), media_type, "whole", 2, 2)
+        return self._send(conversation_id, text, file, content)
+
+    async def file(self, conversation_id: str, message_id: str) -> backend.FileContent:
+        message = next(m for m in self._history[conversation_id] if m.id == message_id)
+        assert message.file is not None
+        return backend.FileContent(message.file, self._files[message_id])
+
+    def _send(
+        self, conversation_id: str, text: str, file: backend.File | None, content: bytes
+    ) -> backend.Message:
         contact = next(c for c in self._contacts.values() if c.conversation == conversation_id)
         sender = self._personas[contact.persona]
         message = self._message(contact, sender.pseudonym, text, self._clock.now(), outgoing=True)
-        letter = {"to": contact.pseudonym, "from": sender.pseudonym, "text": text}
+        message = self._with_file(message, file, content)
+        letter = {
+            "to": contact.pseudonym,
+            "from": sender.pseudonym,
+            "text": text,
+            "name": None if file is None else file.name,
+            "content": self.spoilt(content).hex(),
+        }
         for copy in range(1 if message.request else self.copies(text)):
-            name = f"{sender.pseudonym}-{message.id}-{copy}"
+            name = f"{self._clock.now():020d}-{sender.pseudonym}-{message.id}-{copy}"
             (self._post / f".{name}").write_text(json.dumps(letter))
             (self._post / f".{name}").rename(self._post / name)
         return message
+
+    def _seen(self, message: backend.Message) -> backend.Message:
+        """The message as it stands now: read once nothing of it lies undelivered."""
+        if not message.outgoing:
+            return message
+        lies = any(self._post.glob(f"*-{message.sender}-{message.id}-*"))
+        return replace(message, status="stored" if lies and self.honest else "read")
+
+    honest = True  # whether it says so of a message that nobody has
+
+    def spoilt(self, content: bytes) -> bytes:
+        """What arrives of a file."""
+        return content
+
+    def _with_file(
+        self, message: backend.Message, file: backend.File | None, content: bytes
+    ) -> backend.Message:
+        if file is None:
+            return message
+        self._files[message.id] = content
+        history = self._history[message.conversation]
+        history[-1] = replace(message, file=file)
+        return history[-1]
 
     def copies(self, text: str) -> int:
         """How often a message arrives that is not the first."""
         return 1
 
     def _message(
-        self, contact: backend.Contact, sender: str, text: str, created: int, *, outgoing: bool
+        self,
+        contact: backend.Contact,
+        sender: str,
+        text: str,
+        created: int,
+        *,
+        outgoing: bool,
     ) -> backend.Message:
         self._count += 1
         history = self._history[contact.conversation]
@@ -165,9 +239,14 @@ class Person(Relay):
                         letter.unlink()
                         contact = await self.add_contact(persona.id, content["from"])
                         now = self._clock.now()
-                        self._message(
+                        message = self._message(
                             contact, content["from"], content["text"], now, outgoing=False
                         )
+                        if content["name"] is not None:
+                            came = bytes.fromhex(content["content"])
+                            kind = "application/octet-stream"
+                            file = backend.File(content["name"], len(came), kind, "whole", 1, 1)
+                            self._with_file(message, file, came)
             await trio.sleep(PAUSE)
 
 
@@ -178,18 +257,34 @@ class Loser(Person):
         """How often a message arrives that is not the first."""
         return {1: 0, 1500: 2}.get(len(text.encode()), 1)
 
+    def spoilt(self, content: bytes) -> bytes:
+        """What arrives of a file: its last byte is another."""
+        return content[:-1] + bytes([content[-1] ^ 1]) if content else content
+
+
+def _ending() -> contextlib.AbstractContextManager[AsyncIterator[int]]:
+    return trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT)
+
+
+class Liar(Person):
+    """A person's node that says at once that everything was read."""
+
+    honest = False
+
 
 async def _serve(config: NodeConfig, kind: type[Person]) -> None:
     clock = NodeClock()
     person = kind(config, clock) if config.role == "person" else None
     node = person or Relay(config, clock)
-    with home.Home(config.data) as data, trio.open_signal_receiver(signal.SIGTERM) as signals:
+    with home.Home(config.data) as data, _ending() as signals:
         async with trio.open_nursery() as nursery:
             await nursery.start(partial(server.run_api, node, person, data=data))
             if person is not None:
                 nursery.start_soon(person.deliver)
             async for _ in signals:
                 nursery.cancel_scope.cancel()
+        if person is not None:
+            person.keep()
 
 
 def run(config: NodeConfig) -> None:
@@ -200,6 +295,11 @@ def run(config: NodeConfig) -> None:
 def run_losing(config: NodeConfig) -> None:
     """A stand-in whose people's nodes lose and repeat messages."""
     trio.run(_serve, config, Loser)
+
+
+def run_lying(config: NodeConfig) -> None:
+    """A stand-in whose people's nodes say of every message that it was read."""
+    trio.run(_serve, config, Liar)
 
 
 def run_failing(config: NodeConfig) -> None:

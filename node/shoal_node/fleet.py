@@ -14,6 +14,8 @@ Nodes come from a forkserver where there is one (POSIX), since importing libp2p 
 a processor and 63 MB a process: ten nodes start in 1.1 s instead of 6.2 s, and share what
 they don't change (9 MB each instead of 65, proportional). Elsewhere each is spawned.
 
+A node may be stopped as by Ctrl-C, or killed, and started again on its home.
+
 Each node has a process group of its own, so that Ctrl-C reaches this process alone, which then
 ends them in order; each has its home in one temporary directory, with its log in it.
 """
@@ -131,6 +133,7 @@ class Fleet:
         self._preset = preset
         self._keep = keep
         self._handlers: dict[int, Any] = {}
+        self._ended: set[str] = set()  # names of nodes that were ended on purpose
         self.root: Path = Path()
         self.relays: list[Node] = []
         self.people: list[Node] = []
@@ -139,6 +142,10 @@ class Fleet:
     def nodes(self) -> list[Node]:
         """All nodes."""
         return [*self.relays, *self.people]
+
+    @property
+    def _running(self) -> list[Node]:
+        return [node for node in self.nodes if node.name not in self._ended]
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -208,10 +215,12 @@ class Fleet:
             name = f"{role}-{len(nodes) + 1}"
             config = replace(template, data=self.root / name)
             config.data.mkdir(mode=0o700)
-            child = self._context.Process(target=_run, args=(self._main, config), name=name)
-            node = Node(name, config, child)
-            nodes.append(node)
-            child.start()
+            nodes.append(self._node(name, config))
+            nodes[-1].process.start()
+
+    def _node(self, name: str, config: NodeConfig) -> Node:
+        child = self._context.Process(target=_run, args=(self._main, config), name=name)
+        return Node(name, config, child)
 
     def _bootstraps(self) -> tuple[str, ...]:
         running = [node for node in self.relays[:BOOTSTRAPS] if node.process.pid is not None]
@@ -221,9 +230,9 @@ class Fleet:
     def _await_answers(self, report: Report) -> None:
         deadline = time.monotonic() + START_TIMEOUT
         while True:
-            answering = sum((node.data / home.API_FILE).exists() for node in self.nodes)
+            answering = sum((node.data / home.API_FILE).exists() for node in self._running)
             report(answering)
-            if answering == len(self.nodes):
+            if answering == len(self._running):
                 return
             self.check()
             if time.monotonic() > deadline:
@@ -231,7 +240,7 @@ class Fleet:
             time.sleep(_PAUSE)
 
     def await_ready(self, report: Report = lambda done: None) -> None:
-        """Wait until every node is ready.
+        """Wait until every node that runs is ready.
 
         Args:
             report: called with the number of ready nodes.
@@ -240,10 +249,10 @@ class Fleet:
             UserError: a node ended, or is not ready in time.
         """
         deadline = time.monotonic() + READY_TIMEOUT
-        waiting = self.nodes
+        waiting = self._running
         while waiting:
             waiting = [node for node in waiting if not node.client().get("status")["ready"]]
-            report(len(self.nodes) - len(waiting))
+            report(len(self._running) - len(waiting))
             self.check()
             if time.monotonic() > deadline:
                 names = ", ".join(node.name for node in waiting)
@@ -253,17 +262,54 @@ class Fleet:
 
     def check(self) -> None:
         """Raise UserError, with the end of its log, if a node has ended by itself."""
-        for node in self.nodes:
-            code = node.process.exitcode
-            if code not in (None, -signal.SIGKILL):
+        for node in self._running:
+            if node.process.exitcode is not None:
                 raise UserError(
-                    f"{node.name} ended with code {code}. Its log says: {_last_line(node.log)}"
+                    f"{node.name} ended with code {node.process.exitcode}. "
+                    f"Its log says: {_last_line(node.log)}"
                 )
 
     def kill(self, node: Node) -> None:
         """End ``node`` by SIGKILL, as a power cut would, and wait for its end."""
+        self._ended.add(node.name)
         node.process.kill()
         node.process.join()
+
+    def stop(self, node: Node) -> None:
+        """End ``node`` as Ctrl-C would, and wait for its end.
+
+        Raises:
+            UserError: it did not end cleanly, or not in time.
+        """
+        self._ended.add(node.name)
+        if os.name == "posix" and node.process.pid is not None:
+            os.kill(node.process.pid, signal.SIGINT)
+        else:
+            node.process.terminate()
+        node.process.join(STOP_TIMEOUT)
+        code = node.process.exitcode
+        if code is None:
+            raise UserError(f"{node.name} has not ended {STOP_TIMEOUT:.0f} s after its Ctrl-C.")
+        if code != 0:
+            raise UserError(
+                f"{node.name} ended with code {code}. Its log says: {_last_line(node.log)}"
+            )
+
+    def restart(self, node: Node) -> Node:
+        """Start a node that was stopped or killed again, on its home; returns it once it answers.
+
+        Raises:
+            UserError: it ended, or does not answer in time.
+        """
+        (node.data / home.API_FILE).unlink(missing_ok=True)  # one that was killed left it
+        again = self._node(node.name, node.config)
+        nodes = self.relays if node in self.relays else self.people
+        nodes[nodes.index(node)] = again
+        node.process.close()
+        self._ended.discard(node.name)
+        again.process.start()
+        self._await_answers(lambda done: None)
+        return again
 
     def _stop(self) -> None:
         started = [node.process for node in self.nodes if node.process.pid is not None]

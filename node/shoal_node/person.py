@@ -20,13 +20,14 @@ import importlib.metadata
 import logging
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 import trio
 
-from shoal_node import clock, person_links, supervisor
+from shoal_node import clock, person_files, person_links, supervisor
 from shoal_node.api import backend, idempotency
 from shoal_node.config import NodeConfig
 from shoal_node.store import keys
@@ -40,7 +41,8 @@ from shoal_protocol.client.history import Message, MessageState
 from shoal_protocol.client.people import Changed
 from shoal_protocol.client.person import Event, PersonMachine, SendUp
 from shoal_protocol.client.personas import Persona
-from shoal_protocol.errors import UserError
+from shoal_protocol.errors import StoreError, UserError
+from shoal_protocol.files import manifest as manifests
 from shoal_protocol.pseudonyms import address
 from shoal_protocol.rng import Rng
 from shoal_protocol.sessions import safety
@@ -50,6 +52,15 @@ log = logging.getLogger(__name__)
 FEW_RELAYS: Final = 20  # below it the node warns
 FAILURE_PAUSE_S: Final = 0.1  # after a failed tick, so that a bug can't spin
 LOW_OVERLAP: Final = 0.9  # of the guards' views of the directory
+
+
+@dataclass(frozen=True, slots=True)
+class _News:
+    """What followers are to be told once it is durable, as it was when it happened."""
+
+    changed: Changed
+    file: backend.File | None
+    known: bool  # they were told of this message before
 
 
 class PersonNode:
@@ -89,6 +100,9 @@ class PersonNode:
             kept=kept,
         )
         self._commits: Final = Commits(self._store, self._committed)
+        self._files: Final = person_files.PersonFiles(
+            self.machine.people, self._params.hash, ticking.now()
+        )
         self._events: backend.Hub = backend.Hub(ticking.now())
         self._wake = trio.Event()
         self._failures: Counter[str] = Counter()
@@ -122,6 +136,7 @@ class PersonNode:
     async def _tick(self) -> None:
         now = self._clock.now()
         self._handle(self.machine.handle_timer(now))
+        self._tell(list(self._files.moved(now)))
         if self.machine.deaf(now):
             await self._links.drop_guard()
         self._tell_network()
@@ -137,11 +152,22 @@ class PersonNode:
                     self._links.send(packet)
                 case Changed():
                     changed.append(event)
-        self._commit(changed)
+        self._tell(changed)
 
-    def _commit(self, changed: Sequence[Changed] = ()) -> int:
-        """Hand what changed to the store, and tell of it once it is durable."""
-        then = partial(self._publish, changed) if changed else None
+    def _tell(self, changed: Sequence[Changed]) -> None:
+        """Hand what changed to the store, and tell followers once it is durable."""
+        now = self._clock.now()
+        news: list[_News] = []
+        for event in changed:
+            message = event.message
+            known = message is not None and (message.outgoing or self._files.follows(message.id))
+            file = None if message is None else self._files.show(message)
+            news.append(_News(event, file, known))
+            self._files.told(event, now)
+        self._commit(partial(self._publish, news) if news else None)
+
+    def _commit(self, then: Callable[[], None] | None = None) -> int:
+        """Hand what changed to the store, and call ``then`` once it is durable."""
         return self._commits.submit(self.machine.take_changes(), then)
 
     async def _durable(self) -> None:
@@ -153,26 +179,26 @@ class PersonNode:
     def _committed(self, number: int) -> None:
         self.machine.committed(number)
 
-    def _publish(self, changed: Sequence[Changed]) -> None:
-        for event in changed:
-            self._publish_one(event)
+    def _publish(self, news: Sequence[_News]) -> None:
+        for one in news:
+            self._publish_one(one)
 
-    def _publish_one(self, event: Changed) -> None:
-        known = self.machine.people.conversation(event.conversation)
+    def _publish_one(self, news: _News) -> None:
+        known = self.machine.people.conversation(news.changed.conversation)
         if known is None:
             return
         persona, correspondence = known
-        message = event.message
+        message = news.changed.message
         if message is None:
             self._events.publish(self._contact(persona, correspondence))
-        elif message.outgoing:
+        elif news.known:
             self._events.publish(
                 backend.MessageStatus(
-                    message.id, correspondence.id, persona.id, _STATES[message.state]
+                    message.id, correspondence.id, persona.id, _STATES[message.state], news.file
                 )
             )
         else:
-            self._events.publish(self._message(persona, correspondence, message))
+            self._events.publish(self._message(persona, correspondence, message, news.file))
 
     def _tell_network(self) -> None:
         state = (self.machine.ready, self.machine.relays)
@@ -333,32 +359,106 @@ class PersonNode:
             if before not in ids:
                 raise backend.NotFound("There is no such message in this conversation.")
             found = found[: ids.index(before)]
-        return [self._message(persona, correspondence, message) for message in found[-limit:]]
+        return [
+            self._message(persona, correspondence, message, self._files.show(message))
+            for message in found[-limit:]
+        ]
 
     async def send(
         self, conversation_id: str, text: str, idempotency_key: str | None
     ) -> backend.Message:
         """Queue a message."""
         persona, correspondence = self._conversation(conversation_id)
-        message_id = None
-        if idempotency_key is not None:
-            message_id = idempotency.message_id(idempotency_key)
-            known = self._sent(message_id)
-            if known is not None:
-                if known[1].id != conversation_id or known[2].text != text:
-                    raise backend.Conflict("This Idempotency-Key was used for another message.")
-                await self._durable()
-                return self._message(*known)
+        message_id, known = self._named(
+            idempotency_key, conversation_id, lambda one: one.file is None and one.text == text
+        )
+        if known is None:
+            try:
+                known = self.machine.people.send(
+                    correspondence, text, self._clock.now(), message_id=message_id
+                )
+            except UserError as error:
+                raise backend.Unprocessable(str(error)) from None
+        await self._durable()
+        return self._message(persona, correspondence, known, None)
+
+    async def send_file(
+        self,
+        conversation_id: str,
+        text: str,
+        content: bytes,
+        name: str,
+        media_type: str,
+        idempotency_key: str | None,
+    ) -> backend.Message:
+        """Queue a message with a file."""
+        persona, correspondence = self._conversation(conversation_id)
+        digest = manifests.content_digest(content)
+        message_id, message = self._named(
+            idempotency_key,
+            conversation_id,
+            lambda one: one.text == text and self._files.digest(one) == digest,
+        )
+        if message is None:
+            now = self._clock.now()
+            try:
+                message = self.machine.people.send_file(
+                    correspondence, text, content, name, media_type, now, message_id=message_id
+                )
+            except UserError as error:
+                raise backend.Unprocessable(str(error)) from None
+            self._files.follow(Changed(persona.id, correspondence.id, message), now)
+        await self._durable()
+        return self._message(persona, correspondence, message, self._files.show(message))
+
+    async def file(self, conversation_id: str, message_id: str) -> backend.FileContent:
+        """Return the file of a message."""
+        _, correspondence = self._conversation(conversation_id)
+        message = correspondence.history.get(message_id)
+        if message is None:
+            raise backend.NotFound("There is no such message in this conversation.")
+        file = self._files.show(message)
+        if file is None:
+            raise backend.NotFound("This message has no file.")
+        if file.state == "failed" and not message.outgoing:
+            raise backend.Conflict("This file cannot be had: the relays do not have all of it.")
+        if file.state != "whole" and not message.outgoing:
+            raise backend.Conflict(
+                f"This file is still on its way: {file.done} of {file.total} pieces are here."
+            )
+        content = await self._content(message_id)
+        if len(content) != file.size:  # it became whole just now
+            await self._durable()
+            content = await self._content(message_id)
+        if len(content) != file.size:
+            raise backend.NotFound("This file is no longer on this node.")
+        return backend.FileContent(file, content)
+
+    async def _content(self, message_id: str) -> bytes:
+        content = self.machine.people.transfers.content(message_id)
+        if content is not None:
+            return content
+        try:
+            return await trio.to_thread.run_sync(self._store.file, bytes.fromhex(message_id))
+        except StoreError as error:
+            raise backend.Unavailable(str(error)) from None
+
+    def _named(
+        self, key: str | None, conversation_id: str, same: Callable[[Message], bool]
+    ) -> tuple[str | None, Message | None]:
+        """Return the id that ``key`` gives a message, and the message that has it already.
+
+        Raises Conflict when that is another one, and Unavailable when nothing new can be kept.
+        """
+        message_id = None if key is None else idempotency.message_id(key)
+        known = None if message_id is None else self._sent(message_id)
+        if known is not None:
+            if known[1].id != conversation_id or not same(known[2]):
+                raise backend.Conflict("This Idempotency-Key was used for another message.")
+            return message_id, known[2]
         if self._commits.warning is not None:
             raise backend.Unavailable(self._commits.warning)
-        try:
-            message = self.machine.people.send(
-                correspondence, text, self._clock.now(), message_id=message_id
-            )
-        except UserError as error:
-            raise backend.Unprocessable(str(error)) from None
-        await self._durable()
-        return self._message(persona, correspondence, message)
+        return message_id, None
 
     def _sent(self, message_id: str) -> tuple[Persona, Correspondence, Message] | None:
         for persona in self.machine.people.personas():
@@ -405,7 +505,11 @@ class PersonNode:
         )
 
     def _message(
-        self, persona: Persona, correspondence: Correspondence, message: Message
+        self,
+        persona: Persona,
+        correspondence: Correspondence,
+        message: Message,
+        file: backend.File | None,
     ) -> backend.Message:
         sender = persona.secrets.pseudonym if message.outgoing else correspondence.pseudonym
         return backend.Message(
@@ -419,6 +523,7 @@ class PersonNode:
             request=message.request,
             created=message.created,
             received=message.received,
+            file=file,
         )
 
 

@@ -4,13 +4,15 @@ import pytest
 
 import api_calls
 from api_calls import TOKEN, serving
-from shoal_node.api import app
+from shoal_node.api import endpoints
+from shoal_node.api.endpoints import BASE
 from shoal_node.api.guard import MAX_BODY
 
-ROUTES = [
-    (row.method, app.BASE + row.path.replace("{persona}", "x").replace("{conversation}", "x"))
-    for row in app.ENDPOINTS
-] + [("GET", f"{app.BASE}/openapi.json"), ("GET", f"{app.BASE}/nothing"), ("GET", "/")]
+ROUTES = [(row.method, api_calls.path_of(row)) for row in endpoints.ENDPOINTS] + [
+    ("GET", f"{BASE}/openapi.json"),
+    ("GET", f"{BASE}/nothing"),
+    ("GET", "/"),
+]
 
 STRANGERS: dict[str, tuple[int, dict[str, str | None]]] = {
     "no token": (401, {"Authorization": None}),

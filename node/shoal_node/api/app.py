@@ -1,18 +1,19 @@
-"""The API's routes over a node: one table, served by Starlette and described by OpenAPI.
+"""The API over a node: the table of endpoints, served by Starlette behind the guard.
 
 ::
 
     guard ──> route ──> query, body ──parse──> handler(call) ──> answer ──render──> JSON
+                                                  │                └── FileContent ──> bytes
                                                   └── ApiError ──> problem document
 
-Every route is one row of :data:`ENDPOINTS`; its types make its validation, its answer and
-its entry in ``/api/v1/openapi.json``. The events' WebSocket is the one route beside.
+Every route is one row of :data:`endpoints.ENDPOINTS`, and described from it at
+``/api/v1/openapi.json``. The events' WebSocket is the one route beside.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Any, Final
+from typing import Final
+from urllib.parse import quote
 
 import trio
 from starlette.applications import Starlette
@@ -20,209 +21,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from shoal_node import supervisor
-from shoal_node.api import backend, events, guard, schema
-from shoal_protocol.wire import Range, Size
+from shoal_node.api import backend, endpoints, events, guard, openapi, schema
+from shoal_node.api.endpoints import BASE
 
-BASE: Final = "/api/v1"
 BODY_TIMEOUT: Final = 10.0  # s for the whole body
-MAX_TEXT: Final = 32_768  # bytes of UTF-8; the node may allow less
-MAX_PAGE: Final = 500  # messages in one answer
-
-JSON_TYPE: Final = "application/json"
-PROBLEM_TYPE: Final = "application/problem+json"
-
-
-@dataclass(frozen=True, slots=True)
-class NewPersona:
-    """A persona to make; both fields may be left out."""
-
-    name: Annotated[str, Size(1, 64)] | None = None
-    ephemeral: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class NewContact:
-    """A contact to add by pseudonym."""
-
-    pseudonym: Annotated[str, Size(1, 512)]
-
-
-@dataclass(frozen=True, slots=True)
-class NewMessage:
-    """A message to send; the text is kept exactly."""
-
-    text: Annotated[str, Size(1, MAX_TEXT)]
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Which messages: at most ``limit``, those before the message ``before`` if given."""
-
-    before: Annotated[str, Size(1, 128)] | None = None
-    limit: Annotated[int, Range(1, MAX_PAGE)] = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Since:
-    """From which event on: the ``seq`` of the last one seen."""
-
-    since: Annotated[int, Range(0, 2**53 - 1)] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NoQuery:
-    """A call without parameters."""
-
-
-@dataclass(frozen=True, slots=True)
-class EventFrame:
-    """One frame of the events' WebSocket."""
-
-    seq: int
-    type: str
-    data: backend.EventData
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One parsed request, as a handler sees it."""
-
-    node: backend.Backend
-    person: backend.PersonBackend | None
-    ids: Mapping[str, str]
-    query: Any
-    body: Any
-    key: str | None  # Idempotency-Key
-
-    @property
-    def owner(self) -> backend.PersonBackend:
-        """The person's node; raises NotFound on a relay."""
-        if self.person is None:
-            raise backend.NotFound("This node is a relay: it has no personas.")
-        return self.person
-
-
-Handler = Callable[[Call], Awaitable[object]]
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One row of the API's table."""
-
-    method: str
-    path: str  # below BASE
-    summary: str
-    handler: Handler
-    answer: Any  # type of the answer, None for no content
-    status: int = 200
-    body: type | None = None
-    query: type = NoQuery
-
-
-async def _status(call: Call) -> object:
-    return call.node.status()
-
-
-async def _peers(call: Call) -> object:
-    return call.node.peers()
-
-
-async def _path(call: Call) -> object:
-    return call.owner.path()
-
-
-async def _personas(call: Call) -> object:
-    return call.owner.personas()
-
-
-async def _create_persona(call: Call) -> object:
-    return await call.owner.create_persona(call.body.name, call.body.ephemeral)
-
-
-async def _burn_persona(call: Call) -> object:
-    await call.owner.burn_persona(call.ids["persona"])
-    return None
-
-
-async def _contacts(call: Call) -> object:
-    return call.owner.contacts(call.ids["persona"])
-
-
-async def _add_contact(call: Call) -> object:
-    return await call.owner.add_contact(call.ids["persona"], call.body.pseudonym)
-
-
-async def _conversations(call: Call) -> object:
-    return call.owner.conversations()
-
-
-async def _messages(call: Call) -> object:
-    return call.owner.messages(call.ids["conversation"], call.query.before, call.query.limit)
-
-
-async def _send(call: Call) -> object:
-    return await call.owner.send(call.ids["conversation"], call.body.text, call.key)
-
-
-ENDPOINTS: Final = (
-    Endpoint("GET", "/status", "What the node sees", _status, backend.Status),
-    Endpoint("GET", "/peers", "Nodes linked to", _peers, Sequence[backend.PeerInfo]),
-    Endpoint("GET", "/path", "Hops of the latest envelope", _path, Sequence[backend.HopInfo]),
-    Endpoint("GET", "/personas", "All personas", _personas, Sequence[backend.Persona]),
-    Endpoint(
-        "POST",
-        "/personas",
-        "Make a persona",
-        _create_persona,
-        backend.Persona,
-        status=201,
-        body=NewPersona,
-    ),
-    Endpoint("DELETE", "/personas/{persona}", "Burn a persona", _burn_persona, None, status=204),
-    Endpoint(
-        "GET",
-        "/personas/{persona}/contacts",
-        "A persona's contacts",
-        _contacts,
-        Sequence[backend.Contact],
-    ),
-    Endpoint(
-        "POST",
-        "/personas/{persona}/contacts",
-        "Add a contact",
-        _add_contact,
-        backend.Contact,
-        status=201,
-        body=NewContact,
-    ),
-    Endpoint(
-        "GET",
-        "/conversations",
-        "All conversations",
-        _conversations,
-        Sequence[backend.Conversation],
-    ),
-    Endpoint(
-        "GET",
-        "/conversations/{conversation}/messages",
-        "Messages, newest last",
-        _messages,
-        Sequence[backend.Message],
-        query=Page,
-    ),
-    Endpoint(
-        "POST",
-        "/conversations/{conversation}/messages",
-        "Send a message; idempotent by Idempotency-Key",
-        _send,
-        backend.Message,
-        status=202,
-        body=NewMessage,
-    ),
-)
+FILE_TIMEOUT: Final = 60.0  # s for a whole file
+PIECE: Final = 65_536  # bytes of a file that are written at once
 
 
 def create_app(
@@ -240,25 +48,46 @@ def create_app(
         token: what every caller must know.
         hosts: every ``Host`` that is this server.
     """
-    document = schema.dump(openapi(node.status().version))
+    document = schema.dump(openapi.document(node.status().version))
 
     async def describe(_: Request) -> Response:
-        return Response(document, media_type=JSON_TYPE)
+        return Response(document, media_type=endpoints.JSON_TYPE)
 
     routes: list[BaseRoute] = [Route(f"{BASE}/openapi.json", describe, methods=["GET"])]
     routes += [
         Route(BASE + row.path, partial(_serve, row, node, person), methods=[row.method])
-        for row in ENDPOINTS
+        for row in endpoints.ENDPOINTS
     ]
     routes.append(WebSocketRoute(f"{BASE}/events", partial(_follow, node)))
     application = Starlette(routes=routes, exception_handlers={HTTPException: _http_problem})
     application.router.redirect_slashes = False
-    return guard.Guard(application, token=token, hosts=hosts)
+    return guard.Guard(application, token=token, hosts=hosts, body_of=endpoints.body_rule)
+
+
+class FileResponse(Response):
+    """A file's bytes, to be saved and never shown: written in pieces, so that each has its time."""
+
+    def __init__(self, file: backend.FileContent) -> None:
+        name = file.file.name
+        plain = "".join(c if " " <= c <= "~" and c not in '"\\%' else "_" for c in name)
+        disposition = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+        headers = {"content-disposition": disposition}
+        super().__init__(file.content, headers=headers, media_type=endpoints.BYTES_TYPE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Write it (ASGI)."""
+        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        await send(start)
+        view = memoryview(self.body)
+        for place in range(0, len(view), PIECE):
+            piece = bytes(view[place : place + PIECE])
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _problem(problem: guard.Problem) -> Response:
     headers = {name.decode(): value.decode() for name, value in problem.headers}
-    return Response(problem.document(), problem.status, headers, PROBLEM_TYPE)
+    return Response(problem.document(), problem.status, headers, endpoints.PROBLEM_TYPE)
 
 
 def _of_error(error: backend.ApiError) -> guard.Problem:
@@ -278,7 +107,7 @@ async def _http_problem(_: Request, error: Exception) -> Response:
 
 
 async def _serve(
-    row: Endpoint,
+    row: endpoints.Endpoint,
     node: backend.Backend,
     person: backend.PersonBackend | None,
     request: Request,
@@ -299,7 +128,7 @@ async def _serve(
 
 
 async def _answer(
-    row: Endpoint,
+    row: endpoints.Endpoint,
     node: backend.Backend,
     person: backend.PersonBackend | None,
     request: Request,
@@ -308,20 +137,23 @@ async def _answer(
     if key is not None and not 1 <= len(key) <= 128:
         raise backend.BadRequest("An Idempotency-Key has 1 to 128 characters.")
     query: object = schema.parse_query(row.query, request.query_params.multi_items())
-    body = None
+    body: object = None
     if row.body is not None:
-        with trio.move_on_after(BODY_TIMEOUT) as scope:
-            body = await request.body()
+        data = b""
+        with trio.move_on_after(FILE_TIMEOUT if row.body is bytes else BODY_TIMEOUT) as scope:
+            data = await request.body()
         if scope.cancelled_caught:
             return _problem(
                 guard.Problem(408, "The body took too long.", ((b"connection", b"close"),))
             )
-        body = schema.parse(row.body, schema.load(body or b""))
+        body = data if row.body is bytes else schema.parse(row.body, schema.load(data))
     ids = {name: str(value) for name, value in request.path_params.items()}
-    answer = await row.handler(Call(node, person, ids, query, body, key))
+    answer = await row.handler(endpoints.Call(node, person, ids, query, body, key))
     if row.answer is None:
         return Response(status_code=row.status)
-    return Response(schema.dump(answer), row.status, media_type=JSON_TYPE)
+    if isinstance(answer, backend.FileContent):
+        return FileResponse(answer)
+    return Response(schema.dump(answer), row.status, media_type=endpoints.JSON_TYPE)
 
 
 async def _follow(node: backend.Backend, socket: WebSocket) -> None:
@@ -331,7 +163,7 @@ async def _follow(node: backend.Backend, socket: WebSocket) -> None:
 
 async def _follow_events(node: backend.Backend, socket: WebSocket) -> None:
     try:
-        since = schema.parse_query(Since, socket.query_params.multi_items()).since
+        since = schema.parse_query(endpoints.Since, socket.query_params.multi_items()).since
         async with node.events.subscribe(since) as following:
             first = node.events.last if since is None else since
             await socket.accept(subprotocol=guard.SUBPROTOCOL)
@@ -358,7 +190,7 @@ async def _follow_events(node: backend.Backend, socket: WebSocket) -> None:
 
 async def _send_event(socket: WebSocket, event: events.Event[backend.EventData]) -> None:
     kind = backend.EVENT_TYPES[type(event.data)]
-    await socket.send_text(schema.dump(EventFrame(event.seq, kind, event.data)).decode())
+    await socket.send_text(schema.dump(endpoints.EventFrame(event.seq, kind, event.data)).decode())
 
 
 async def _until_closed(socket: WebSocket, scope: trio.CancelScope) -> None:
@@ -368,62 +200,3 @@ async def _until_closed(socket: WebSocket, scope: trio.CancelScope) -> None:
             await socket.receive_text()
     except (WebSocketDisconnect, KeyError):  # KeyError: starlette's way to say binary
         scope.cancel()
-
-
-def openapi(version: str) -> dict[str, Any]:
-    """Return the OpenAPI 3.1 document of :data:`ENDPOINTS`."""
-    components: dict[str, Any] = {}
-    problem = {"description": "Problem", "content": {PROBLEM_TYPE: {"schema": {"type": "object"}}}}
-    paths: dict[str, Any] = {}
-    for row in ENDPOINTS:
-        answer: dict[str, Any] = {"description": row.summary}
-        if row.answer is not None:
-            answer["content"] = {
-                JSON_TYPE: {"schema": schema.describe(row.answer, components)},
-            }
-        parameters = [
-            {"name": part[1:-1], "in": "path", "required": True, "schema": {"type": "string"}}
-            for part in row.path.split("/")
-            if part.startswith("{")
-        ]
-        parameters += _query_parameters(row.query)
-        operation: dict[str, Any] = {
-            "summary": row.summary,
-            "parameters": parameters,
-            "responses": {str(row.status): answer, "default": problem},
-        }
-        if row.body is not None:
-            content = {JSON_TYPE: {"schema": schema.describe(row.body, components, strict=True)}}
-            operation["requestBody"] = {"required": True, "content": content}
-        paths.setdefault(BASE + row.path, {})[row.method.lower()] = operation
-    frame = schema.describe(EventFrame, components)
-    paths[f"{BASE}/events"] = {
-        "get": {
-            "summary": "Events, as a WebSocket of subprotocols shoal.v1 and bearer.TOKEN",
-            "parameters": _query_parameters(Since),
-            "responses": {
-                "101": {"description": "One JSON object a frame", "x-frame": frame},
-                "default": problem,
-            },
-        }
-    }
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "Shoal's local API", "version": version},
-        "paths": paths,
-        "components": {
-            "schemas": components,
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-        },
-        "security": [{"token": []}],
-    }
-
-
-def _query_parameters(query: type) -> list[dict[str, Any]]:
-    components: dict[str, Any] = {}
-    schema.describe(query, components, strict=True)
-    properties = components[query.__name__]["properties"]
-    return [
-        {"name": name, "in": "query", "required": False, "schema": shape}
-        for name, shape in properties.items()
-    ]

@@ -17,6 +17,8 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+import trio
+
 from shoal_protocol import crypto
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -28,6 +30,8 @@ Headers: TypeAlias = list[tuple[bytes, bytes]]
 SUBPROTOCOL: Final = "shoal.v1"
 TOKEN_PREFIX: Final = "bearer."  # noqa: S105 - a prefix, no secret
 MAX_BODY: Final = 65_536  # bytes
+MAX_DRAINED: Final = 64 * 2**20  # bytes of a body too large that are read, to no use
+DRAIN_TIMEOUT: Final = 10.0  # s
 
 SECURITY_HEADERS: Final[Headers] = [
     (
@@ -72,6 +76,22 @@ class Problem:
         ).encode()
 
 
+@dataclass(frozen=True, slots=True)
+class BodyRule:
+    """What the body of a call may be: of which types, and how long."""
+
+    media_types: tuple[bytes, ...]  # lower case, without blanks; the first is named to callers
+    limit: int  # bytes
+    too_long: str  # the sentence
+
+
+JSON_BODY: Final = BodyRule(
+    (b"application/json", b"application/json;charset=utf-8"),
+    MAX_BODY,
+    f"A body may have {MAX_BODY} bytes.",
+)
+
+
 class Guard:
     """Passes on to ``app`` only what may reach it.
 
@@ -79,10 +99,19 @@ class Guard:
         app: the application behind.
         token: the bearer token, ASCII.
         hosts: every value of ``Host`` that is this server, ``name:port``.
+        body_of: what the body of a call to a path may be.
     """
 
-    def __init__(self, app: Application, *, token: str, hosts: Iterable[str]) -> None:
+    def __init__(
+        self,
+        app: Application,
+        *,
+        token: str,
+        hosts: Iterable[str],
+        body_of: Callable[[str], BodyRule] = lambda path: JSON_BODY,
+    ) -> None:
         self._app = app
+        self._body_of = body_of
         self._token = token.encode()
         self._hosts = frozenset(host.encode() for host in hosts)
         self._origins = frozenset(b"http://" + host for host in self._hosts)
@@ -91,7 +120,7 @@ class Guard:
         """Answer one connection scope (ASGI)."""
         problem = self._refusal(scope)
         if problem is not None:
-            await refuse(scope, send, problem)
+            await refuse(scope, receive, send, problem)
             return
 
         async def send_with_headers(message: MutableMapping[str, Any]) -> None:
@@ -107,8 +136,25 @@ class Guard:
             (None if scope["http_version"] == "1.1" else Problem(400, "Use HTTP/1.1."))
             or self._wrong_place(headers)
             or self._wrong_token(scope, headers)
-            or (_wrong_body(scope["method"], headers) if scope["type"] == "http" else None)
+            or (self._wrong_body(scope, headers) if scope["type"] == "http" else None)
         )
+
+    def _wrong_body(self, scope: Scope, headers: Headers) -> Problem | None:
+        lengths = _values(headers, b"content-length")
+        chunked = bool(_values(headers, b"transfer-encoding"))
+        if scope["method"] not in ("POST", "PUT", "PATCH"):
+            if chunked or any(length != b"0" for length in lengths):
+                return Problem(413, "This call takes no body.")
+            return None
+        if chunked or not lengths:
+            return Problem(411, "The request must state its Content-Length.")
+        rule = self._body_of(scope["path"])
+        if int(lengths[0]) > rule.limit:
+            return Problem(413, rule.too_long)
+        kinds = [kind.lower().replace(b" ", b"") for kind in _values(headers, b"content-type")]
+        if len(kinds) != 1 or kinds[0] not in rule.media_types:
+            return Problem(415, f"The body must be {rule.media_types[0].decode()}.")
+        return None
 
     def _wrong_place(self, headers: Headers) -> Problem | None:
         hosts = _values(headers, b"host")
@@ -147,25 +193,12 @@ def _values(headers: Headers, name: bytes) -> list[bytes]:
     return [value for key, value in headers if key.lower() == name]
 
 
-def _wrong_body(method: str, headers: Headers) -> Problem | None:
-    lengths = _values(headers, b"content-length")
-    chunked = bool(_values(headers, b"transfer-encoding"))
-    if method not in ("POST", "PUT", "PATCH"):
-        if chunked or any(length != b"0" for length in lengths):
-            return Problem(413, "This call takes no body.")
-        return None
-    if chunked or not lengths:
-        return Problem(411, "The request must state its Content-Length.")
-    if int(lengths[0]) > MAX_BODY:
-        return Problem(413, f"A body may have {MAX_BODY} bytes.")
-    kinds = [kind.lower().replace(b" ", b"") for kind in _values(headers, b"content-type")]
-    if len(kinds) != 1 or kinds[0] not in (b"application/json", b"application/json;charset=utf-8"):
-        return Problem(415, "The body must be application/json.")
-    return None
+async def refuse(scope: Scope, receive: Receive, send: Send, problem: Problem) -> None:
+    """Answer with ``problem``, before a WebSocket's handshake as well as to a request.
 
-
-async def refuse(scope: Scope, send: Send, problem: Problem) -> None:
-    """Answer with ``problem``, before a WebSocket's handshake as well as to a request."""
+    A client that is still sending a body too large would lose the answer if the connection
+    were closed on it: what it sends is read, to no use and within bounds.
+    """
     start, body = (
         ("websocket.http.response.start", "websocket.http.response.body")
         if scope["type"] == "websocket"
@@ -180,4 +213,17 @@ async def refuse(scope: Scope, send: Send, problem: Problem) -> None:
         *SECURITY_HEADERS,
     ]
     await send({"type": start, "status": problem.status, "headers": headers})
-    await send({"type": body, "body": document, "more_body": False})
+    await send({"type": body, "body": document, "more_body": True})
+    if problem.status == 413:
+        with trio.move_on_after(DRAIN_TIMEOUT):
+            await _drain(receive)
+    await send({"type": body, "body": b"", "more_body": False})
+
+
+async def _drain(receive: Receive) -> None:
+    read = 0
+    while read <= MAX_DRAINED:
+        message = await receive()
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            return
+        read += len(message.get("body", b""))
