@@ -190,6 +190,9 @@ class DirectoryService:
     async def _read(self, peer: bytes, channel: Channel) -> None:
         while True:
             frame = await channel.receive()
+            link = self._links.get(peer)
+            if link is None or link.channel is not channel:
+                return  # left while this frame was on its way to this task
             try:
                 events = self.machine.receive(peer, frame, self._now())
             except RemoteProtocolError as error:

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import pytest
 import trio
 from trio.testing import MockClock
 
 from shoal_node.clock import NodeClock
 from shoal_node.directory_service import DirectoryService
 from shoal_node.transport import framing
-from shoal_node.transport.interface import TaskStatus
+from shoal_node.transport.interface import Channel, TaskStatus
 from shoal_node.transport.memory import MemoryNetwork, MemoryTransport
 from shoal_protocol import clock, crypto, identity
 from shoal_protocol.directory import sync
@@ -160,6 +161,46 @@ async def test_a_peer_that_sends_garbage_is_cut_off_and_nobody_else(
         await trio.sleep(1)
         assert first.service.counters["wire"] == 1
         assert first.service.peers == (second.relay_id,)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_frame_that_was_handed_over_as_its_channel_was_left_is_nobodys(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    net = MemoryNetwork(0.02)
+    async with trio.open_nursery() as nursery:
+        relay = await start(nursery, net, "relay")
+        person = await start(nursery, net, "person", serve=False)
+        left = trio.Event()
+
+        @dataclass
+        class Overtaken:
+            """A transport whose channels' frames come in the very moment of a new choice."""
+
+            peer_id: bytes = person.transport.peer_id
+
+            async def open(self, address: str, protocol: str) -> Channel:
+                channel = await person.transport.open(address, protocol)
+                receive = channel.receive
+
+                async def overtaken() -> bytes:
+                    frame = await receive()
+                    person.service.pin([])
+                    left.set()
+                    return frame
+
+                channel.receive = overtaken  # type: ignore[method-assign]
+                return channel
+
+        person.scope.cancel()
+        await trio.sleep(1)
+        person.service.pin(relay.transport.addresses)
+        await nursery.start(person.service.run, Overtaken())
+        with trio.fail_after(10):
+            await left.wait()
+        await trio.sleep(1)
+        assert person.service.peers == ()
+        assert caplog.records == []
         nursery.cancel_scope.cancel()
 
 
