@@ -69,27 +69,26 @@ class Room:
     def __init__(self, db: sqlite3.Connection, limit: int) -> None:
         self._db = db
         self.limit: Final = limit
-        self._left: int | None = None
+        self._left = 0
+        self._known = False
 
     def changed(self) -> None:
-        """Ask again: rows went, or others came."""
-        self._left = None
+        """Reckon anew before the next record: rows went, or a transaction was undone."""
+        self._known = False
 
     def take(self) -> bool:
         """Take the room of one new record, if there is any."""
-        if self._left is None:
-            free = self.limit // relay_schema.PAGE_LENGTH - self._used_pages() - _MARGIN
-            self._left = free * _RECORDS // _PAGES
+        if not self._known:
+            self.measure()
         if self._left <= 0:
             return False
         self._left -= 1
         return True
 
-    @property
-    def used(self) -> int:
-        """Bytes of database, what is free inside left out."""
-        return self._used_pages() * relay_schema.PAGE_LENGTH
-
-    def _used_pages(self) -> int:
+    def measure(self) -> int:
+        """Return the bytes of database in use, what is free inside left out."""
         pages = int(self._db.execute("PRAGMA page_count").fetchone()[0])
-        return pages - int(self._db.execute("PRAGMA freelist_count").fetchone()[0])
+        pages -= int(self._db.execute("PRAGMA freelist_count").fetchone()[0])
+        free = self.limit // relay_schema.PAGE_LENGTH - pages - _MARGIN
+        self._left, self._known = free * _RECORDS // _PAGES, True
+        return pages * relay_schema.PAGE_LENGTH

@@ -143,7 +143,6 @@ class RelayStore:
     def _transact(self, operations: Sequence[Operation], now: int) -> list[Outcome]:
         before = self._boxes.numbers, self._entries.numbers
         writes = any(isinstance(operation, storage.WRITES) for operation in operations)
-        self._room.changed()
         done = False
         try:
             self._db.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
@@ -155,6 +154,7 @@ class RelayStore:
         finally:
             if not done:
                 self._boxes.numbers, self._entries.numbers = before
+                self._room.changed()
                 self._roll_back()
         if writes:
             self._usage = self._count()
@@ -245,7 +245,7 @@ class RelayStore:
 
     def _count(self) -> Usage:
         boxes, entries = self._boxes.numbers.count, self._entries.numbers.count
-        return Usage(boxes, entries, self._room.used, self._room.limit)
+        return Usage(boxes, entries, self._room.measure(), self._room.limit)
 
     def _name(self, rng: Rng) -> bytes:
         self._db.execute("BEGIN IMMEDIATE")
