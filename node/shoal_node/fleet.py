@@ -14,7 +14,8 @@ Nodes come from a forkserver where there is one (POSIX), since importing libp2p 
 a processor and 63 MB a process: ten nodes start in 1.1 s instead of 6.2 s, and share what
 they don't change (9 MB each instead of 65, proportional). Elsewhere each is spawned.
 
-A node may be stopped as by Ctrl-C, or killed, and started again on its home.
+A node may be stopped as by Ctrl-C, or killed, and started again on its home. A relay then
+listens where it did before, as a relay at home does: others keep its address.
 
 Each node has a process group of its own, so that Ctrl-C reaches this process alone, which then
 ends them in order; each has its home in one temporary directory, with its log in it.
@@ -85,6 +86,11 @@ class Node:
         """Its log."""
         return self.data / home.LOG_FILE
 
+    @property
+    def answers(self) -> bool:
+        """Whether its API does, as far as its home tells."""
+        return (self.data / home.API_FILE).exists()
+
     def client(self) -> Client:
         """A client of its API; raises UserError when it does not run."""
         return Client.of(self.data)
@@ -108,6 +114,7 @@ class Fleet:
         relays: how many relays, at least 1.
         people: how many people's nodes.
         preset: the people's traffic.
+        network: whose parameters all use.
         keep: leave the nodes' homes, with their logs, on disk in the end.
         main: what each process runs.
 
@@ -121,6 +128,7 @@ class Fleet:
         people: int,
         *,
         preset: str = "fast",
+        network: str = "lab",
         keep: bool = False,
         main: Main = daemon_main,
     ) -> None:
@@ -131,6 +139,7 @@ class Fleet:
         self._main = main
         self._counts = (relays, people)
         self._preset = preset
+        self._network = network
         self._keep = keep
         self._handlers: dict[int, Any] = {}
         self._ended: set[str] = set()  # names of nodes that were ended on purpose
@@ -200,6 +209,7 @@ class Fleet:
         self._launch("relay", waves[2])
         self._launch("person", people)
         self._await_answers(report)
+        self.relays = [_where_it_listens(node) for node in self.relays]
 
     def _launch(self, role: Literal["person", "relay"], count: int) -> None:
         nodes = self.relays if role == "relay" else self.people
@@ -208,7 +218,7 @@ class Fleet:
             data=self.root,
             listen=(LOOPBACK_ADDRESS,) if role == "relay" else (),
             bootstrap=self._bootstraps(),
-            network="lab",
+            network=self._network,
             preset=self._preset,
         )
         for _ in range(count):
@@ -230,7 +240,7 @@ class Fleet:
     def _await_answers(self, report: Report) -> None:
         deadline = time.monotonic() + START_TIMEOUT
         while True:
-            answering = sum((node.data / home.API_FILE).exists() for node in self._running)
+            answering = sum(node.answers for node in self._running)
             report(answering)
             if answering == len(self._running):
                 return
@@ -301,6 +311,12 @@ class Fleet:
         Raises:
             UserError: it ended, or does not answer in time.
         """
+        again = self.relaunch(node)
+        self._await_answers(lambda done: None)
+        return again
+
+    def relaunch(self, node: Node) -> Node:
+        """Start a node again as :meth:`restart`, without waiting for it."""
         (node.data / home.API_FILE).unlink(missing_ok=True)  # one that was killed left it
         again = self._node(node.name, node.config)
         nodes = self.relays if node in self.relays else self.people
@@ -308,7 +324,6 @@ class Fleet:
         node.process.close()
         self._ended.discard(node.name)
         again.process.start()
-        self._await_answers(lambda done: None)
         return again
 
     def _stop(self) -> None:
@@ -324,6 +339,12 @@ class Fleet:
         for child in started:
             child.join()
             child.close()
+
+
+def _where_it_listens(node: Node) -> Node:
+    """The same relay, told to listen at the port that it was given at first."""
+    addrs = tuple(addr.partition("/p2p/")[0] for addr in home.read_api(node.data).addrs)
+    return replace(node, config=replace(node.config, listen=addrs))
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
