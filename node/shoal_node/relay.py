@@ -341,8 +341,15 @@ class RelayNode:
             queue=self.machine.mix.pool_size + self._commits.queue,
             version=importlib.metadata.version("shoal"),
             network=self._params.name,
+            warnings=self._warnings(kept),
             counters=counters,
         )
+
+    def _warnings(self, kept: relay_store.Usage) -> Sequence[str]:
+        found = [] if self._commits.warning is None else [self._commits.warning]
+        if kept.full:
+            found.append("This relay's store is full: it keeps nothing new until older things go.")
+        return found
 
     def peers(self) -> Sequence[backend.PeerInfo]:
         """The relays of the directory, and whether packets flow to them."""

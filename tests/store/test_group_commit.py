@@ -147,6 +147,7 @@ async def test_without_room_for_all_the_rest_is_done_and_puts_are_told_full(
         commits.submit(operation, told.to(number))
     await nursery.start(commits.run)
     outcomes = await told.until(len(operations))
+    assert commits.warning == group_commit.FULL
     assert isinstance(outcomes[0], PutEntryOutcome)
     assert isinstance(outcomes[1], StoreFull)
     assert outcomes[2] is None
@@ -154,6 +155,10 @@ async def test_without_room_for_all_the_rest_is_done_and_puts_are_told_full(
     assert outcomes[4:6] == [None, Status.OK]  # what was released made room
     assert isinstance(outcomes[6], bytes)
     assert box(2, address(2)) not in [one for batch in store.batches[1:] for one in batch]
+    store.room = 100
+    commits.submit(box(4, address(4)), told.to("later"))
+    assert (await told.until(len(operations) + 1))[-1] is Status.OK
+    assert commits.warning is None
 
 
 async def test_a_store_that_fails_fails_its_batch_and_goes_on(nursery: trio.Nursery) -> None:
@@ -163,6 +168,7 @@ async def test_a_store_that_fails_fails_its_batch_and_goes_on(nursery: trio.Nurs
         commits.submit(box(number, address(number)), told.to(number))
     await nursery.start(commits.run)
     assert all(isinstance(one, StoreFailed) for one in await told.until(3))
+    assert commits.warning == group_commit.FAILED
     commits.submit(GetBox(address(0)), told.to("after"))
     assert (await told.until(4))[3] is None
 

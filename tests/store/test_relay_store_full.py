@@ -208,6 +208,7 @@ def test_our_own_limit_is_kept_to_the_byte(tmp_path: Path) -> None:
         assert set(outcomes) <= {Status.OK, Status.FULL}
         assert store.usage.bytes <= limit
     assert outcomes.count(Status.OK) == 0
+    assert store.usage.full
     assert limit * 0.85 < kept * 2048 < limit
     store.close()
     assert (tmp_path / "relay.db").stat().st_size <= limit

@@ -17,6 +17,7 @@ do). A commit is never cancelled half-way; at the end, what waits is not done, a
 told that it was.
 """
 
+import logging
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,9 +32,13 @@ from shoal_protocol.errors import StoreError, StoreFailed, StoreFull
 from shoal_protocol.service import storage
 from shoal_protocol.service.storage import Operation, Outcome, PutBox, PutEntry
 
+log = logging.getLogger(__name__)
+
 MAX_WAITING: Final = 16_384  # operations; 32 MiB of records
 MAX_BATCH: Final = 512  # operations in one transaction
 TURN: Final = 32  # outcomes told before other tasks have their turn
+FULL: Final = "The disk is full: this relay keeps nothing new until there is room."
+FAILED: Final = "This relay's store cannot be read or written."
 
 Done = Callable[[Outcome | StoreError], None]
 _T = TypeVar("_T")
@@ -69,7 +74,13 @@ class GroupCommit:
         self._outcomes: deque[tuple[Done, Outcome | StoreError]] = deque()
         self._work = trio.Event()
         self._news = trio.Event()
+        self._warning: str | None = None
         self.counters: Counter[str] = Counter()
+
+    @property
+    def warning(self) -> str | None:
+        """A sentence for the operator while the store doesn't do what it is asked."""
+        return self._warning
 
     @property
     def queue(self) -> int:
@@ -110,7 +121,23 @@ class GroupCommit:
         count = min(len(self._waiting), MAX_BATCH)
         self._executing = [self._waiting.popleft() for _ in range(count)]
         operations = [one.operation for one in self._executing if one.operation is not None]
-        self._finish(await self._in_thread(partial(_execute, self._store, operations, self._now())))
+        outcomes = await self._in_thread(partial(_execute, self._store, operations, self._now()))
+        self._judge(operations, outcomes)
+        self._finish(outcomes)
+
+    def _judge(
+        self, operations: Sequence[Operation], outcomes: Sequence[Outcome | StoreError]
+    ) -> None:
+        """Warn when the store can't, and take that back once it has written again."""
+        before = self._warning
+        if any(isinstance(outcome, StoreFailed) for outcome in outcomes):
+            self._warning = FAILED
+        elif any(isinstance(outcome, StoreFull) for outcome in outcomes):
+            self._warning = FULL
+        elif any(isinstance(operation, PutBox | PutEntry) for operation in operations):
+            self._warning = None
+        if self._warning not in (None, before):
+            log.warning("relay store: %s", "full" if self._warning == FULL else "failed")
 
     def _finish(self, outcomes: Sequence[Outcome | StoreError]) -> None:
         """Note the outcomes of what was executed, to be told."""

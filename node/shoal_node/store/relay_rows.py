@@ -80,15 +80,20 @@ class Room:
         """Take the room of one new record, if there is any."""
         if not self._known:
             self.measure()
-        if self._left <= 0:
+        if not self._left:
             return False
         self._left -= 1
         return True
+
+    @property
+    def left(self) -> int:
+        """Records that fit, as of the last reckoning."""
+        return self._left
 
     def measure(self) -> int:
         """Return the bytes of database in use, what is free inside left out."""
         pages = int(self._db.execute("PRAGMA page_count").fetchone()[0])
         pages -= int(self._db.execute("PRAGMA freelist_count").fetchone()[0])
         free = self.limit // relay_schema.PAGE_LENGTH - pages - _MARGIN
-        self._left, self._known = free * _RECORDS // _PAGES, True
+        self._left, self._known = max(0, free * _RECORDS // _PAGES), True
         return pages * relay_schema.PAGE_LENGTH

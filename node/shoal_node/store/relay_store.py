@@ -63,12 +63,14 @@ class Usage:
         boxes: tombstones included.
         bytes: of the database, what is free inside left out.
         limit: bytes of database at most.
+        full: nothing new fits below the limit.
     """
 
     boxes: int
     entries: int
     bytes: int
     limit: int
+    full: bool
 
 
 class RelayStore:
@@ -245,7 +247,8 @@ class RelayStore:
 
     def _count(self) -> Usage:
         boxes, entries = self._boxes.numbers.count, self._entries.numbers.count
-        return Usage(boxes, entries, self._room.measure(), self._room.limit)
+        used = self._room.measure()
+        return Usage(boxes, entries, used, self._room.limit, self._room.left == 0)
 
     def _name(self, rng: Rng) -> bytes:
         self._db.execute("BEGIN IMMEDIATE")
