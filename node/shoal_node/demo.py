@@ -97,7 +97,7 @@ class Result:
 
 @dataclass(slots=True)
 class Person:
-    """One side of the talk."""
+    """One side of a talk."""
 
     name: str
     client: Client
@@ -115,6 +115,11 @@ class Person:
         else:
             messages = self.client.get("conversations", self.conversation, "messages", limit=limit)
         self.arrived.update(message["id"] for message in messages if not message["outgoing"])
+
+    def send(self, text: str) -> None:
+        """Send a text."""
+        self.client.post("conversations", self.conversation, "messages", body={"text": text})
+        self.sent.append(text)
 
 
 class Talk:
@@ -139,7 +144,7 @@ class Talk:
             "personas", left.persona, "contacts", body={"pseudonym": right.pseudonym}
         )
         left.conversation = contact["conversation"]
-        self._send(left, left.texts[0])
+        left.send(left.texts[0])
         deadline = time.monotonic() + FIRST_TIMEOUT_S
         while not right.conversation:
             for conversation in right.client.get("conversations"):
@@ -200,23 +205,20 @@ class Talk:
             for text in person.texts[len(person.sent) :]:
                 if self._stop.wait(PACE_S + JITTER_S * (2 * rng.uniform() - 1)):
                     return
-                self._send(person, text)
+                person.send(text)
         except UserError as error:
             self._failures.append(error)
-
-    def _send(self, person: Person, text: str) -> None:
-        person.client.post("conversations", person.conversation, "messages", body={"text": text})
-        person.sent.append(text)
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What the demo's own comparison of both histories found."""
+    """What the demo's own comparison of both histories found, of messages one way."""
 
     delivered: int
     lost: int
     duplicates: int
     verified: bool
+    in_order: bool  # what came is what was sent in the same order, with nothing beside
     latencies: list[tuple[int, float]]  # time of sending in ns, latency in ms
 
 
@@ -239,6 +241,7 @@ def compare(reader: Person, sender: Person) -> Comparison:
         verified=read == sent
         and Counter(m["text"].encode() for m in went) == sent
         and all(m["from"] == sender.pseudonym for m in came),
+        in_order=[message["text"] for message in came] == sender.sent,
         latencies=latencies,
     )
 
@@ -263,14 +266,14 @@ def run(
         fleet.Fleet(
             options.relays, 2, preset=options.preset, keep=options.keep, main=main
         ) as network,
-        _pointing_to_logs(network, keep=options.keep),
+        pointing_to_logs(network, keep=options.keep),
     ):
         network.start(step("Starting nodes", options.relays + 2))
         network.await_ready(step("Joining the network", options.relays + 2))
         setup_s = time.monotonic() - started
         texts = demo_texts.make(options.seed, options.messages)
         people = [
-            _person(name, node, own)
+            person(name, node, own)
             for name, node, own in zip(("A", "B"), network.people, texts, strict=True)
         ]
         talk = Talk(people[0], people[1], options.seed)
@@ -351,7 +354,7 @@ def percentile(values: Sequence[float], percent: int) -> float | None:
 
 
 @contextlib.contextmanager
-def _pointing_to_logs(network: fleet.Fleet, *, keep: bool) -> Iterator[None]:
+def pointing_to_logs(network: fleet.Fleet, *, keep: bool) -> Iterator[None]:
     """Say in a failure's sentence where the logs are, or how to have them."""
     try:
         yield
@@ -360,7 +363,8 @@ def _pointing_to_logs(network: fleet.Fleet, *, keep: bool) -> Iterator[None]:
         raise UserError(f"{error} {hint}") from None
 
 
-def _person(name: str, node: fleet.Node, texts: list[str]) -> Person:
+def person(name: str, node: fleet.Node, texts: list[str]) -> Person:
+    """Make a persona on ``node`` for a person who is to send ``texts``."""
     client = node.client()
     persona = client.post("personas", body={})
     return Person(name, client, persona["id"], persona["pseudonym"], texts)

@@ -23,6 +23,8 @@ from shoal_node import home
 from shoal_protocol.errors import UserError
 
 BASE: Final = "/api/v1"
+JSON_TYPE: Final = "application/json"
+BYTES_TYPE: Final = "application/octet-stream"
 TIMEOUT: Final = 30.0  # s for an answer
 MAX_ANSWER: Final = 64 * 2**20  # bytes
 _READ: Final = 65_536  # bytes
@@ -71,46 +73,71 @@ class Client:
     def get(self, *parts: str, **query: str | int | None) -> Any:
         """GET the path of ``parts``; raises UserError."""
         given = {name: value for name, value in query.items() if value is not None}
-        return self._call("GET", path_of(*parts) + (f"?{urlencode(given)}" if given else ""))
+        return self._json("GET", path_of(*parts) + (f"?{urlencode(given)}" if given else ""))
+
+    def get_bytes(self, *parts: str) -> bytes:
+        """GET the bytes of a file; raises UserError."""
+        return self._call("GET", path_of(*parts))
 
     def post(self, *parts: str, body: Mapping[str, object], key: str | None = None) -> Any:
         """POST ``body``, with an Idempotency-Key if given; raises UserError."""
-        headers = {} if key is None else {"Idempotency-Key": key}
-        return self._call("POST", path_of(*parts), body, headers)
+        return self._json("POST", path_of(*parts), json.dumps(body).encode(), JSON_TYPE, key)
+
+    def post_file(
+        self, *parts: str, content: bytes, query: Mapping[str, str], key: str | None = None
+    ) -> Any:
+        """POST the bytes of a file, with what the query says of it; raises UserError."""
+        target = f"{path_of(*parts)}?{urlencode(query)}"
+        return self._json("POST", target, content, BYTES_TYPE, key)
 
     def delete(self, *parts: str) -> None:
         """DELETE the path of ``parts``; raises UserError."""
         self._call("DELETE", path_of(*parts))
 
+    def _json(
+        self,
+        method: str,
+        target: str,
+        body: bytes | None = None,
+        kind: str | None = None,
+        key: str | None = None,
+    ) -> Any:
+        return self._parsed(self._call(method, target, body, kind, key))
+
+    def _parsed(self, text: bytes) -> Any:
+        try:
+            return json.loads(text) if text else None
+        except ValueError:
+            raise UserError(f"What answers at {self._address} is not Shoal.") from None
+
     def _call(
         self,
         method: str,
         target: str,
-        body: Mapping[str, object] | None = None,
-        extra: Mapping[str, str] | None = None,
-    ) -> Any:
-        headers = {"Authorization": f"Bearer {self.api.token}", **(extra or {})}
-        data = None
-        if body is not None:
-            data = json.dumps(body).encode()
-            headers["Content-Type"] = "application/json"
+        body: bytes | None = None,
+        kind: str | None = None,
+        key: str | None = None,
+    ) -> bytes:
+        given = {
+            "Authorization": f"Bearer {self.api.token}",
+            "Content-Type": kind,
+            "Idempotency-Key": key,
+        }
+        headers = {name: value for name, value in given.items() if value is not None}
         connection = http.client.HTTPConnection(self._address, timeout=self._timeout)
         try:
-            connection.request(method, target, data, headers)
+            connection.request(method, target, body, headers)
             response = connection.getresponse()
             text = response.read(MAX_ANSWER)
         except (OSError, http.client.HTTPException):
             raise NodeGone(f"The node at {self._address} does not answer.") from None
         finally:
             connection.close()
-        try:
-            answer = json.loads(text) if text else None
-        except ValueError:
-            raise UserError(f"What answers at {self._address} is not Shoal.") from None
         if response.status >= 400:
+            answer = self._parsed(text)
             detail = answer.get("detail") if isinstance(answer, dict) else None
             raise Refused(str(detail or f"The node refused: {response.status}."), response.status)
-        return answer
+        return text
 
     def follow(self, since: int | None = None) -> "Events":
         """Open the events' WebSocket, from the event ``since`` on or from now; raises UserError."""

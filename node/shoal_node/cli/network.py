@@ -11,7 +11,12 @@ from shoal_protocol.errors import UserError
 
 if TYPE_CHECKING:
     from shoal_node.demo import Result
+    from shoal_node.demo_offline import Result as OfflineResult
     from shoal_node.lab import Place
+
+MESSAGES = 5  # each way
+OFFLINE_MESSAGES = 100
+FILE_BYTES = 2 * 2**20
 
 
 def add(commands: options.Commands) -> None:
@@ -29,8 +34,7 @@ def add(commands: options.Commands) -> None:
         "--messages",
         metavar="M",
         type=options.bounded(1, 10_000),
-        default=5,
-        help="messages each way (default 5)",
+        help=f"messages each way (default {MESSAGES}; {OFFLINE_MESSAGES} one way with --offline)",
     )
     demo.add_argument("--seed", metavar="S", help="of texts and pace (default: a fresh one)")
     demo.add_argument("--keep", action="store_true", help="leave the nodes' homes and logs on disk")
@@ -40,6 +44,17 @@ def add(commands: options.Commands) -> None:
         type=options.bounded(0, 100),
         default=0,
         help="kill so many relays (SIGKILL) half-way",
+    )
+    demo.add_argument(
+        "--offline",
+        action="store_true",
+        help="B is off while A sends messages and a file, A is off while B fetches them",
+    )
+    demo.add_argument(
+        "--file-bytes",
+        metavar="N",
+        type=options.bounded(0, 10 * 2**20),
+        help=f"size of the file that --offline sends (default {FILE_BYTES})",
     )
     lab = options.command(
         commands,
@@ -79,11 +94,16 @@ def _add_size(parser: argparse.ArgumentParser) -> None:
 def _demo(arguments: argparse.Namespace) -> None:
     if arguments.relays - arguments.kill < 4:
         raise UsageError("demo: --kill must leave at least 4 relays, a path's length.")
+    if arguments.offline:
+        _demo_offline(arguments)
+        return
+    if arguments.file_bytes is not None:
+        raise UsageError("demo: --file-bytes goes with --offline.")
     from shoal_node import demo
 
     wanted = demo.Options(
         relays=arguments.relays,
-        messages=arguments.messages,
+        messages=arguments.messages or MESSAGES,
         preset=arguments.preset,
         seed=arguments.seed or secrets.token_hex(4),
         keep=arguments.keep,
@@ -100,6 +120,57 @@ def _demo(arguments: argparse.Namespace) -> None:
             f"The demo found a fault: {result.lost} of {result.sent} messages lost, "
             f"{result.duplicates} shown twice (--seed {result.seed} --keep shows it again)."
         )
+
+
+def _demo_offline(arguments: argparse.Namespace) -> None:
+    if arguments.kill:
+        raise UsageError("demo: --kill does not go with --offline.")
+    from dataclasses import asdict
+
+    from shoal_node import demo_offline
+
+    size = FILE_BYTES if arguments.file_bytes is None else arguments.file_bytes
+    wanted = demo_offline.Options(
+        relays=arguments.relays,
+        messages=arguments.messages or OFFLINE_MESSAGES,
+        file_bytes=size,
+        preset=arguments.preset,
+        seed=arguments.seed or secrets.token_hex(4),
+        keep=arguments.keep,
+    )
+    with console.Progress() as progress:
+        result = demo_offline.run(wanted, progress.step)
+    if arguments.json:
+        console.out_json(asdict(result))
+    else:
+        _show_offline(result)
+    if not result.verified:
+        raise UserError(
+            f"The demo found a fault: {result.lost} of {result.sent} messages lost, "
+            f"{result.duplicates} shown twice, the file {'whole' if result.file_ok else 'not'} "
+            f"there, {result.read} shown as read (--seed {result.seed} --keep shows it again)."
+        )
+
+
+def _show_offline(result: "OfflineResult") -> None:
+    console.out()
+    order = "in their order" if result.in_order else "NOT in their order"
+    console.out(
+        f"While B's node was off, A sent {result.sent} messages and a file of "
+        f"{result.file_bytes} bytes; all of it was stored after {result.send_s:.0f} s."
+    )
+    console.out(
+        f"With A's node off, B's fetched {result.delivered} messages {order}, {result.lost} lost, "
+        f"{result.duplicates} twice; the first {(result.first_ms or 0) / 1000:.1f} s after its "
+        f"start, the last {result.fetch_messages_s or 0:.0f} s after."
+    )
+    compared = "the same, byte for byte" if result.file_ok else "NOT what was sent"
+    console.out(f"The file took {result.fetch_file_s or 0:.0f} s more and is {compared}.")
+    console.out(f"Back again, A's node shows {result.read} of {result.sent + 1} as read.")
+    for warning in result.warnings:
+        console.out(f"! {console.clean(warning)}")
+    if result.data is not None:
+        console.out(f"The nodes' homes and logs are in {result.data}.")
 
 
 def _show(result: "Result") -> None:
