@@ -245,7 +245,7 @@ class Correspondence:
             if sending.association.confirmed and not sending.association.broken:
                 sending.association.broken = True
                 self._rows.association(sending.association)
-                self._requeue(sending)
+                self._requeue(sending, stay=True)
         self._add(association, now)
         self.keep()
 
@@ -493,22 +493,32 @@ class Correspondence:
         self._look_up(now)
         return failed
 
-    def _requeue(self, sending: _Sending) -> None:
+    def _requeue(self, sending: _Sending, *, stay: bool = False) -> None:
+        """Let the messages of a session wait for another.
+
+        What is to ``stay`` goes on its way all the same, belonging to no message: a contact
+        that still reads the session would else wait for ever at the first box that never came.
+        """
         gone = list(sending.on_way.values())
         if sending.contact is not None:
             gone.append(sending.contact)
-        sending.on_way.clear()
-        sending.contact = None
+        if not stay:
+            sending.on_way.clear()
+            sending.contact = None
+            self._given_up[1].extend(gone)
         back: dict[int, Message] = {}
         for outgoing in gone:
-            self._rows.forget_record(outgoing)
             message = self.history.get(outgoing.message)
+            if stay:
+                outgoing.message, outgoing.needs_ack = "", outgoing.first_contact
+                self._rows.record(outgoing)
+            else:
+                self._rows.forget_record(outgoing)
             if message is not None and message.state < MessageState.READ:
                 self._deliveries.untrack(message)
                 back[message.number] = message
         waiting = {message.number: message for message in self._waiting} | back
         self._waiting = deque(message for _, message in sorted(waiting.items()))
-        self._given_up[1].extend(gone)
 
     def _best(self) -> _Sending | None:
         """Return what new texts go over: the confirmed session with the least id, if any."""
