@@ -180,6 +180,8 @@ class Plan:
 
     def _away(self, node: "Node", start: float, end: float) -> None:
         def leave() -> None:
+            if self.over:
+                return
             self._absent.add(node.name)
             if node.up:
                 node.crash()
