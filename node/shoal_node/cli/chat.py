@@ -4,11 +4,11 @@ import argparse
 import secrets
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from shoal_node.cli import console, options
+from shoal_node.cli import console, files, options
 from shoal_node.usage import UsageError
 from shoal_protocol.errors import UserError
 
@@ -19,6 +19,17 @@ ORDER: Final = ("queued", "stored", "fetched", "read")
 MAX_TEXT: Final = 32_768  # bytes, what the API takes
 DEFAULT_TIMEOUT: Final = 120.0  # s of --wait
 PAGE: Final = 500  # messages a call
+KEYS: Final = (
+    "id",
+    "from",
+    "text",
+    "status",
+    "received",
+    "request",
+    "persona",
+    "conversation",
+    "file",
+)
 
 
 def add(commands: options.Commands) -> None:
@@ -37,14 +48,15 @@ def add(commands: options.Commands) -> None:
         "--to", metavar="PSEUDONYM_OR_CONTACT", required=True, help="a pseudonym or a contact's id"
     )
     send.add_argument("text", metavar="TEXT", nargs="?", help="the text, or - for standard input")
-    send.add_argument("--file", metavar="F", type=Path, help="send the text of a file")
+    send.add_argument(
+        "--file", metavar="F", type=Path, help="send a file of up to 10 MiB, with TEXT or alone"
+    )
     send.add_argument("--wait", choices=("stored", "read"), help="wait until it is so")
     send.add_argument(
         "--timeout",
         metavar="S",
         type=options.seconds,
-        default=DEFAULT_TIMEOUT,
-        help=f"seconds to wait (default {DEFAULT_TIMEOUT:.0f})",
+        help=f"seconds to wait (default {DEFAULT_TIMEOUT:.0f}; with a file {files.TIMEOUT:.0f})",
     )
     inbox = options.command(
         commands,
@@ -60,20 +72,21 @@ def add(commands: options.Commands) -> None:
 
 
 def _text(arguments: argparse.Namespace) -> str:
-    if (arguments.text is None) == (arguments.file is None):
-        raise UsageError("send: give either TEXT, or - for standard input, or --file F.")
-    try:
-        if arguments.file is not None:
-            with arguments.file.open("rb") as file:
-                data = file.read(MAX_TEXT + 1)
-        elif arguments.text == "-":
-            data = sys.stdin.buffer.read(MAX_TEXT + 1)
-        else:
-            data = arguments.text.encode("utf-8", "surrogateescape")
-    except OSError as error:
-        raise UserError(f"{arguments.file} cannot be read: {error.strerror}.") from None
-    if not 1 <= len(data) <= MAX_TEXT:
-        raise UserError(f"A message has 1 to {MAX_TEXT} bytes.")
+    if arguments.text is None:
+        if arguments.file is None:
+            raise UsageError("send: give TEXT, or - for standard input, or --file F.")
+        return ""
+    most = MAX_TEXT if arguments.file is None else files.MAX_FILE_TEXT
+    if arguments.text == "-":
+        data = sys.stdin.buffer.read(most + 1)
+    else:
+        data = arguments.text.encode("utf-8", "surrogateescape")
+    if len(data) > most or not (data or arguments.file):
+        raise UserError(
+            f"A message has 1 to {MAX_TEXT} bytes."
+            if arguments.file is None
+            else f"A text that goes with a file has at most {most} bytes."
+        )
     try:
         return str(data.decode())
     except UnicodeDecodeError:
@@ -91,35 +104,55 @@ def _conversation(client: "Client", persona: str, to: str) -> str:
 
 def _send(arguments: argparse.Namespace) -> None:
     text = _text(arguments)
+    content = None if arguments.file is None else files.read(arguments.file)
     client = options.client(arguments)
     conversation = _conversation(client, arguments.persona, arguments.to)
     key = secrets.token_hex(16)
+
+    def send() -> dict[str, Any]:
+        if content is not None:
+            return files.send(client, conversation, arguments.file, content, text, key)
+        sent: dict[str, Any] = client.post(
+            "conversations", conversation, "messages", body={"text": text}, key=key
+        )
+        return sent
+
     if arguments.wait is None:
-        sent = client.post("conversations", conversation, "messages", body={"text": text}, key=key)
+        sent = send()
         status = sent["status"]
     else:
-        deadline = time.monotonic() + arguments.timeout
-        with client.follow() as events:
-            events.next(arguments.timeout)  # from now on nothing is missed
-            sent = client.post(
-                "conversations", conversation, "messages", body={"text": text}, key=key
-            )
-            status = sent["status"]
-            while status != "failed" and not _reached(status, arguments.wait):
-                frame = events.next(max(deadline - time.monotonic(), 0.0))
-                if frame is None:
-                    raise UserError(
-                        f"Message {sent['id']} is {status}, not {arguments.wait}, after "
-                        f"{arguments.timeout:g} s; the node goes on trying."
-                    )
-                if frame["type"] == "status" and frame["data"]["id"] == sent["id"]:
-                    status = frame["data"]["status"]
+        usual = DEFAULT_TIMEOUT if content is None else files.TIMEOUT
+        sent, status = _await(client, send, arguments.wait, arguments.timeout or usual)
     if arguments.json:
         console.out_json({"id": sent["id"], "status": status})
     else:
         console.out(f"{status}  {console.clean(sent['id'])}")
     if status == "failed":
         raise UserError(f"Message {sent['id']} could not be delivered.")
+
+
+def _await(
+    client: "Client", send: Callable[[], dict[str, Any]], wanted: str, timeout: float
+) -> tuple[dict[str, Any], str]:
+    """Send, and wait until the message is so far or failed; returns it and its status."""
+    deadline = time.monotonic() + timeout
+    with client.follow() as events, console.Progress(terminal_only=True) as progress:
+        events.next(timeout)  # from now on nothing is missed
+        sent = send()
+        status = str(sent["status"])
+        bar = files.Bar(progress, "Sending")
+        bar.show(sent["file"])
+        while status != "failed" and not _reached(status, wanted):
+            frame = events.next(max(deadline - time.monotonic(), 0.0))
+            if frame is None:
+                raise UserError(
+                    f"Message {sent['id']} is {status}, not {wanted}, after "
+                    f"{timeout:g} s; the node goes on trying."
+                )
+            if frame["type"] == "status" and frame["data"]["id"] == sent["id"]:
+                status = frame["data"]["status"]
+                bar.show(frame["data"]["file"])
+        return sent, status
 
 
 def _reached(status: str, wanted: str) -> bool:
@@ -192,9 +225,13 @@ def following(client: "Client", persona: str | None) -> Iterator[dict[str, Any]]
 
 def _print(message: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        keys = ("id", "from", "text", "status", "received", "request", "persona", "conversation")
-        console.out_json({key: message[key] for key in keys})
+        console.out_json({key: message[key] for key in KEYS})
         return
     request = "  (contact request)" if message["request"] else ""
     console.out(f"{message['received']}  {console.clean(message['from'])}{request}")
-    console.out(f"    {console.clean(message['text'])}")
+    if message["text"] or message["file"] is None:
+        console.out(f"    {console.clean(message['text'])}")
+    if message["file"] is not None:
+        console.out(
+            f"    {files.shown(message['file'])}  shoal save {console.clean(message['id'])}"
+        )

@@ -63,12 +63,12 @@ class Progress:
     """Progress on standard error: a bar on a terminal, a line a tenth elsewhere.
 
     Args:
-        quiet: print nothing at all.
+        terminal_only: print nothing elsewhere.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self._quiet = quiet
-        self._terminal = sys.stderr.isatty() and not quiet
+    def __init__(self, *, terminal_only: bool = False) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._quiet = terminal_only and not self._terminal
         self._bar: AbstractContextManager[Any] = nullcontext()
         self._rich: Any = None
         self._task: Any = None
