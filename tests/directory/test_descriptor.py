@@ -305,7 +305,7 @@ def test_whatever_can_be_signed_is_read_again_as_it_was(
 def test_a_lease_says_what_was_signed() -> None:
     data = ALICE.lease(serial=3)
     found = leases.decode_lease(data, LAB)
-    assert len(data) == leases.LEASE_LENGTH == 109
+    assert len(data) == leases.LEASE_LENGTH == 110
     assert found.relay_id == ALICE.relay_id
     assert found.version == (EPOCH, 3)
     assert found.until == START // SECOND + LAB.lease_s

@@ -33,6 +33,7 @@ def test_a_vectors_records_are_read(vector: dict[str, Any]) -> None:
     lease = leases.decode_lease(bytes.fromhex(vector["lease"]), NETWORK)
     assert lease.version == found.version
     assert lease.until == vector["until"]
+    assert lease.traffic == vector["traffic"]
     assert lease.relay_id == found.relay_id == bytes.fromhex(vector["relay_id"])
 
 

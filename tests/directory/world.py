@@ -65,13 +65,18 @@ class Author:
         epoch: int | None = None,
         serial: int = 0,
         lasts: int | None = None,
+        traffic: int = 0,
         params: NetworkParameters | None = None,
     ) -> bytes:
         """Return a lease that ends ``lasts`` seconds (one lease) after ``now``."""
         at = clock.index_of(now, self.params.epoch_s) if epoch is None else epoch
         until = now // SECOND + (self.params.lease_s if lasts is None else lasts)
         return sign_lease(
-            self.seed, version=Version(at, serial), until=until, params=params or self.params
+            self.seed,
+            version=Version(at, serial),
+            until=until,
+            params=params or self.params,
+            traffic=traffic,
         )
 
 

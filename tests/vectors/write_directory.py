@@ -64,7 +64,8 @@ def relay(rng: Rng, number: int) -> dict[str, Any]:
         family=family,
         software="shoal/0.1.0",
     )
-    lease = sign_lease(seed, version=version, until=until, params=NETWORK)
+    traffic = (0, 17, 40)[number]
+    lease = sign_lease(seed, version=version, until=until, params=NETWORK, traffic=traffic)
     found = descriptors.decode_descriptor(data, NETWORK)
     return {
         "seed": seed.hex(),
@@ -78,6 +79,7 @@ def relay(rng: Rng, number: int) -> dict[str, Any]:
         "software": "shoal/0.1.0",
         "nonce": nonce.hex(),
         "until": until,
+        "traffic": traffic,
         "relay_id": found.relay_id.hex(),
         "full_addresses": list(found.addresses),
         "descriptor": data.hex(),

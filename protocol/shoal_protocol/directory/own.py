@@ -15,7 +15,7 @@ spec: directory §5
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -84,18 +84,26 @@ class OwnEntry:
         params: the network's.
         rng: for when to publish.
         last: the version that was last made durable, or None in a new home.
+        traffic: returns the class of the relay's traffic at an instant (ns).
 
     ``counters`` counts waits: "serials used up", "clock behind".
     """
 
     def __init__(
-        self, identity: Identity, *, params: NetworkParameters, rng: Rng, last: Version | None
+        self,
+        identity: Identity,
+        *,
+        params: NetworkParameters,
+        rng: Rng,
+        last: Version | None,
+        traffic: Callable[[int], int] = lambda _now: 0,
     ) -> None:
         self.counters: Final[Counter[str]] = Counter()
         self._identity = identity
         self._params = params
         self._rng = rng
         self._last = last
+        self._traffic = traffic
         self._pending: Version | None = None
         self._content: _Content | None = None
         self._said: _Content | None = None
@@ -184,7 +192,13 @@ class OwnEntry:
         until = now // SECOND + params.lease_s
         third = params.lease_s * SECOND // RENEWALS
         self._renew = now + int(third * (0.9 + 0.1 * self._rng.uniform()))
-        lease = sign_lease(self._identity.seed, version=version, until=until, params=params)
+        lease = sign_lease(
+            self._identity.seed,
+            version=version,
+            until=until,
+            params=params,
+            traffic=self._traffic(now),
+        )
         return Publish(self._descriptor, lease)
 
     def _serves(self, said: _Content, now: int) -> bool:

@@ -121,6 +121,11 @@ class DirectoryView:
         entry = self._entries.get(relay_id)
         return entry.lease if entry and entry.live else None
 
+    def traffic(self, now: int) -> tuple[int, ...]:
+        """Return the class of traffic that each of :meth:`relays` has in its lease."""
+        leases_held = (self.lease_of(relay.relay_id) for relay in self.relays(now))
+        return tuple(lease.traffic for lease in leases_held if lease is not None)
+
     def proof_of(self, relay_id: bytes) -> tuple[bytes, bytes] | None:
         """Return the two descriptors of one version by which a relay was barred."""
         entry = self._entries.get(relay_id)

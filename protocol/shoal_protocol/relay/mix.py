@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shoal_protocol.clock import MILLISECOND, SECOND, index_of
+from shoal_protocol.directory.traffic import TrafficMeter
 from shoal_protocol.errors import RemoteProtocolError
 from shoal_protocol.packets import keys, unwrap
 from shoal_protocol.parameters import NetworkParameters
@@ -63,6 +64,7 @@ class MixMachine:
     ``counters`` counts by fixed names: every reason of :func:`unwrap.unwrap`, "rate limit",
     "delay over the cap", "hop to oneself", "pool full", "peer's share of the pool full" for
     what was dropped; "forwarded", "to client", "requests" for what left the pool.
+    ``traffic`` measures the requests, for the relay's lease.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class MixMachine:
         self._held: Counter[bytes] = Counter()  # packets in the pool, by peer
         self._sequence = 0
         self.counters: Final[Counter[str]] = Counter()
+        self.traffic: Final = TrafficMeter(parameters.lease_s, now)
         self._rotate(now)
 
     def public_keys(self) -> tuple[tuple[int, bytes], ...]:
@@ -156,6 +159,7 @@ class MixMachine:
                 del self._held[peer]
             if isinstance(event, Request):
                 self.counters["requests"] += 1
+                self.traffic.count(now)
             else:
                 self.counters["to client" if event.to_client else "forwarded"] += 1
             events.append(event)
