@@ -4,9 +4,8 @@ import json
 from typing import Any, Final
 
 from shoal_protocol.client import parcel
-from shoal_protocol.client.association import Association
-from shoal_protocol.client.parcel import Acks, Parcel, Part
-from shoal_protocol.sessions.session import Session
+from shoal_protocol.client.lines import IncomingLines
+from shoal_protocol.client.parcel import Acks, Kind, Parcel, Part
 from vectors import write_client
 
 VECTORS: Final[dict[str, Any]] = json.loads(write_client.PLACE.read_text())
@@ -21,17 +20,31 @@ def test_the_parcels_of_the_vectors_are_built_and_parsed() -> None:
         fields = vector["part"]
         part = None
         if fields is not None:
-            part = Part(**{**fields, "text": bytes.fromhex(fields["text"])})
-        one = Parcel(Acks(vector["ack_next"], vector["ack_bits"]), part)
+            data = bytes.fromhex(fields["data"])
+            part = Part(**{**fields, "kind": Kind(fields["kind"]), "data": data})
+        acks, line = Acks(vector["ack_next"], vector["ack_bits"]), bytes.fromhex(vector["line"])
+        one = Parcel(acks, line, vector["least"], part, vector["nudge"])
         assert parcel.encode(one).hex() == vector["parcel"]
         assert parcel.decode(bytes.fromhex(vector["parcel"])) == one
 
 
-def test_the_exchange_of_the_vectors_gives_its_text_and_acknowledgements() -> None:
-    reader = Association(Session(bytes(32), initiator=False))
-    vector = VECTORS["exchange"]
-    for step in vector["steps"]:
-        whole = reader.receive(bytes.fromhex(step["parcel"])).whole
-        assert (None if whole is None else whole.text) == step["whole"]
-        assert reader.encode(None).hex() == step["acknowledgement"]
-    assert vector["steps"][-1]["whole"] == vector["text"]
+def test_boxes_in_the_order_of_the_vectors_give_their_acknowledgements() -> None:
+    come = Acks()
+    for step in VECTORS["acknowledgements"]:
+        assert come.within(step["box"]) == step["taken"]
+        if step["taken"]:
+            come = come.plus(step["box"])
+        assert come == Acks(step["next"], step["bits"])
+    assert not all(step["taken"] for step in VECTORS["acknowledgements"])
+
+
+def test_parcels_in_the_order_of_the_vectors_show_their_messages() -> None:
+    incoming, shown = IncomingLines(bytes(8), None), list[str]()
+    for step in VECTORS["lines"]:
+        said = parcel.decode(bytes.fromhex(step["parcel"]))
+        incoming.check(said)
+        texts = [whole.text for whole in incoming.take(said)]
+        assert texts == step["shown"]
+        shown += texts
+    first, second, _, last = write_client.TEXTS
+    assert shown == [first, second, last]

@@ -1,4 +1,4 @@
-"""Write client.json: the parcels of docs/spec/client.md §6, from a fixed rng.
+"""Write client.json: the parcels and lines of docs/spec/client.md §6, from a fixed rng.
 
 Run as ``python tests/vectors/write_client.py``.
 """
@@ -9,72 +9,91 @@ from typing import Any, Final
 
 from shoal_protocol import crypto
 from shoal_protocol.client import parcel
-from shoal_protocol.client.association import Association
-from shoal_protocol.client.parcel import Acks, Parcel, Part
+from shoal_protocol.client.lines import IncomingLines
+from shoal_protocol.client.parcel import MAX_NUMBER, Acks, Kind, Parcel, Part
 from shoal_protocol.rng import Rng
-from shoal_protocol.sessions.session import Session
 
 PLACE: Final = Path(__file__).with_name("client.json")
 CREATED: Final = 1_800_000_000_123_456_789  # ns
-TEXT: Final = "你好, shoal 👋 " * 9
-FIRST, OTHERS = 40, 64  # bytes of a part, here
+LINE: Final = bytes(range(8))
+TEXTS: Final = ("你好, shoal 👋 " * 9, "", "x" * 100, "last")
+SIZE: Final = 64  # bytes of a part, here
+
+
+def spelled(one: Parcel) -> dict[str, Any]:
+    """Return a parcel's fields and bytes."""
+    return {
+        "ack_next": one.acks.next,
+        "ack_bits": one.acks.bits,
+        "line": one.line.hex(),
+        "least": one.least,
+        "nudge": one.nudge,
+        "part": None
+        if one.part is None
+        else {
+            "kind": one.part.kind,
+            "number": one.part.number,
+            "created": one.part.created,
+            "part": one.part.part,
+            "parts": one.part.parts,
+            "data": one.part.data.hex(),
+        },
+        "parcel": parcel.encode(one).hex(),
+    }
 
 
 def parcels() -> list[dict[str, Any]]:
     """Parcels at the edges of their fields."""
+    file, content = parcel.content("with a file", b"manifest")
+    most = 2**32 - 1
     made = [
-        Parcel(Acks(), None),
-        Parcel(Acks(9, 0b1011), None),
-        Parcel(Acks(2**32 - 1, 2**64 - 1), None),
-        Parcel(Acks(), Part(0, CREATED, 0, 1, b"")),
-        Parcel(Acks(3, 4), Part(17, CREATED, 2, 5, "part ✓".encode())),
-        Parcel(Acks(1, 0), Part(2**32 - 1, 2**64 - 1, 63, 64, b"\xff\xfe")),
+        Parcel(Acks(), LINE, 0, None),
+        Parcel(Acks(9, 0b1011), LINE, 3, None, nudge=True),
+        Parcel(Acks(most, 2**64 - 1), b"\xff" * 8, most, None),
+        Parcel(Acks(), LINE, 0, Part(Kind.TEXT, 0, CREATED, 0, 1, b"")),
+        Parcel(Acks(3, 4), LINE, 15, Part(Kind.TEXT, 17, CREATED, 2, 5, "part ✓".encode())),
+        Parcel(Acks(1, 0), LINE, 0, Part(Kind.TEXT, MAX_NUMBER, 2**64 - 1, 63, 64, b"\xff")),
+        Parcel(Acks(1, 0), LINE, 1, Part(file, 1, CREATED, 0, 1, content)),
     ]
-    return [
-        {
-            "ack_next": one.acks.next,
-            "ack_bits": one.acks.bits,
-            "part": None
-            if one.part is None
-            else {
-                "sequence": one.part.sequence,
-                "created": one.part.created,
-                "part": one.part.part,
-                "parts": one.part.parts,
-                "text": one.part.text.hex(),
-            },
-            "parcel": parcel.encode(one).hex(),
-        }
-        for one in made
-    ]
+    return [spelled(one) for one in made]
 
 
-def exchange(rng: Rng) -> dict[str, Any]:
-    """A text in parts that come in another order, and what is acknowledged after each."""
-    root = rng.bytes(32)
-    sender = Association(Session(root, initiator=True))
-    reader = Association(Session(root, initiator=False))
-    parts = sender.parts(TEXT.encode(), FIRST, OTHERS, CREATED)
-    order = list(range(len(parts)))
+def acknowledgements(rng: Rng) -> list[dict[str, Any]]:
+    """What is acknowledged after each of some boxes that come in another order."""
+    order, come, steps = [*range(12), 40, 75], Acks(), list[dict[str, Any]]()
     rng.shuffle(order)
-    steps = []
-    for sequence in order:
-        data = sender.encode(parts[sequence])
-        received = reader.receive(data)
-        steps.append(
-            {
-                "parcel": data.hex(),
-                "whole": None if received.whole is None else received.whole.text,
-                "acknowledgement": reader.encode(None).hex(),
-            }
+    for index in order:
+        taken = come.within(index)
+        come = come.plus(index) if taken else come
+        steps.append({"box": index, "taken": taken, "next": come.next, "bits": come.bits})
+    return steps
+
+
+def lines(rng: Rng) -> list[dict[str, Any]]:
+    """Messages in parts that come in another order, the third given up, and what is shown."""
+    every = [
+        Parcel(
+            Acks(), LINE, 3 if number > 2 else 0, Part(kind, number, CREATED, n, len(cut), piece)
         )
-    return {"text": TEXT, "first": FIRST, "others": OTHERS, "steps": steps}
+        for number, text in enumerate(TEXTS)
+        for kind, data in [parcel.content(text, None)]
+        for cut in [parcel.split(data, SIZE)]
+        for n, piece in enumerate(cut)
+        if (number, n) != (2, 1)
+    ]
+    *earlier, last = every
+    rng.shuffle(earlier)
+    incoming, steps = IncomingLines(bytes(8), None), list[dict[str, Any]]()
+    for one in [*earlier, last]:
+        shown = [whole.text for whole in incoming.take(one)]
+        steps.append({"parcel": parcel.encode(one).hex(), "shown": shown})
+    return steps
 
 
 def make() -> dict[str, Any]:
     """Return everything that the file holds."""
     rng = Rng(crypto.seeded_source(b"shoal client vectors"))
-    return {"parcels": parcels(), "exchange": exchange(rng)}
+    return {"parcels": parcels(), "acknowledgements": acknowledgements(rng), "lines": lines(rng)}
 
 
 if __name__ == "__main__":
