@@ -12,6 +12,20 @@ PIECES = 3  # of every file
 ECHO = True  # whether people's nodes deliver and answer
 
 
+TRAFFIC = backend.Traffic(
+    preset="fast",
+    packets_per_s=10.0,
+    mean_delay_ms=30,
+    quick_share=0.667,
+    waiting_gets=50,
+    up_kb_per_s=30.72,
+    down_kb_per_s=30.72,
+    gb_per_day=5.31,
+    link_ms=42.0,
+    latency_ms=backend.Latency(630.0, 980.0),
+)
+
+
 class FakeRelay:
     """A relay: status, peers and events."""
 
@@ -36,7 +50,10 @@ class FakeRelay:
             queue=0,
             version="0.1.0",
             network="lab",
+            entropy_bits=0.58 if self.role == "person" else None,
             expected_latency_ms=backend.Latency(630.0, 980.0),
+            traffic=TRAFFIC if self.role == "person" else None,
+            traffic_class=14 if self.role == "relay" else None,
             dht=backend.Dht(1, 1, 12.5),
             warnings=("Two people are no crowd.",),
             counters={"replay": 0},

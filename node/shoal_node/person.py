@@ -27,7 +27,7 @@ from typing import Final
 
 import trio
 
-from shoal_node import clock, person_files, person_links, supervisor
+from shoal_node import clock, person_files, person_links, person_status, supervisor
 from shoal_node.api import backend, idempotency
 from shoal_node.config import NodeConfig
 from shoal_node.store import keys
@@ -35,7 +35,7 @@ from shoal_node.store.commits import Commits
 from shoal_node.store.person_store import PersonStore
 from shoal_node.transport.interface import Peer, StartTransport, TaskStatus
 from shoal_protocol import identity
-from shoal_protocol.client import latency
+from shoal_protocol.client import crowd as crowds
 from shoal_protocol.client.correspondence import Correspondence
 from shoal_protocol.client.history import Message, MessageState
 from shoal_protocol.client.people import Changed
@@ -49,9 +49,7 @@ from shoal_protocol.sessions import safety
 
 log = logging.getLogger(__name__)
 
-FEW_RELAYS: Final = 20  # below it the node warns
 FAILURE_PAUSE_S: Final = 0.1  # after a failed tick, so that a bug can't spin
-LOW_OVERLAP: Final = 0.9  # of the guards' views of the directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +105,7 @@ class PersonNode:
         self._wake = trio.Event()
         self._failures: Counter[str] = Counter()
         self._told = (False, 0)
-        self._expected = latency.floor(config.traffic, self._params)
+        self._traffic = person_status.traffic(config.traffic, self._params)
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Be a person's node until cancelled."""
@@ -224,6 +222,7 @@ class PersonNode:
         """What the node sees now."""
         machine = self.machine
         times = list(machine.lookup_ms)
+        crowd = crowds.estimate(self._links.traffic(), self._config.traffic, self._params)
         counters = (
             machine.counters + machine.people.counters + self._links.counters + self._failures
         )
@@ -236,13 +235,15 @@ class PersonNode:
             reachable=False,
             relays=machine.relays,
             dht_peers=0,
-            crowd=None,
+            crowd=None if crowd is None else max(1, round(crowd.people)),
             preset=self._config.preset,
             queue=len(machine.outbox)
             + sum(c.queued for p in machine.people.personas() for c in p.conversations.values()),
             version=importlib.metadata.version("shoal"),
             network=self._params.name,
-            expected_latency_ms=backend.Latency(*self._expected),
+            entropy_bits=None if crowd is None else round(crowd.bits, 2),
+            expected_latency_ms=self._traffic.latency_ms,
+            traffic=self._traffic,
             dht=backend.Dht(
                 announcements=sum(
                     p.announcer.kept(self._clock.now()) for p in machine.people.personas()
@@ -250,32 +251,15 @@ class PersonNode:
                 lookups=machine.counters["dht_get"],
                 lookup_ms_p50=statistics.median(times) if times else None,
             ),
-            warnings=self._warnings(),
+            warnings=person_status.warnings(
+                self._params.name,
+                machine.relays,
+                self._links.overlap(),
+                crowd,
+                self._commits.warning,
+            ),
             counters=counters,
         )
-
-    def _warnings(self) -> list[str]:
-        warnings: list[str] = []
-        if self._commits.warning is not None:
-            warnings.append(self._commits.warning)
-        if self._params.name == "lab":
-            warnings.append(
-                "This is a lab network: whoever runs it sees everything, and it hides nobody."
-            )
-        relays = self.machine.relays
-        if not relays:
-            warnings.append(
-                "No relay has answered yet: check that the addresses given by --bootstrap are "
-                "right and that one of those relays runs."
-            )
-        elif relays < FEW_RELAYS:
-            known = "relay is" if relays == 1 else "relays are"
-            warnings.append(f"Only {relays} {known} known: a crowd this small hides nobody.")
-        if self._links.overlap() < LOW_OVERLAP:
-            warnings.append(
-                "The guards show different directories: one of them may be lying to this node."
-            )
-        return warnings
 
     def peers(self) -> Sequence[backend.PeerInfo]:
         """The guards."""

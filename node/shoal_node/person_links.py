@@ -121,6 +121,10 @@ class PersonLinks:
         """The share of relays that all guards' directories hold."""
         return self._sync.overlap()
 
+    def traffic(self) -> Sequence[int]:
+        """The classes of traffic of all live relays."""
+        return self._view.traffic(self._clock.now())
+
     def peers(self) -> Sequence[backend.PeerInfo]:
         """The guards, in their order of use."""
         return [

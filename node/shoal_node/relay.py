@@ -95,6 +95,7 @@ class RelayNode:
             params=params,
             rng=rng,
             last=self._state.version,
+            traffic=mixer.traffic.level,
         )
         self._directory = DirectoryService(
             DirectorySync(self._view, rng=rng, serve=True),
@@ -338,6 +339,7 @@ class RelayNode:
             dht_peers=dht.peers,
             crowd=None,
             preset=None,
+            traffic_class=self.machine.mix.traffic.level(self._clock.now()),
             queue=self.machine.mix.pool_size + self._commits.queue,
             version=importlib.metadata.version("shoal"),
             network=self._params.name,

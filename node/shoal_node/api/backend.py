@@ -69,6 +69,22 @@ class Dht:
 
 
 @dataclass(frozen=True, slots=True)
+class Traffic:
+    """What a person's preset costs and gives, from the parameters; nothing of it is measured."""
+
+    preset: str
+    packets_per_s: float  # up, decoys included; each draws one down
+    mean_delay_ms: int  # at each mix
+    quick_share: float  # of packets that are answered at once; the rest wait
+    waiting_gets: int  # of the person's own that may wait at once
+    up_kb_per_s: float  # 10^3 bytes, packets alone
+    down_kb_per_s: float
+    gb_per_day: float  # 10^9 bytes, up and down
+    link_ms: float  # what a link is taken to take
+    latency_ms: Latency  # of a message, links included
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """What the node sees. Unknown figures are None, never a guess."""
 
@@ -80,13 +96,15 @@ class Status:
     reachable: bool
     relays: int  # relays in the directory view
     dht_peers: int
-    crowd: int | None  # live people that the node can tell of
+    crowd: int | None  # people, as many at balanced's pace, estimated from what relays say
     preset: str | None  # a relay has none
     queue: int  # messages or packets waiting to be sent
     version: str
     network: str
     entropy_bits: float | None = None  # of a message's sender, under the standard model
     expected_latency_ms: Latency | None = None
+    traffic: Traffic | None = None  # a person's
+    traffic_class: int | None = None  # a relay's own, as in its lease
     dht: Dht | None = None
     warnings: Sequence[str] = ()  # whole sentences for the user
     counters: Mapping[str, int] = field(default_factory=dict)  # by fixed labels, for operators

@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from shoal_node.cli import console, options
+from shoal_protocol.directory.traffic import per_second
 
 
 def add(commands: options.Commands) -> None:
@@ -23,7 +24,7 @@ def _status(arguments: argparse.Namespace) -> None:
     if arguments.json:
         console.out_json(status)
         return
-    latency = status["expected_latency_ms"]
+    traffic = status["traffic"]
     dht = status["dht"]
     rows = [
         ("ready", "yes" if status["ready"] else "not yet"),
@@ -33,13 +34,14 @@ def _status(arguments: argparse.Namespace) -> None:
         ("reachable", "yes" if status["reachable"] else "no"),
         ("relays known", str(status["relays"])),
         ("DHT peers", str(status["dht_peers"])),
-        ("live crowd", _figure(status["crowd"], "people")),
-        ("entropy", _figure(status["entropy_bits"], "bits")),
-        ("traffic", status["preset"] or "a relay's"),
+        ("live crowd", _crowd(status["crowd"])),
+        ("entropy", _entropy(status["entropy_bits"])),
         ("queue", str(status["queue"])),
     ]
-    if latency is not None:
-        rows.append(("latency", f"{latency['p50']:.0f} ms p50, {latency['p95']:.0f} ms p95"))
+    if traffic is not None:
+        rows += _traffic_rows(traffic)
+    if status["traffic_class"] is not None:
+        rows.append(("traffic", _class(status["traffic_class"])))
     if dht is not None:
         rows.append(("DHT", f"{dht['announcements']} announced, {dht['lookups']} looked up"))
     console.table(rows)
@@ -47,8 +49,44 @@ def _status(arguments: argparse.Namespace) -> None:
         console.out(f"! {console.clean(warning)}")
 
 
-def _figure(value: float | None, unit: str) -> str:
-    return "unknown" if value is None else f"{value:.3g} {unit}"
+def _crowd(people: int | None) -> str:
+    return "unknown" if people is None else f"about {people} at balanced's pace, relays say"
+
+
+def _entropy(bits: float | None) -> str:
+    if bits is None:
+        return "unknown"
+    return f"{bits:.1f} bits of a message's sender: as among {max(1.0, 2**bits):.3g} people"
+
+
+def _traffic_rows(traffic: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a person's preset costs and gives."""
+    latency, links = traffic["latency_ms"], traffic["link_ms"]
+    over = f" over links of {links:.0f} ms" if links else ""
+    return [
+        (
+            "preset",
+            f"{traffic['preset']}: {traffic['packets_per_s']:g} packets a second each way, "
+            f"{traffic['mean_delay_ms']} ms at each mix",
+        ),
+        (
+            "slots",
+            f"{traffic['quick_share']:.0%} quick; of the others up to "
+            f"{traffic['waiting_gets']} wait for this node's messages",
+        ),
+        (
+            "bandwidth",
+            f"{traffic['up_kb_per_s']:.1f} KB/s up, {traffic['down_kb_per_s']:.1f} KB/s down, "
+            f"{traffic['gb_per_day']:.1f} GB a day",
+        ),
+        ("latency", f"{latency['p50']:.0f} ms p50, {latency['p95']:.0f} ms p95 one way{over}"),
+    ]
+
+
+def _class(traffic: int) -> str:
+    if traffic == 0:
+        return "class 0: less than a request in two minutes"
+    return f"class {traffic}: about {per_second(traffic):.2g} requests a second"
 
 
 def _peers(arguments: argparse.Namespace) -> None:

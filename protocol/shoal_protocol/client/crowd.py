@@ -75,18 +75,23 @@ class Crowd:
         )
 
 
-def estimate(classes: Sequence[int], preset: Preset, params: NetworkParameters) -> Crowd:
+def estimate(classes: Sequence[int], preset: Preset, params: NetworkParameters) -> Crowd | None:
     """Estimate the crowd from all live relays' classes of traffic.
 
     Args:
         classes: one a relay, from its lease.
         preset: one's own.
         params: the network's.
+
+    Returns:
+        None while no relay says that it is asked anything.
     """
+    if not any(classes):
+        return None
     packets = max(preset.rate, _requests(classes))
     delay = preset.mean_delay_ms / 1000
     mixings = 2 * params.path_mixes  # of a packet and its reply
-    pool = packets * mixings * delay / max(1, len(classes))
+    pool = packets * mixings * delay / len(classes)
     hidden = params.path_mixes - 1  # the guard knows whom it serves
     among_all = bits(preset.rate * delay, (packets - preset.rate) * delay, hidden)
     # Ways that hardly meet: no more than what each mix adds by itself.
@@ -111,8 +116,6 @@ def bits(own: float, others: float, mixes: int) -> float:
 
 def _requests(classes: Sequence[int]) -> float:
     """Return the requests a second of all relays, none counted beyond twice the median."""
-    if not classes:
-        return 0.0
     rates = [traffic.per_second(each) for each in classes]
     most = MOST_OF_MEDIAN * statistics.median(rates)
     return sum(min(rate, most) for rate in rates)
