@@ -272,7 +272,7 @@ class Liar(Person):
     honest = False
 
 
-async def _serve(config: NodeConfig, kind: type[Person]) -> None:
+async def _serve(config: NodeConfig, kind: type[Person], *, ends: bool = True) -> None:
     clock = NodeClock()
     person = kind(config, clock) if config.role == "person" else None
     node = person or Relay(config, clock)
@@ -282,7 +282,8 @@ async def _serve(config: NodeConfig, kind: type[Person]) -> None:
             if person is not None:
                 nursery.start_soon(person.deliver)
             async for _ in signals:
-                nursery.cancel_scope.cancel()
+                if ends:
+                    nursery.cancel_scope.cancel()
         if person is not None:
             person.keep()
 
@@ -305,6 +306,11 @@ def run_lying(config: NodeConfig) -> None:
 def run_failing(config: NodeConfig) -> None:
     """A node that ends at once with a sentence in its log."""
     raise UserError("The port is in use.")
+
+
+def run_stubborn(config: NodeConfig) -> None:
+    """A stand-in that answers, and does not end when it is asked to."""
+    trio.run(partial(_serve, ends=False), config, Person)
 
 
 def run_deaf(config: NodeConfig) -> None:

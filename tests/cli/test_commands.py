@@ -4,84 +4,16 @@ import contextlib
 import io
 import json
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-import trio
 
 import fake_node
+from cli.running import PATIENCE, Running, running_node, shoal, shoal_json
 from shoal_node import home
-from shoal_node.api import server
 from shoal_node.api.client import Client, NodeGone
-from shoal_node.cli import chat, main
+from shoal_node.cli import chat
 from shoal_protocol.errors import UserError
-
-PATIENCE = 20.0  # s
-
-
-@dataclass
-class Running:
-    """A node served by another thread."""
-
-    data: Path
-    node: fake_node.FakePerson
-    stop: Any = None
-
-
-@contextlib.contextmanager
-def _running(data: Path, *, relay: bool = False) -> Iterator[Running]:
-    started = threading.Event()
-    running = Running(data, fake_node.FakePerson())
-    node = fake_node.FakeRelay() if relay else running.node
-
-    async def serve() -> None:
-        with home.Home(data) as directory:
-            async with trio.open_nursery() as nursery:
-                person = None if relay else running.node
-                await nursery.start(partial(server.run_api, node, person, data=directory))
-                token = trio.lowlevel.current_trio_token()
-                running.stop = partial(token.run_sync_soon, nursery.cancel_scope.cancel)
-                started.set()
-
-    thread = threading.Thread(target=trio.run, args=(serve,))
-    thread.start()
-    try:
-        assert started.wait(PATIENCE)
-        yield running
-    finally:
-        with contextlib.suppress(trio.RunFinishedError):
-            running.stop()
-        thread.join(PATIENCE)
-    assert not thread.is_alive()
-
-
-@pytest.fixture
-def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
-    monkeypatch.setenv("SHOAL_DATA", str(tmp_path / "home"))
-    with _running(tmp_path / "home") as found:
-        yield found
-
-
-def shoal(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
-    """Run a command line: (exit code, standard output, standard error)."""
-    capsys.readouterr()
-    try:
-        code = main.main(argv)
-    except SystemExit as error:
-        code = int(error.code or 0)
-    output = capsys.readouterr()
-    return code, output.out, output.err
-
-
-def shoal_json(capsys: pytest.CaptureFixture[str], *argv: str) -> Any:
-    """Run a command line that prints one JSON object."""
-    code, out, err = shoal(capsys, *argv, "--json")
-    assert (code, err) == (0, ""), err
-    return json.loads(out)
 
 
 def test_a_talk_from_the_terminal(
@@ -95,9 +27,6 @@ def test_a_talk_from_the_terminal(
     assert shoal_json(capsys, *send, "waited", "--wait", "read")["status"] == "read"
     assert shoal_json(capsys, *send, "stored", "--wait", "stored")["status"] == "stored"
 
-    file = running.data.parent / "text"
-    file.write_bytes(b"from a file\r\n")
-    shoal_json(capsys, *send, "--file", str(file))
     stdin = io.TextIOWrapper(io.BytesIO("  stdin 🐟\n\n".encode()))
     monkeypatch.setattr("sys.stdin", stdin)
     shoal_json(capsys, *send, "-")
@@ -107,9 +36,9 @@ def test_a_talk_from_the_terminal(
     code, out, err = shoal(capsys, "inbox", "--persona", persona["id"], "--json")
     assert (code, err) == (0, "")
     lines = [json.loads(line) for line in out.splitlines()]
-    texts = ["你好 \n", "waited", "stored", "from a file\r\n", "  stdin 🐟\n\n", "by contact"]
+    texts = ["你好 \n", "waited", "stored", "  stdin 🐟\n\n", "by contact"]
     assert [line["text"] for line in lines] == texts
-    keys = {"id", "from", "text", "status", "received", "request"}
+    keys = {"id", "from", "text", "status", "received", "request", "file"}
     assert all(keys <= set(line) and line["from"] == "shoal-other" for line in lines)
     assert shoal(capsys, "inbox", "--json")[1] == out  # reading changes nothing
 
@@ -220,7 +149,7 @@ def test_waiting_ends_at_the_timeout(
 
 
 def test_a_relay_has_no_personas(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with _running(tmp_path / "relay", relay=True):
+    with running_node(tmp_path / "relay", relay=True):
         data = ("--data", str(tmp_path / "relay"))
         assert shoal_json(capsys, "status", *data)["role"] == "relay"
         code, out, err = shoal(capsys, "persona", "list", *data)

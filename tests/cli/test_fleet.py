@@ -72,6 +72,51 @@ def test_a_killed_node_is_gone_and_does_not_count_as_a_failure() -> None:
             network.relays[1].client()
 
 
+def test_a_node_is_stopped_and_started_again_on_its_home() -> None:
+    with fleet.Fleet(2, 2, main=standin.run) as network:
+        network.start()
+        node = network.people[1]
+        persona = node.client().post("personas", body={})
+        network.stop(node)
+        network.check()  # one that was stopped did not fail
+        network.await_ready()  # nor is it waited for
+        with pytest.raises(UserError, match="No node runs"):
+            node.client()
+        again = network.restart(node)
+        assert network.people[1] is again and network.people[0].name == "person-1"
+        assert (again.name, again.data) == (node.name, node.data)
+        assert again.client().get("personas") == [persona]
+        pid = again.process.pid
+        network.kill(network.relays[1])
+        network.restart(network.relays[1])
+        assert network.relays[1].client().get("status")["ready"]
+        log = again.log
+        assert log.exists()
+    assert _ended(pid)
+
+
+def test_a_restarted_node_that_fails_is_reported(tmp_path: Path) -> None:
+    with fleet.Fleet(1, 1, main=standin.run) as network:
+        network.start()
+        network.stop(network.people[0])
+        (network.people[0].data / standin.KEPT).write_bytes(b"rubbish")
+        with pytest.raises(UserError, match="person-1 ended with code 1"):
+            network.restart(network.people[0])
+
+
+def test_a_node_that_does_not_end_when_asked_is_reported_and_killed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fleet, "STOP_TIMEOUT", 0.2)
+    with (
+        pytest.raises(UserError, match="relay-1 has not ended"),
+        fleet.Fleet(1, 0, main=standin.run_stubborn) as network,
+    ):
+        network.start()
+        network.stop(network.relays[0])
+    assert not multiprocessing.active_children()
+
+
 def test_a_node_that_ends_at_once_is_reported_with_its_log() -> None:
     with (
         pytest.raises(UserError, match=r"relay-1 ended with code 1.*The port is in use"),

@@ -35,7 +35,7 @@ COMMANDS = [path for path, _ in _parsers(main.build_parser(plugins=False))]
 
 
 def test_the_commands_of_the_contract_are_there() -> None:
-    expected = "demo lab up relay status peers path send inbox bench completion"
+    expected = "demo lab up relay status peers path send inbox save bench completion"
     assert {(name,) for name in expected.split()} <= set(COMMANDS)
     assert {("persona", name) for name in ("new", "list", "show", "burn")} <= set(COMMANDS)
 
@@ -66,7 +66,11 @@ def test_every_command_has_help_with_an_example(
         ("lab", "--people", "0"),
         ("send", "--to", "x", "hi"),
         ("send", "--from", "x", "--to", "y"),
-        ("send", "--from", "x", "--to", "y", "hi", "--file", "f"),
+        ("save",),
+        ("save", "x", "--timeout", "0"),
+        ("demo", "--file-bytes", "1"),
+        ("demo", "--offline", "--kill", "1"),
+        ("demo", "--offline", "--file-bytes", "10485761"),
         ("send", "--from", "x", "--to", "y", "hi", "--wait", "seen"),
         ("send", "--from", "x", "--to", "y", "hi", "--wait", "read", "--timeout", "0"),
         ("send", "--from", "x", "--to", "y", "hi", "--wait", "read", "--timeout", "nan"),
@@ -207,7 +211,7 @@ def test_a_relay_listens_by_itself(tmp_path: Path) -> None:
         ({"listen": ["/memory/1"], "bootstrap": [LOCAL]}, "no TCP address"),
         ({}, "--bootstrap is needed"),
         ({"bootstrap": [LOCAL], "preset": "x"}, "--preset x: it can be saver or balanced or fast."),
-        ({"bootstrap": [LOCAL], "network": "x"}, "--network x: it can be main or lab."),
+        ({"bootstrap": [LOCAL], "network": "x"}, "--network x: it can be main or lab or lab5."),
         ({"bootstrap": [LOCAL], "relay": "yes"}, "run `shoal relay` beside it"),
         ({"bootstrap": [LOCAL], "api": "8080"}, "--api 8080: write HOST:PORT"),
         ({"bootstrap": [LOCAL], "api": "127.0.0.1:x"}, "write HOST:PORT"),

@@ -1,0 +1,16 @@
+"""What tests of commands share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.running import Running, running_node
+
+
+@pytest.fixture
+def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    """A person's node that the commands find by themselves."""
+    monkeypatch.setenv("SHOAL_DATA", str(tmp_path / "home"))
+    with running_node(tmp_path / "home") as found:
+        yield found
