@@ -17,11 +17,12 @@ streams that talk at the same times, and what is left is more than coarse time.
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 from math import log, sqrt
+from operator import getitem
 from sys import byteorder
 from typing import Final, Generic, TypeVar
 
@@ -131,27 +132,26 @@ def _places(
     boxes: Sequence[T], streams: Sequence[Hashable], data: Callable[[T], bytes]
 ) -> list[Feature[T]]:
     """Return a feature for each byte and bit that is equal too often within streams."""
-    columns = zip(*(data(one) for one in boxes), strict=True)
-    found = [
-        Feature(f"byte {at}", partial(_equal, data, at, 255))
-        for at, column in enumerate(columns)
-        if _stands_out(
-            Counter(column).values(), Counter(zip(column, streams, strict=True)).values(), streams
-        )
-    ]
+    sizes = Counter(streams)
+    ones = sum(map(_pairs, sizes.values()))
+    test = partial(_stands_out, ones, _pairs(len(boxes)))
+    found: list[Feature[T]] = []
+    for at, column in enumerate(zip(*(data(one) for one in boxes), strict=True)):
+        equal = sum(map(_pairs, Counter(column).values()))
+        if equal:
+            both = sum(map(_pairs, Counter(zip(column, streams, strict=True)).values()))
+            if test(equal, both):
+                found.append(Feature(f"byte {at}", partial(_equal, data, at, 255)))
     by_stream = {
         stream: _ones([data(one) for one, its in zip(boxes, streams, strict=True) if its == stream])
-        for stream in set(streams)
+        for stream in sizes
     }
-    sizes = Counter(streams)
-    for at, ones in enumerate(zip(*by_stream.values(), strict=True)):
-        parts = [
-            count
-            for stream, one in zip(by_stream, ones, strict=True)
-            for count in (one, sizes[stream] - one)
-        ]
-        whole = sum(ones)
-        if _stands_out((whole, len(boxes) - whole), parts, streams):
+    # Of each stream: pairs that are equal in a bit, by how many have it set.
+    alike = [[_pairs(n) + _pairs(size - n) for n in range(size + 1)] for size in sizes.values()]
+    whole = [_pairs(n) + _pairs(len(boxes) - n) for n in range(len(boxes) + 1)]
+    for at, counts in enumerate(zip(*by_stream.values(), strict=True)):
+        both = sum(map(getitem, alike, counts))
+        if test(whole[sum(counts)], both):
             byte, bit = divmod(at, 8)
             found.append(Feature(f"byte {byte} bit {bit}", partial(_equal, data, byte, 1 << bit)))
     return found
@@ -163,20 +163,15 @@ def _ones(rows: Sequence[bytes]) -> "array[int]":
     return array("H", sum(spread).to_bytes(16 * len(rows[0]), byteorder))
 
 
-def _stands_out(
-    all_counts: Iterable[int], part_counts: Iterable[int], streams: Sequence[Hashable]
-) -> bool:
-    """Whether pairs of one stream share a value more often, or less, than other pairs.
+def _stands_out(ones: int, total: int, equal: int, both: int) -> bool:
+    """Whether pairs of one stream are equal more often, or less, than others.
 
     Args:
-        all_counts: of each value; part_counts: of each value in each stream.
+        ones: pairs of one stream, of ``total``; equal: pairs that are; both: those of one stream.
     """
-    ones = sum(_pairs(size) for size in Counter(streams).values())
-    total = _pairs(len(streams))
-    share = sum(map(_pairs, all_counts)) / total
+    share = equal / total
     if share in (0, 1):
         return False
-    both = sum(map(_pairs, part_counts))
     spread = ones * share * (1 - share) * (total - ones) / total
     return (both - ones * share) ** 2 / spread > PLACE_STANDS_OUT
 

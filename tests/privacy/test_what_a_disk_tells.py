@@ -8,16 +8,16 @@ that are planted into the same rows.
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 
-from privacy import features, linking, town
-from privacy.town import Row, Talk, Town
+from privacy import features, linking
+from privacy.town import FLAGS_AT, Row, Town
 from support import seeded
 
-BETTER_THAN_CHANCE = 0.01  # p below it; the least that 999 deals can show is 0.001
+BETTER_THAN_CHANCE = 0.01  # p below it
 BOXES = 140  # at the relay that keeps the most
 
 
@@ -32,21 +32,20 @@ class Disk:
 
 
 @pytest.fixture(scope="module")
-def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disk]:
-    made = Town(Talk(), tmp_path_factory.mktemp("town"))
-    made.close()
-    relay = max(made.relays, key=lambda one: len(made.rows(one)))
-    rows = made.rows(relay)
-    yield Disk(
+def disk(town: Town) -> Disk:
+    relay = max(town.relays, key=lambda one: len(town.rows(one)))
+    rows = town.rows(relay)
+    return Disk(
         rows,
-        [made.stream(row.address) for row in rows],
-        [made.conversation(row.address) for row in rows],
+        [town.stream(row.address) for row in rows],
+        [town.conversation(row.address) for row in rows],
         str(relay.path),
     )
 
 
-def content(rows: list[Row], streams: list[bytes]) -> linking.Found:
-    return linking.link(rows, streams, features.CONTENT, seeded(1), data=features.data_of)
+def content(rows: list[Row], streams: list[bytes], deals: int = 199) -> linking.Found:
+    compared = features.CONTENT
+    return linking.link(rows, streams, compared, seeded(1), data=features.data_of, deals=deals)
 
 
 def test_enough_boxes_of_enough_streams_lie_on_the_disk(disk: Disk) -> None:
@@ -59,7 +58,7 @@ def test_enough_boxes_of_enough_streams_lie_on_the_disk(disk: Disk) -> None:
 def test_no_byte_bit_or_field_of_the_boxes_on_a_disk_tells_their_streams(
     disk: Disk, of: str
 ) -> None:
-    found = content(disk.rows, getattr(disk, of))
+    found = content(disk.rows, getattr(disk, of), linking.DEALS)
     assert found.p > BETTER_THAN_CHANCE, found
     assert found.auc < 0.56, found
 
@@ -86,11 +85,11 @@ def address_prefix(row: Row, stream: bytes, _number: int) -> Row:
 
 
 def zero_byte(row: Row, stream: bytes, _number: int) -> Row:
-    return written(row, town.FLAGS_AT + 1, mark(stream)[:1])
+    return written(row, FLAGS_AT + 1, mark(stream)[:1])
 
 
 def zero_bit(row: Row, stream: bytes, _number: int) -> Row:
-    return written(row, town.FLAGS_AT + 1, bytes([mark(stream)[0] & 1]))
+    return written(row, FLAGS_AT + 1, bytes([mark(stream)[0] & 1]))
 
 
 def sealed_bit(row: Row, stream: bytes, _number: int) -> Row:
@@ -108,7 +107,7 @@ def signature_nonce(row: Row, stream: bytes, _number: int) -> Row:
 
 
 def keystream_again(row: Row, stream: bytes, _number: int) -> Row:
-    return written(row, town.FLAGS_AT + 4, mark(stream)[:4])
+    return written(row, FLAGS_AT + 4, mark(stream)[:4])
 
 
 def effort(row: Row, stream: bytes, _number: int) -> Row:
