@@ -22,7 +22,7 @@ def test_a_first_message_arrives_by_pseudonym_alone_and_is_read() -> None:
     assert set(world.sizes) == {world.params.packet_bytes}
 
 
-def test_messages_both_ways_arrive_once_exactly_in_order_and_near_the_floor() -> None:
+def test_messages_both_ways_arrive_once_exactly_and_near_the_floor() -> None:
     world = World(12, 2, seed=1)
     alice, bob = world.people
     a, b = personas(world)
