@@ -53,7 +53,7 @@ def warnings(
         store: the store's own warning.
     """
     found: list[str] = [] if store is None else [store]
-    if network == "lab":
+    if network.startswith("lab"):
         found.append("This is a lab network: whoever runs it sees everything, and it hides nobody.")
     if crowd is not None and crowd.warning is not None:
         found.append(crowd.warning)

@@ -72,7 +72,8 @@ LAB: Final = replace(
     descriptor_work_bits=0,
     private_addresses=True,
 )
-NETWORKS: Final = {network.name: network for network in (MAIN, LAB)}
+LAB5: Final = replace(LAB, name="lab5", replicas=5)
+NETWORKS: Final = {network.name: network for network in (MAIN, LAB, LAB5)}
 
 
 @dataclass(frozen=True, slots=True)

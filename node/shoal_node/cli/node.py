@@ -65,8 +65,9 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--network",
         metavar="NAME",
-        choices=("main", "lab"),
-        help="main or lab (default: lab when all addresses are loopback or private)",
+        choices=("main", "lab", "lab5"),
+        help="main, lab, or lab5, which keeps five replicas (default: lab when all addresses "
+        "are loopback or private)",
     )
     parser.add_argument("--verbose", action="store_true", help="log more")
 
