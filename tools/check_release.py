@@ -76,6 +76,15 @@ def kill_judge(relays: int, messages: int) -> Judge:
     return judge
 
 
+def offline_judge(relays: int, messages: int, file_bytes: int) -> Judge:
+    """Judge an offline demo run: everything there, in order, the same, and nothing said early."""
+
+    def judge(result: Mapping[str, Any]) -> list[str]:
+        return check_demo.offline_complaints(result, relays, messages, file_bytes)
+
+    return judge
+
+
 def demo(*arguments: str) -> tuple[str, ...]:
     """Return the arguments of ``shoal`` for a demo that prints JSON."""
     return ("demo", *arguments, "--json")
@@ -91,6 +100,11 @@ CHECKS = (
         "3 of 12 relays killed in the middle",
         demo("--relays", "12", "--messages", "200", "--kill", "3"),
         kill_judge(12, 200),
+    ),
+    Check(
+        "100 messages and a file of 2 MiB for somebody whose node is off",
+        demo("--offline", "--relays", "12", "--messages", "100", "--file-bytes", str(2 * 2**20)),
+        offline_judge(12, 100, 2 * 2**20),
     ),
 )
 

@@ -22,6 +22,28 @@ GOOD: dict[str, Any] = {
     "verified": True,
 }
 
+OFFLINE: dict[str, Any] = {
+    "offline": True,
+    "relays": 8,
+    "sent": 20,
+    "delivered": 20,
+    "lost": 0,
+    "duplicates": 0,
+    "in_order": True,
+    "file_bytes": 65536,
+    "file_pieces": 80,
+    "file_ok": True,
+    "honest": True,
+    "read": 21,
+    "setup_s": 9.0,
+    "send_s": 20.0,
+    "first_ms": 2900.0,
+    "fetch_messages_s": 14.0,
+    "fetch_file_s": 15,
+    "settle_s": 1.5,
+    "verified": True,
+}
+
 
 def test_a_good_run_passes() -> None:
     assert check_demo.complaints(GOOD, relays=8, messages=5) == []
@@ -56,3 +78,27 @@ def test_the_last_line_counts_when_progress_was_printed_before() -> None:
 def test_output_without_an_object_is_refused(text: str) -> None:
     with pytest.raises((ValueError, TypeError)):
         check_demo.last_object(text)
+
+
+def offline_complaints(result: dict[str, Any]) -> list[str]:
+    return check_demo.offline_complaints(result, relays=8, messages=20, file_bytes=65536)
+
+
+def test_a_good_offline_run_passes() -> None:
+    assert offline_complaints(OFFLINE) == []
+    assert "20 of 20 messages and a file of 65536 bytes" in check_demo.offline_summary(OFFLINE)
+
+
+@pytest.mark.parametrize("name", sorted(OFFLINE))
+def test_a_missing_figure_of_an_offline_run_is_named(name: str) -> None:
+    (wrong,) = offline_complaints({key: value for key, value in OFFLINE.items() if key != name})
+    assert wrong.startswith(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("read", 20), ("file_ok", False), ("honest", None), ("in_order", 0), ("fetch_file_s", None)],
+)
+def test_a_wrong_figure_of_an_offline_run_is_named(name: str, value: object) -> None:
+    (wrong,) = offline_complaints({**OFFLINE, name: value})
+    assert wrong.startswith(name)
