@@ -67,7 +67,9 @@ class Engine:
         self._hash.update(b"%d %s %d " % (self.now, text.encode(), len(data)))
         self._hash.update(data)
         if self._log is not None:
-            self._log(f"{self.seconds():12.3f}  {text} {hashlib.blake2b(data, digest_size=4).hexdigest()}")
+            self._log(
+                f"{self.seconds():12.3f}  {text} {hashlib.blake2b(data, digest_size=4).hexdigest()}"
+            )
 
     def broken(self, what: str) -> Broken:
         """Return the error that says ``what``, to be raised."""

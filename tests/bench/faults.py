@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 STEPS: Final = {
     "relay": (
         ("packet goes", 300),
+        ("packet went before a commit", 100),
         ("commit begins", 60),
         ("committed", 60),
         ("answered", 60),
@@ -38,6 +39,8 @@ STEPS: Final = {
     ),
     "person": (
         ("packet goes", 80),
+        ("packet went before a commit", 8),
+        ("packet went before a commit", 50),
         ("commit begins", 40),
         ("committed", 40),
         ("answered", 40),
@@ -116,9 +119,11 @@ class Plan:
         length = scenario.length_s
         world.board.delay_ms = rng.choice((0, 200, 1500))
         for node in world.nodes():
-            node.disk.most_ms = rng.choice((0, 5, 20, 60, 400))
+            node.disk.most_ms = rng.choice((0, 5, 20, 60, 400, 1500))
             if rng.below(3) == 0:
                 node.wall_offset = seconds((rng.uniform() * 2 - 1) * SMALL_SKEW_S)
+        if rng.below(3) == 0:
+            rng.choice(world.people).disk.most_ms = 4000
         self._weather(rng, 0.0)
         for _ in range(rng.below(3)):
             self._weather(rng, rng.uniform() * length)
@@ -197,9 +202,7 @@ class Plan:
 
     def _trigger(self, rng: Rng, node: "Node", length: float) -> None:
         step, most = rng.choice(STEPS[node.name.rstrip("0123456789")])
-        self.triggers.append(
-            Trigger(node.name, step, 1 + rng.below(most), self._down(rng, length))
-        )
+        self.triggers.append(Trigger(node.name, step, 1 + rng.below(most), self._down(rng, length)))
 
     def _crashes_at(self, node: "Node", step: str) -> bool:
         if self.over:
@@ -232,6 +235,7 @@ class Plan:
     def _disk(self, rng: Rng, node: "Node", length: float) -> None:
         at_s, lasts = rng.uniform() * length, rng.uniform() * length * 0.3
         what = rng.choice(("fails", "is full", "is slow"))
+        crashes, down_s = rng.below(2) == 0, self._down(rng, length)
         relay = next((one for one in self._world.relays if one is node), None)
         disk = node.disk
 
@@ -248,6 +252,8 @@ class Plan:
                 relay.store.capacity = len(relay.store)
 
         def end() -> None:
+            if crashes:
+                self._stop(node, down_s)
             disk.fails = False
             disk.most_ms = min(disk.most_ms, 20)
             if relay is not None:
@@ -255,7 +261,7 @@ class Plan:
                 relay.store.capacity = 1 << 20
 
         self._add(at_s, f"disk of {node.name} {what}", begin)
-        self._add(at_s + lasts, f"disk of {node.name} is well again", end)
+        self._add(at_s + lasts, f"disk of {node.name} is well again, crash: {crashes}", end)
 
     def _cut(self, rng: Rng, length: float) -> None:
         person = rng.choice(self._world.people)

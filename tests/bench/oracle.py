@@ -8,8 +8,8 @@
 Of each incoming message: somebody said it, to this reader, and has it on disk; it is there
 once, and behind what that speaker said before it. Of each outgoing one: its state goes
 forward; *stored* means that some relay's disk holds every part of it, *read* that the reader's
-disk does. Nothing fails and nothing disappears. At the end everything promised has been read,
-and nothing is left over.
+disk does. Nothing fails and nothing disappears. A relay that begins has what it acknowledged.
+At the end everything promised has been read.
 """
 
 from collections import Counter
@@ -18,9 +18,20 @@ from typing import TYPE_CHECKING, Final
 
 from shoal_protocol.client import state
 from shoal_protocol.client.history import MessageState
+from shoal_protocol.clock import SECOND
+from shoal_protocol.service.messages import Status
+from shoal_protocol.service.storage import (
+    Operation,
+    Outcome,
+    PutBox,
+    PutEntry,
+    PutEntryOutcome,
+    Release,
+)
 
 if TYPE_CHECKING:
     from bench.people import Person
+    from bench.relays import Relay
     from bench.world import World
     from shoal_protocol.client.people import Changed
     from shoal_protocol.client.state import Changes, MessageRow
@@ -42,6 +53,12 @@ class Oracle:
     def shown(self, person: "Person", event: "Changed") -> None:
         """See what a person is told."""
 
+    def answers(self, relay: "Relay", operation: Operation, outcome: Outcome) -> None:
+        """See what a relay's store has done, as it is about to be answered."""
+
+    def begins(self, relay: "Relay") -> None:
+        """See a relay begin with what its disk holds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Said:
@@ -49,6 +66,14 @@ class Said:
 
     speaker: str
     reader: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Acknowledged:
+    """A record that a relay said it keeps, to its end (ns); ``number`` is an entry's."""
+
+    ends: int
+    number: int = 0
 
 
 class Judge(Oracle):
@@ -64,6 +89,7 @@ class Judge(Oracle):
         self._read: dict[tuple[str, str], str] = {}  # (reader, text): message id
         self._newest: dict[tuple[str, str], tuple[int, int]] = {}  # (reader, speaker): places
         self._told: dict[tuple[str, str], int] = {}  # (person, message id): state shown
+        self._acknowledged: dict[str, dict[bytes, _Acknowledged]] = {}  # by relay and record
 
     def said(self, text: str, speaker: str, reader: str) -> None:
         """Note that somebody sits down to say something."""
@@ -110,6 +136,29 @@ class Judge(Oracle):
         if message.state < self._told.get(key, 0):
             raise self._broken(person, f"is told that {message.text[:20]!r} went backward")
         self._told[key] = message.state
+
+    def answers(self, relay: "Relay", operation: Operation, outcome: Outcome) -> None:
+        """Remember what a relay acknowledges, and let go what it is told to."""
+        kept = self._acknowledged.setdefault(relay.name, {})
+        match operation, outcome:
+            case PutBox(tombstone=False, record=record, day=day), Status.OK:
+                params = self.world.params
+                ends = (day + params.box_days + 1) * params.day_s * SECOND
+                kept[record] = _Acknowledged(ends)
+            case PutEntry(record=record, expires=expires), PutEntryOutcome(Status.OK, number):
+                kept.setdefault(record, _Acknowledged(expires, number))
+            case Release(address, floor), _:
+                for record, one in list(kept.items()):
+                    if record.startswith(address) and one.number and one.number <= floor:
+                        del kept[record]
+            case _:
+                pass
+
+    def begins(self, relay: "Relay") -> None:
+        """Judge that a relay has all that it acknowledged in earlier runs."""
+        for record, one in self._acknowledged.get(relay.name, {}).items():
+            if relay.now() < one.ends and not relay.keeps(record):
+                raise self._broken(relay, "acknowledged a record and has lost it")
 
     def done(self) -> bool:
         """Return whether everything promised has been read and is known to be."""

@@ -191,6 +191,8 @@ class Person(Node):
                         return
                     if self.guard is not None:
                         self.world.send(self.id, self.guard, packet)
+                    if self._writing and self.step("packet went before a commit"):
+                        return
                 case Changed():
                     self._hold(lambda event=event: self._show(event))  # type: ignore[misc]
         if then is not None:

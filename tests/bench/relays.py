@@ -56,6 +56,7 @@ class Relay(Node):
     def start(self) -> None:
         """Begin anew: fresh mix keys, a descriptor of the next serial, the old store."""
         rng = self.begin()
+        self.world.oracle.begins(self)
         world, params = self.world, self.world.params
         self._pending, self._writing = [], False
         mixer = MixMachine(MixKeyring(params.hash), self.id, params, now=self.now(), rng=rng)
@@ -110,6 +111,8 @@ class Relay(Node):
                     if self.step("packet goes"):
                         return
                     self.world.send(self.id, next_id, packet)
+                    if self._writing and self.step("packet went before a commit"):
+                        return
                 case DhtPut() | DhtGet():
                     self._operate(event)
                 case Access():
@@ -150,10 +153,15 @@ class Relay(Node):
             self._refuse(batch, full=any(isinstance(error, StoreFull) for error in errors))
             return
         for access, outcome in zip(batch, outcomes, strict=True):
-            self._handle(self.machine.stored(access.ticket, outcome, self.now()))
+            self._stored(access, outcome)
             if not self.up or self.step("one of a batch is answered"):
                 return
         self._write()
+
+    def _stored(self, access: Access, outcome: Outcome) -> None:
+        """Answer an access that is durable."""
+        self.world.oracle.answers(self, access.operation, outcome)
+        self._handle(self.machine.stored(access.ticket, outcome, self.now()))
 
     def _refuse(self, batch: list[Access], *, full: bool) -> None:
         """Answer a batch that failed: nothing of it has happened."""

@@ -119,9 +119,7 @@ def _long(seed: int, rng: Rng, kind: str, length_s: float) -> Scenario:
     )
 
 
-def _lines(
-    rng: Rng, people: int, length_s: float, count: int, *, whole: bool
-) -> tuple[Line, ...]:
+def _lines(rng: Rng, people: int, length_s: float, count: int, *, whole: bool) -> tuple[Line, ...]:
     """Draw bursts between pairs; in a third of the worlds both begin at once."""
     pairs = [(a, b) for a in range(people) for b in range(people) if a != b]
     lines: list[Line] = []

@@ -6,11 +6,13 @@
                      ▲           │ the node crashes first
                      └───────────┴── after its start, unless its history shows the text
 
-Nobody says a text twice that stands in their history, so every line must come exactly once.
+Nobody says again what stands in their history, and what is said again is said in other words:
+so every text must come exactly once, and one that a crash took never.
 A person has one persona, made in the first run that lets it become durable.
 """
 
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.oracle import Judge
@@ -40,7 +42,9 @@ class Speaker:
         self.to_come = len(lines)
         for line in lines:
             self._world.engine.after(
-                seconds(line.at_s), f"{self.person.name} has a line", lambda line=line: self._due(line)
+                seconds(line.at_s),
+                f"{self.person.name} has a line",
+                lambda line=line: self._due(line),
             )
 
     @property
@@ -51,7 +55,11 @@ class Speaker:
     def begun(self) -> None:
         """Take up after a start: what the history lacks is said again, in its order."""
         kept = set(self._judge.promised(self.person))
-        lost = [line for line in self._asked if line.text not in kept]
+        lost = [
+            replace(line, text=f"{line.text} (run {self.person.runs})")
+            for line in self._asked
+            if line.text not in kept
+        ]
         self._asked = []
         self._waits.extendleft(reversed(lost))
         if not self.person.machine.people.personas():
