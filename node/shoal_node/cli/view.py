@@ -50,7 +50,9 @@ def _status(arguments: argparse.Namespace) -> None:
 
 
 def _crowd(people: int | None) -> str:
-    return "unknown" if people is None else f"about {people} at balanced's pace, relays say"
+    return (
+        "unknown" if people is None else f"about {people} people at balanced's pace, as relays say"
+    )
 
 
 def _entropy(bits: float | None) -> str:

@@ -8,7 +8,7 @@
 An estimate that relays can raise: each says in its lease how much it is asked (``directory
 .traffic``), nobody can check that, and whoever wants a crowd may send packets for one. No
 relay counts for more than twice the median of all, so that a few liars add little; half of
-all relays can say what they like. spec: client §6
+all relays can say what they like. spec: parameters §3
 
 The bits are those of the standard model: whoever sees every link, and not into honest mixes,
 sees a packet leave the last of ``mixes`` Poisson mixes and weighs each person by the packets
@@ -33,7 +33,7 @@ from typing import Final
 from shoal_protocol.directory import traffic
 from shoal_protocol.parameters import PRESETS, NetworkParameters, Preset
 
-FEW_BITS: Final = 4.0  # below it a person is told; spec: client §6
+FEW_BITS: Final = 4.0  # below it a person is told; spec: parameters §3
 MOST_OF_MEDIAN: Final = 2.0  # times the median of all relays, that one counts for at most
 
 _T_STEP: Final = 0.2  # of ln t
@@ -66,8 +66,8 @@ class Crowd:
             return "Nobody else seems to be online: whatever the relays do, nobody hides you."
         if math.log2(count) < FEW_BITS:
             return (
-                f"About {count} people are online: you are one of about {count}, "
-                "whatever the relays do."
+                f"About {count} people are online, counted at balanced's pace: you are one of "
+                f"about {count}, whatever the relays do."
             )
         return (
             f"About {count} people are online, too few for so many relays or so short delays: "

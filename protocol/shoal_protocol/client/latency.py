@@ -7,6 +7,7 @@ sample; the standard error of the median is under 1 %. Links come on top: of the
 way and of the reply's, each crosses one to every mix and one to its end.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from shoal_protocol import crypto
@@ -18,6 +19,7 @@ LINK_MS: Final = 42.0  # a link of the open network, in the mean; spec: paramete
 _SAMPLES: Final = 20_000
 
 
+@lru_cache(maxsize=8)
 def floor(preset: Preset, params: NetworkParameters) -> tuple[float, float]:
     """Return (p50, p95) of the one-way latency in ms with links and machines of no delay."""
     rng = Rng(crypto.seeded_source(b"latency floor"))
