@@ -197,9 +197,8 @@ class Correspondence:
         message = self._waiting[0] if self._waiting else None
         first, rest = None, list[Part]()
         if message is not None:
-            kind, content = parcel.content(message.text, message.file)
-            rest = self._parts(message, kind, parcel.split(content, _PART))
-            if len(content) <= _FIRST:
+            rest = self._cut(message)
+            if len(rest) == 1 and len(rest[0].data) <= _FIRST:
                 first, rest = rest[0], []
         contact, session = handshake.initiate(
             self._me,
@@ -263,13 +262,10 @@ class Correspondence:
         out: list[Outgoing] = []
         best = self._best()
         while best is not None and self._waiting:
-            message = self._waiting[0]
-            kind, content = parcel.content(message.text, message.file)
-            pieces = parcel.split(content, _PART)
-            if len(pieces) > best.association.room:
+            parts = self._cut(self._waiting[0])
+            if len(parts) > best.association.room:
                 break
-            self._waiting.popleft()
-            parts = self._parts(message, kind, pieces)
+            message = self._waiting.popleft()
             records = [self._box(best, part, message, now) for part in parts]
             self._deliveries.track(message, records)
             out += records
@@ -529,7 +525,9 @@ class Correspondence:
         )
 
     @staticmethod
-    def _parts(message: Message, kind: parcel.Kind, pieces: list[bytes]) -> list[Part]:
+    def _cut(message: Message) -> list[Part]:
+        kind, content = parcel.content(message.text, message.file)
+        pieces = parcel.split(content, _PART)
         return [
             Part(kind, message.number, message.created, place, len(pieces), piece)
             for place, piece in enumerate(pieces)
