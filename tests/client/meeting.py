@@ -3,7 +3,7 @@
 from bench.people import Person
 from bench.world import World
 from shoal_protocol.client.history import Message
-from shoal_protocol.client.people import Persona
+from shoal_protocol.client.personas import Persona
 
 
 def personas(world: World) -> list[Persona]:

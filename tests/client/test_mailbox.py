@@ -13,7 +13,7 @@ from shoal_protocol.pseudonyms.blinding import SigningSecret
 from shoal_protocol.service import messages
 from shoal_protocol.service.memory_store import MemoryStore
 from shoal_protocol.service.messages import Reply, Request, Status
-from shoal_protocol.service.storage import Entry, Expire, GetEntry, PutEntry, Release
+from shoal_protocol.service.storage import Entry, Expire, GetEntry, Operation, PutEntry, Release
 from support import START, seeded
 
 RELAY = b"r" * 16
@@ -64,7 +64,10 @@ class Store:
     def get(self, question: Question) -> Reply:
         request = Request(question.type, SURB, question.record, 0, question.cursor, question.floor)
         address = messages.decode_query(request, RELAY, LAB.hash).address
-        operations = [Release(address, question.floor), GetEntry(address, question.cursor)]
+        operations: list[Operation] = [
+            Release(address, question.floor),
+            GetEntry(address, question.cursor),
+        ]
         _, found = self.store.execute(operations, self.now)
         if not isinstance(found, Entry):
             return Reply(Status.EMPTY)

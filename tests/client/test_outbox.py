@@ -202,7 +202,6 @@ def test_a_record_goes_once_its_work_is_done_and_the_oldest_is_paid_first() -> N
     outbox.add(first)
     outbox.add(second)
     relays = set(RELAYS)
-    assert outbox.working
     assert outbox.next_put(RELAYS, 0, relays, 0, START) is None
     while outbox.working:
         assert first.nonce is not None or second.nonce is None
