@@ -105,7 +105,8 @@ class Boxes:
 
     def _insert(self, new: Sequence[PutBox]) -> None:
         first = self.numbers.last + 1
-        numbered = list(enumerate(new, first))
+        # By address: who has the disk can't tell the order within a transaction.
+        numbered = list(enumerate(sorted(new, key=lambda put: put.address), first))
         relay_rows.insert(
             self._db,
             "box_record",
