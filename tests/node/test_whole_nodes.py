@@ -1,8 +1,6 @@
 """Relays and people as whole nodes over the in-memory transport, in virtual time."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -11,118 +9,12 @@ import trio.testing
 
 from shoal_node import keep
 from shoal_node.api import backend
-from shoal_node.clock import NodeClock
-from shoal_node.config import NodeConfig
-from shoal_node.person import PersonNode
-from shoal_node.relay import RelayNode
 from shoal_node.transport import framing
-from shoal_node.transport.memory import Crossing, MemoryNetwork
+from shoal_node.transport.memory import Crossing
 from shoal_protocol.errors import UserError
 from shoal_protocol.parameters import LAB, MAIN
-from shoal_protocol.rng import Rng
-from support import START, seeded
-
-
-async def eventually(seconds: float, condition: Callable[[], bool]) -> None:
-    """Let virtual time pass, at most ``seconds`` of it, until ``condition`` holds."""
-    with trio.fail_after(seconds):
-        while not condition():  # noqa: ASYNC110  what is waited for has no event of its own
-            await trio.sleep(0.1)
-
-
-@dataclass
-class Lab:
-    """Whole nodes on one in-memory network."""
-
-    nursery: trio.Nursery
-    home: Path
-    network: MemoryNetwork
-    clock: NodeClock
-    rng: Rng = field(default_factory=lambda: seeded("lab"))
-    relays: list[RelayNode] = field(default_factory=list)
-    people: list[PersonNode] = field(default_factory=list)
-
-    def config(self, role: str, name: str) -> NodeConfig:
-        data = self.home / name
-        data.mkdir(exist_ok=True)
-        return NodeConfig(
-            role="relay" if role == "relay" else "person",
-            data=data,
-            listen=("/memory/0",) if role == "relay" else (),
-            bootstrap=tuple(a for relay in self.relays[:3] for a in relay.status().addrs[:1]),
-            network="lab",
-            preset="fast",
-        )
-
-    async def relay(self) -> RelayNode:
-        config = self.config("relay", f"relay-{len(self.relays)}")
-        node = RelayNode(config, self.rng, self.clock, self.network.run)
-        await self.nursery.start(node.run)
-        self.relays.append(node)
-        return node
-
-    async def person(self, name: str = "") -> PersonNode:
-        config = self.config("person", name or f"person-{len(self.people)}")
-        node = PersonNode(config, self.rng, self.clock, self.network.run)
-        await self.nursery.start(node.run)
-        self.people.append(node)
-        return node
-
-    def relay_of(self, peer_id: bytes) -> str:
-        """The relay id, in hex, of a relay's peer id; empty for people."""
-        return next((r.peer.relay_id.hex() for r in self.relays if r.peer.peer_id == peer_id), "")
-
-    def kill(self, relay_id: str) -> None:
-        """Make a relay vanish."""
-        gone = next(r for r in self.relays if r.peer.relay_id.hex() == relay_id)
-        self.network.kill(gone.peer.peer_id)
-
-    async def settle(self, seconds: float = 60) -> None:
-        """Wait until every node knows all relays and every person is ready."""
-        nodes: list[RelayNode | PersonNode] = [*self.relays, *self.people]
-        await eventually(
-            seconds,
-            lambda: all(
-                node.status().ready and node.status().relays == len(self.relays) for node in nodes
-            ),
-        )
-
-
-@contextlib.asynccontextmanager
-async def lab(home: Path, relays: int, people: int) -> AsyncIterator[Lab]:
-    async with trio.open_nursery() as nursery:
-        made = Lab(nursery, home, MemoryNetwork(latency=0.001), NodeClock(START))
-        for _ in range(relays):
-            await made.relay()
-        for _ in range(people):
-            await made.person()
-        await made.settle()
-        yield made
-        nursery.cancel_scope.cancel()
-
-
-async def meet(a: PersonNode, b: PersonNode) -> tuple[backend.Contact, backend.Persona]:
-    """Give each a persona, let A add B by pseudonym; returns A's contact and B's persona."""
-    mine = await a.create_persona(None, ephemeral=True)
-    theirs = await b.create_persona(None, ephemeral=True)
-    return await a.add_contact(mine.id, theirs.pseudonym), theirs
-
-
-def received(node: PersonNode) -> list[backend.Message]:
-    """All incoming messages of a node."""
-    found = [
-        message
-        for conversation in node.conversations()
-        for message in node.messages(conversation.id, None, 1000)
-        if not message.outgoing
-    ]
-    return sorted(found, key=lambda message: message.received or 0)
-
-
-async def until_received(node: PersonNode, count: int, seconds: float) -> list[str]:
-    """Wait until ``count`` messages came; returns their texts."""
-    await eventually(seconds, lambda: len(received(node)) >= count)
-    return [message.text for message in received(node)]
+from support import seeded
+from whole_nodes import eventually, lab, meet, until_received
 
 
 async def test_two_people_who_know_only_a_pseudonym_exchange_messages(
@@ -210,10 +102,10 @@ async def test_a_node_whose_kept_guards_are_all_gone_comes_back_through_its_boot
         first = await made.person("kept")
         await made.settle()
         guards = {peer.relay_id for peer in first.peers()}
-        made.people.clear()
         for relay in [r for r in made.relays if r.peer.relay_id.hex() in guards]:
             made.kill(relay.peer.relay_id.hex())
             made.relays.remove(relay)
+        await made.stop(first)
         again = await made.person("kept")
         assert {peer.relay_id for peer in again.peers()} == guards
         await eventually(180, lambda: again.status().ready)
@@ -227,6 +119,7 @@ async def test_guards_are_kept_from_run_to_run_and_the_identity_is_not(
         first = await made.person("kept")
         await made.settle()
         guards = [peer.relay_id for peer in first.peers()]
+        await made.stop(first)
         again = await made.person("kept")
         assert [peer.relay_id for peer in again.peers()] == guards
         assert first.status().peer_id != again.status().peer_id
