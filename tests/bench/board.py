@@ -16,7 +16,8 @@ from shoal_protocol.directory import envelope
 from shoal_protocol.directory.descriptor import MAX_DESCRIPTOR
 
 if TYPE_CHECKING:
-    from bench.nodes import Node, Relay
+    from bench.nodes import Node
+    from bench.relays import Relay
     from bench.world import World
 
 ASKS_A_LEASE: Final = 4  # times that a node compares all it knows while a lease lasts

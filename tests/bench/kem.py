@@ -69,7 +69,8 @@ def plus(*terms: Poly) -> Poly:
 
 def uniform(seed: bytes) -> Poly:
     """Sample a transformed polynomial (algorithm 7) of a 34-byte seed."""
-    stream, f, at = hashlib.shake_128(seed).digest(1344), [], 0
+    stream, at = hashlib.shake_128(seed).digest(1344), 0
+    f: Poly = []
     while len(f) < N:
         a, b, c = stream[at : at + 3]
         at += 3
@@ -121,6 +122,7 @@ def encapsulate(public: bytes, m: bytes) -> tuple[bytes, bytes]:
 def drawn_from(source: Callable[[int], bytes]) -> Iterator[None]:
     """Let handshakes in this process take the chance of encapsulation from ``source``."""
     defaults = handshake.initiate.__kwdefaults__
+    assert defaults is not None
     library = defaults["encapsulate"]
     defaults["encapsulate"] = lambda public: encapsulate(public, source(32))
     try:

@@ -13,11 +13,12 @@ A person has one persona, made in the first run that lets it become durable.
 
 from collections import deque
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bench.oracle import Judge
 from bench.scenario import Line
-from shoal_protocol.client.people import Persona
+from shoal_protocol.client.personas import Persona
 from shoal_protocol.clock import SECOND, seconds
 
 if TYPE_CHECKING:
@@ -41,11 +42,8 @@ class Speaker:
         """Say ``lines`` when their times come."""
         self.to_come = len(lines)
         for line in lines:
-            self._world.engine.after(
-                seconds(line.at_s),
-                f"{self.person.name} has a line",
-                lambda line=line: self._due(line),
-            )
+            due = partial(self._due, line)
+            self._world.engine.after(seconds(line.at_s), f"{self.person.name} has a line", due)
 
     @property
     def silent(self) -> bool:
