@@ -96,6 +96,7 @@ class Correspondence:
         self.id: Final = conversation_id
         self.pseudonym: Final = pseudonym
         self.created: Final = created
+        self.kept: Final = rows.kept  # whether what happens here is made durable
         self.requested_by_them = requested_by_them
         self.answered = False  # both sides have sent something
         self.lookup: Lookup | None = None
@@ -104,9 +105,8 @@ class Correspondence:
         self._params = params
         self._rng = rng
         self._rows: Final = rows
-        name = bytes.fromhex(conversation_id)
         self.history: Final = History(conversation_id, rows.journal)
-        self._lines = IncomingLines(name, rows.journal)
+        self._lines = IncomingLines(bytes.fromhex(conversation_id), rows.journal)
         self._next_number = 0
         self._inbox_root: bytes | None = None
         self._sendings: dict[bytes, _Sending] = {}
@@ -148,11 +148,6 @@ class Correspondence:
         self.answered = self.answered or self.requested_by_them
         self._queue(message, now)
         return message
-
-    @property
-    def kept(self) -> bool:
-        """Whether what happens here is made durable."""
-        return self._rows.kept
 
     def hold(self, message_id: str, text: str, file: bytes, now: int) -> Message:
         """Show a message whose file is on its way; :meth:`ready` lets it go.
@@ -338,8 +333,13 @@ class Correspondence:
         What is not acknowledged goes over another session, and the contact is asked for one.
         Returns messages that failed.
         """
+        if association.broken and self._best() is not None:
+            return []  # another took its place before
         failed = self._break(self._sendings[association.id], now)
+        # If ours is the older one, what it numbers next has numbers that were used before.
+        self._line = self._rng.bytes(parcel.LINE_LENGTH)
         self._renew = True
+        self.keep()
         self._look_up(now)
         if self.lookup is not None:
             self.lookup.due = max(self.lookup.due, self._renewed + RENEW_LEAST)
@@ -439,8 +439,7 @@ class Correspondence:
 
     @staticmethod
     def _check_length(text: str, file: bytes | None) -> None:
-        _, content = parcel.content(text, file)
-        if len(content) > MAX_CONTENT:
+        if len(parcel.content(text, file)[1]) > MAX_CONTENT:
             raise UserError(f"A message may have at most {MAX_CONTENT} bytes of text.")
 
     def _queue(self, message: Message, now: int) -> None:
@@ -460,8 +459,7 @@ class Correspondence:
             association.ack_due = now + ACK_LEAST + round(self._rng.exponential(ACK_MORE))
 
     def _look_up(self, now: int) -> None:
-        wanted = bool(self._waiting) or self._renew
-        if wanted and self._best() is None and self.lookup is None:
+        if (self._waiting or self._renew) and self._best() is None and self.lookup is None:
             self.lookup = Lookup(due=now, began=now)
 
     def _add(self, association: Association, now: int) -> _Sending:
