@@ -143,7 +143,7 @@ class Neighbour:
         if outgoing.first_contact:
             self.entries.append(outgoing.record)
         else:
-            self.shelf[outgoing.session, outgoing.index] = outgoing.record
+            self.shelf.setdefault((outgoing.session, outgoing.index), outgoing.record)
 
     def read(self, now: int) -> None:
         """Take everything that the relays keep and this node expects."""
@@ -154,19 +154,19 @@ class Neighbour:
             self.people.entry(self.persona.id, self.day_of_entry(record, day), record, now)
         for association in self.associations():
             while (index := self.waiting(association)) is not None:
-                self.take(association, index, now)
+                if not self.take(association, index, now):
+                    break
 
     def waiting(self, association: Association) -> int | None:
         """Return the index of a box that the relays keep and that is expected."""
         found = [i for s, i in self.shelf if s == association.id and association.expects(i)]
         return self.pick(found) if found else None
 
-    def take(self, association: Association, index: int, now: int) -> None:
-        """Take one box from the relays."""
+    def take(self, association: Association, index: int, now: int) -> bool:
+        """Take one box from the relays; whether it could be read."""
         record = self.shelf[association.id, index]
         day = box.header(record).day
-        took, _ = self.people.box(association, index, day, record, now)
-        assert took, self.people.counters
+        return self.people.box(association, index, day, record, now)[0]
 
     def day_of_entry(self, record: bytes, today: int) -> int:
         """Return the day whose inbox an entry is in."""

@@ -103,6 +103,16 @@ def test_a_box_that_holds_no_parcel_is_passed_over_and_counted() -> None:
     assert open_box(bob, index, record) == say()
 
 
+def test_a_box_that_its_ratchet_does_not_open_says_so_and_changes_nothing() -> None:
+    ada, bob = sides()
+    writer = WriteCapability.from_root(ada.session.outgoing_root, NETWORK, associations.STREAM)
+    forged = writer.seal(TODAY, seeded("rubbish").bytes(box.PLAINTEXT_LENGTH))
+    with pytest.raises(RemoteProtocolError, match=associations.UNREADABLE):
+        open_box(bob, 0, forged)
+    assert (bob.come, bob.confirmed) == (Acks(), False)
+    assert open_box(bob, *write(ada, 1)[0]) == say()
+
+
 def test_a_reader_takes_a_window_ahead_of_what_is_missing_and_no_more() -> None:
     ada, bob = sides()
     sent = write(ada, WINDOW + 1)

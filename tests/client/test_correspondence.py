@@ -455,3 +455,40 @@ def test_a_first_contact_without_a_well_formed_parcel_begins_nothing(data: bytes
         assert bob.persona.conversations == {}
         assert bob.people.counters == {"parcel": 1}
     assert bob.got() == []
+
+
+@pytest.mark.parametrize("who_writes", ["the older", "the newer", "both"])
+def test_after_one_side_was_set_back_both_go_on_over_a_new_session(who_writes: str) -> None:
+    """What is written from then on arrives once and in order; numbers used before hide nothing."""
+    ada, bob, now = met()
+    rows, messages = dict(bob.disk.rows), dict(bob.disk.messages)
+    for turn in range(3):
+        for one, other in ((ada, bob), (bob, ada)):
+            one.write(other, f"{one.name} {turn}", now)
+            now = settle(ada, bob, now, rounds=2)
+    assert bob.got()[1:] == [f"ada {turn}" for turn in range(3)]
+    bob.disk.rows, bob.disk.messages = rows, messages
+    bob.restart(now)
+    assert bob.got() == ["hello"]
+    now = settle(ada, bob, now)  # it reads what relays still keep, as far as it can
+    if who_writes != "the newer":
+        bob.write(ada, "new from bob", now)
+    if who_writes != "the older":
+        ada.write(bob, "new from ada", now)
+    for _ in range(12):
+        now = settle(ada, bob, now + 10 * MINUTE, rounds=1)
+    bob.write(ada, "bob again", now)
+    ada.write(bob, "ada again", now)
+    for _ in range(12):
+        now = settle(ada, bob, now + 10 * MINUTE, rounds=1)
+    assert bob.people.counters["unreadable"] > 0
+    new = ["new from ada"] * (who_writes != "the older")
+    assert [text for text in bob.got() if "new" in text or "again" in text] == [*new, "ada again"]
+    new = ["new from bob"] * (who_writes != "the newer")
+    assert ada.got()[4:] == [*new, "bob again"]
+    assert ada.got()[:4] == ["hello", "bob 0", "bob 1", "bob 2"]
+    for _ in range(6):  # a restart reads the old session once more, and leaves the new one alone
+        bob.restart(now)
+        now = settle(ada, bob, now + 60 * MINUTE, rounds=1)
+    assert len(bob.associations()) == 2
+    assert set(ada.states() + bob.states()) == {READ}
