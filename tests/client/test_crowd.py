@@ -6,6 +6,7 @@ import random
 import pytest
 
 from bench.world import World
+from repo.repository import ROOT, tables
 from shoal_protocol.client import crowd
 from shoal_protocol.client.crowd import bits, estimate
 from shoal_protocol.directory.traffic import MAX_CLASS, class_of
@@ -14,6 +15,7 @@ from shoal_protocol.parameters import LAB, MAIN, PRESETS
 BALANCED, FAST, SAVER = PRESETS["balanced"], PRESETS["fast"], PRESETS["saver"]
 PACE = BALANCED.rate * BALANCED.mean_delay_ms / 1000  # packets of one person in a mean delay
 EULER = 0.5772156649
+ROWS = tables((ROOT / "docs/spec/parameters.md").read_text())[2]
 
 
 def classes(people: float, relays: int) -> list[int]:
@@ -58,10 +60,18 @@ def test_twenty_hundred_and_two_people_have_the_designs_bits() -> None:
     assert bits(PACE, PACE, 1) == pytest.approx(0.4, abs=0.05)
 
 
-def test_two_twenty_and_a_hundred_people_as_people() -> None:
-    """What a node shows, behind the two mixes that the guard's owner does not know from it."""
-    for people, expected in ((2, 0.58), (20, 3.47), (100, 5.76)):
-        assert bits(PACE, (people - 1) * PACE, 2) == pytest.approx(expected, abs=0.01)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['people at balanced']} people")
+def test_the_parameters_document_has_the_bits_of_each_crowd(row: dict[str, str]) -> None:
+    title, pool, *figures = row.values()
+    people = int(title.replace(",", ""))
+    assert float(pool) == pytest.approx(people * PACE)
+    expected = (
+        bits(0.0, people * PACE, 2),
+        bits(PACE, (people - 1) * PACE, 2),
+        bits(PACE, (people - 1) * PACE, 1),
+        math.log2(people),
+    )
+    assert [float(each) for each in figures] == pytest.approx(expected, abs=0.01)
 
 
 def test_large_pools_have_the_bits_of_the_closed_forms() -> None:

@@ -8,7 +8,7 @@ from repo.repository import ROOT, tables
 from shoal_protocol import parameters
 
 TEXT = (ROOT / "docs/spec/parameters.md").read_text()
-NETWORK, PRESETS = tables(TEXT)
+NETWORK, PRESETS, _ = tables(TEXT)
 
 
 def spelled(value: object) -> str:
