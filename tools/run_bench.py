@@ -1,7 +1,7 @@
 """Run the deterministic bench of ``tests/bench/`` from anywhere in the checkout.
 
 Usage: ``python tools/run_bench.py --seeds 100 --first 0 --jobs 2``, or ``--seed N`` with
-``--show`` and ``--trace``. See docs/architecture.md, "The bench".
+``--show`` and ``--trace``. See docs/testing.md.
 """
 
 import sys
