@@ -12,7 +12,7 @@ from privacy.town import Sight, Town
 from shoal_protocol.clock import MILLISECOND
 from support import seeded
 
-BETTER_THAN_CHANCE = 0.01
+BETTER_THAN_CHANCE = 0.002
 
 
 def seen_by_each(town: Town) -> list[list[Seen]]:
@@ -46,7 +46,7 @@ def test_readers_who_asked_the_same_relay_at_once_would_be_caught(town: Town) ->
             changed.append(Seen(one.row, sight))
         planted.append(changed)
     found = guessed(town, planted)
-    assert found.p < BETTER_THAN_CHANCE, found
+    assert found.p <= BETTER_THAN_CHANCE, found
     assert found.hits > 0.8, found
 
 
@@ -54,4 +54,4 @@ def test_neighbours_on_the_way_tell_next_to_nothing_of_streams(town: Town) -> No
     view = max(seen_by_each(town), key=len)
     streams = [town.stream(one.row.address) for one in view]
     found = linking.link(view, streams, features.HOPS, seeded(1), keep=True)
-    assert found.auc < 0.58, found
+    assert found.auc < 0.6, found

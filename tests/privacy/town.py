@@ -250,7 +250,9 @@ class Town:
         """Say all messages, one at a time and at random moments."""
         for number in range(self.talk.messages):
             pair = self._rng.choice(self._talking(number * self.talk.every_s))
-            self._say(pair if self._rng.below(2) else pair[::-1], f"message {number}")
+            first, second = pair
+            way = pair if self._rng.below(2) else (second, first)
+            self._say(way, f"message {number}")
             self.world.run(self._rng.exponential(self.talk.every_s))
         self.world.run(8)
 
