@@ -320,7 +320,9 @@ class Correspondence:
             freed += [o for index, o in sending.on_way.items() if association.peer.covers(index)]
             if said.wants_ack:
                 self._owe(association, now)
-            changed += [self._arrived(whole, now) for whole in self._lines.take(said)]
+            for whole in self._lines.take(said):
+                if len(self._lines) == 1 or not self.history.showed(whole):
+                    changed.append(self._arrived(whole, now))
         for outgoing in freed:
             changed += self._acknowledged(sending, outgoing)
         self._rows.association(association)

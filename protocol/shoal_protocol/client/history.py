@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
 
+from shoal_protocol.client.lines import Whole
 from shoal_protocol.client.state import Journal, MessageRow
 
 MAX_MESSAGES: Final = 10_000  # of one conversation; the oldest give way
@@ -114,6 +115,15 @@ class History:
             message = self._messages[message_id] = replace(message, number=number)
             self._keep(message)
         return message
+
+    def showed(self, whole: Whole) -> bool:
+        """Whether a message that came is here: it was numbered in a line that its sender left."""
+        return any(
+            not message.outgoing
+            and (message.number, message.created, message.text, message.file)
+            == (whole.number, whole.created, whole.text, whole.file)
+            for message in self._messages.values()
+        )
 
     def clear(self) -> None:
         """Forget every message."""

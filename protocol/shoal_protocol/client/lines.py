@@ -60,6 +60,9 @@ class IncomingLines:
         self._journal = journal
         self._lines: dict[bytes, _Line] = {}
 
+    def __len__(self) -> int:
+        return len(self._lines)
+
     def rows(self) -> tuple[state.LineRow, ...]:
         """Return the lines as the conversation's row holds them, oldest first."""
         return tuple(state.LineRow(name, line.next) for name, line in self._lines.items())

@@ -23,6 +23,7 @@ from shoal_protocol.pseudonyms import work
 from shoal_protocol.rng import Rng
 from shoal_protocol.service import desk, placement
 
+TAKEN_BY: Final = 2  # relays with another box at one's own address: it was written there before
 MAX_RECORDS: Final = 4096  # on their way at once
 RETRY_GROWTH: Final = 1.5
 RETRY_LONGEST: Final = 30 * clock.SECOND
@@ -71,6 +72,7 @@ class Outgoing:
     again: int | None = None  # when it is put again though stored
     rounds: int = 0
     failures: int = 0
+    taken: set[bytes] = field(default_factory=set[bytes])  # relays that keep another box there
     shift: int = 0  # ranks that did not take a fragment
 
     @property

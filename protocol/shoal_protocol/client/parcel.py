@@ -148,6 +148,13 @@ def decode(data: bytes) -> Parcel:
     return Parcel(acks, line, least, Part(kind, number, created, part, parts, rest))
 
 
+def parts(kind: Kind, number: int, created: int, pieces: list[bytes]) -> list[Part]:
+    """Return the parts of message ``number`` whose content was :func:`split` into ``pieces``."""
+    return [
+        Part(kind, number, created, place, len(pieces), piece) for place, piece in enumerate(pieces)
+    ]
+
+
 def content(text: str, file: bytes | None) -> tuple[Kind, bytes]:
     """Return the kind and the content of a message; ``file`` is a packed manifest."""
     if file is None:

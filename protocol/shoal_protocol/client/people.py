@@ -310,15 +310,37 @@ class People:
             said = association.open(index, day, record, self._rng)
         except RemoteProtocolError as error:
             self.counters[error.reason] += 1
-            changed: list[Changed] = []
-            if error.reason == UNREADABLE:
-                self._reader.unfollow(association.id)
-                failed = correspondence.unreadable(association, now)
-                self._give_up(owner, correspondence)
-                self._launch(correspondence, correspondence.release(now), now)
-                changed = [Changed(owner.id, correspondence.id, message) for message in failed]
-            return False, changed
+            if error.reason != UNREADABLE:
+                return False, []
+            self._reader.unfollow(association.id)
+            return False, self._renew(owner, correspondence, association, now)
         return True, self._said(owner, correspondence, association, said, now)
+
+    def taken(self, outgoing: Outgoing, now: int) -> list[Changed]:
+        """Note that relays keep another box where this one belongs.
+
+        What is written there can be the contact's doing, or ours with a state that was lost
+        since: either way nothing more can be said over this session.
+        """
+        self.counters["taken"] += 1
+        known = self._conversations.get(outgoing.conversation)
+        if known is None or known[0].owners.get(outgoing.session) is None:
+            return []
+        persona, correspondence = known
+        _, association = persona.owners[outgoing.session]
+        return self._renew(persona, correspondence, association, now)
+
+    def _renew(
+        self,
+        persona: Persona,
+        correspondence: Correspondence,
+        association: Association,
+        now: int,
+    ) -> list[Changed]:
+        failed = correspondence.unreadable(association, now)
+        self._give_up(persona, correspondence)
+        self._launch(correspondence, correspondence.release(now), now)
+        return [Changed(persona.id, correspondence.id, message) for message in failed]
 
     def restore(self, kept: state.Kept, now: int) -> None:
         """Take up everything where a store left it.

@@ -23,7 +23,7 @@ from shoal_protocol.client import reader as readers
 from shoal_protocol.client.announcer import Announcer
 from shoal_protocol.client.courier import Courier, Question
 from shoal_protocol.client.cover import CoverSchedule, SlotClass
-from shoal_protocol.client.outbox import Outbox, Outgoing
+from shoal_protocol.client.outbox import TAKEN_BY, Outbox, Outgoing
 from shoal_protocol.client.paths import PathChooser
 from shoal_protocol.client.people import Changed, People
 from shoal_protocol.client.reader import FileGet, Get, InboxGet, Reader, StreamGet
@@ -358,6 +358,10 @@ class PersonMachine:
             case _Put(outgoing, relay):
                 if self.outbox.answered(outgoing, relay, reply.status is Status.OK, now):
                     return self.people.stored(outgoing, now)
+                if reply.status is Status.TAKEN:
+                    outgoing.taken.add(relay)
+                    if len(outgoing.taken) == TAKEN_BY:
+                        return self.people.taken(outgoing, now)
                 return []
             case _Read(get):
                 self.reader.answered(get)
