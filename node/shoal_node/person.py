@@ -134,7 +134,9 @@ class PersonNode:
     async def _tick(self) -> None:
         now = self._clock.now()
         self._handle(self.machine.handle_timer(now))
-        self._tell(list(self._files.moved(now)))
+        moved = list(self._files.moved(now))
+        if moved:
+            self._tell(moved)
         if self.machine.deaf(now):
             await self._links.drop_guard()
         self._tell_network()
