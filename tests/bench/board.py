@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bench.relays import Relay
     from bench.world import World
 
-ASKS_A_LEASE: Final = 4  # times that a node compares all it knows while a lease lasts
+ASKS_A_LEASE: Final = 2  # times that a node compares all it knows while a lease lasts
 
 
 class Board:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 TIME_OUT: Final = 2 * SECOND
 RETRY: Final = 60 * SECOND  # before a contact that didn't answer is tried again
-UPKEEPS: Final = 4  # in an epoch: less often than in a node, as it costs a run the most
+UPKEEPS: Final = 1  # in an epoch: less often than in a node, as it costs a run the most
 
 
 class DhtNode:
@@ -50,8 +50,9 @@ class DhtNode:
         self.server: Final = DhtServer(self.table, self.store, params)
         self.lookups: Final = Lookups(self.table, self.store, params, rng, self.contact.address)
         self._tried: dict[bytes, int] = {}
-        self._upkeep = max(60, params.epoch_s // UPKEEPS) * SECOND
+        self._upkeep = max(30, params.epoch_s // UPKEEPS) * SECOND
         relay.later(self._upkeep + rng.below(self._upkeep), "dht upkeep", self._maintain)
+        relay.later(RETRY, "dht joins again", self._join_again)
 
     def operate(self, record_or_key: bytes, put: bool, done: Callable[[Reply], None]) -> None:
         """Perform a PUT of a record or a GET of a key, then call ``done``."""
@@ -64,6 +65,8 @@ class DhtNode:
     def follow(self) -> None:
         """Try the relays of the directory that the table would take."""
         now = self._relay.now()
+        if len(self.table) >= len(self._relay.view.relays(now)) - 1:
+            return
         known = [
             contacts.contact_at(relay.peer_id, relay.addresses[0])
             for relay in self._relay.view.relays(now)
@@ -101,9 +104,12 @@ class DhtNode:
     async def _repair(self, found: Found) -> None:
         await self.lookups.repair(found)
 
+    def _join_again(self) -> None:
+        self.follow()
+        self._relay.later(RETRY, "dht joins again", self._join_again)
+
     def _maintain(self) -> None:
         self._spawn(self.lookups.maintain(self._relay.now()), lambda _: None)
-        self.follow()
         self._relay.later(self._upkeep, "dht upkeep", self._maintain)
 
     def _spawn(self, task: Coroutine[Any, Any, T], done: Callable[[T], None]) -> None:

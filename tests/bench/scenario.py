@@ -71,7 +71,7 @@ def _chat(seed: int, rng: Rng) -> Scenario:
     length_s = 15.0 + rng.below(25)
     people = 2 + (rng.below(3) == 0) + (rng.below(6) == 0)
     epoch_s = rng.choice((30, 60, 3600, 3600, 3600))
-    params = replace(PARAMS, name=f"bench {epoch_s}", epoch_s=epoch_s, lease_s=rng.choice((12, 30)))
+    params = replace(PARAMS, name=f"bench {epoch_s}", epoch_s=epoch_s, lease_s=rng.choice((15, 40)))
     # One world in four begins half a minute before a border of days.
     start = MIDNIGHT - 30 * SECOND if rng.below(4) == 0 else MIDNIGHT + rng.below(DAY_S) * SECOND
     return Scenario(
@@ -80,7 +80,7 @@ def _chat(seed: int, rng: Rng) -> Scenario:
         relays=6 + rng.below(4),
         people=people,
         params=params,
-        preset=Preset("bench chat", rate=2.5, mean_delay_ms=15),
+        preset=Preset("bench chat", rate=2.0, mean_delay_ms=15),
         start=start,
         length_s=length_s,
         settle_s=3600,
