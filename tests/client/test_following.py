@@ -292,3 +292,24 @@ def test_what_is_remembered_of_a_stream_is_bounded() -> None:
         stream.now = NOON + day * DAY
         stream.all()
         assert len(stream.following._places) < 16 * (AHEAD_MOST + 1)
+
+
+def test_a_box_that_later_ones_have_overtaken_is_asked_for_again_when_answers_are_late() -> None:
+    stream = Stream()
+    stream.write(TODAY, 2)
+    waiting = stream.all()
+    (second,) = [asked for asked in waiting if asked.index == 1]
+    stream.now += SLOW - 1
+    assert stream.answer(second)
+    assert [asked for asked in stream.all() if asked.index == 0] == []  # not late yet
+    stream.now += 1
+    again = [asked for asked in stream.all() if asked.index == 0]
+    assert [stream.rank_of(asked) for asked in again] == [0, 1]
+    assert [asked for asked in stream.all() if asked.index == 0] == []
+
+
+def test_without_a_later_box_a_get_waits_its_time() -> None:
+    stream = Stream()
+    stream.all()
+    stream.now += 10 * SLOW
+    assert stream.all() == []

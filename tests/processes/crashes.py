@@ -14,6 +14,7 @@ there twice, order holds in each direction, no state has lied, and every store i
 
 import argparse
 import dataclasses
+import itertools
 import json
 import signal
 import sqlite3
@@ -156,7 +157,7 @@ def run(kills: int, seed: str, say: Callable[[str], None]) -> Figures:
         network.start()
         network.await_ready()
         people = writers.people_of(network)
-        writers.introduce(people)
+        writers.introduce(list(itertools.combinations(people, 2)))
         say(f"{RELAYS} relays and {PEOPLE} people know each other")
         letters = [
             Writer(one, other, seeded(f"{seed} {one.name} {other.name}"), PAUSE_S)

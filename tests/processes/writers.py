@@ -63,9 +63,8 @@ def people_of(network: fleet.Fleet) -> list[Person]:
     return made
 
 
-def introduce(people: Sequence[Person]) -> None:
-    """Let everybody have a conversation with everybody; returns when all know of them."""
-    pairs = [(one, other) for n, one in enumerate(people) for other in people[n + 1 :]]
+def introduce(pairs: Sequence[tuple[Person, Person]]) -> None:
+    """Let the first of each pair write to the other; returns when all know of it."""
     for one, other in pairs:
         body = {"pseudonym": other.pseudonym}
         contact = one.client().post("personas", one.persona, "contacts", body=body)

@@ -8,8 +8,9 @@
 
 A live box is waited for at the two best replicas, as the first PUT goes to rank 0. When
 boxes flow in, several are asked for at once and each at one replica, so that catching up
-costs one GET a box. Days go up along a stream: after absence the next box is asked for on
-each day since the last, once, and again after a while.
+costs one GET a box. A GET of a box that later ones have overtaken does not wait on: it is taken
+for lost, and the box is asked for again. Days go up along a stream: after absence the next box
+is asked for on each day since the last, once, and again after a while.
 """
 
 from collections.abc import Callable, Container, Sequence
@@ -195,6 +196,9 @@ class Following:
         now: int,
     ) -> tuple[bytes, BoxAsked] | None:
         place = self._place(index, day, rank, view)
+        if first and self.association.come.bits:
+            # Boxes after this one have come, so it lies there: an answer so late was lost.
+            place.out = {relay: at for relay, at in place.out.items() if now - at < slow}
         best = place.ranked[:2] if first else place.ranked[:1]
         for position, relay in enumerate(best):
             if relay in place.out:

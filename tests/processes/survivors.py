@@ -1,0 +1,252 @@
+"""T4: six of twenty relays die at once while the readers are away.
+
+``python -m processes.survivors`` runs it.
+
+::
+
+    20 relays (K = 5), writers and readers know each other ─► readers stop
+        ─► 2,000 messages are stored, and copied K times ─► kill −9 of 6 relays at once
+        ─► readers start ─► all that a living relay keeps must come, 99.5 % of all within 120 s
+
+The messages go to several readers in parallel, since one reads at the pace of its slots. A box
+that no living relay keeps any more is counted from the stores that the kills have left; such a
+box holds up what was written after it until its writer, who is still there, puts it again.
+"""
+
+import argparse
+import dataclasses
+import json
+import sqlite3
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from processes import writers
+from processes.waiting import pause, until
+from processes.writers import Person
+from shoal_node import fleet
+from shoal_node.store import relay_store
+from shoal_protocol.errors import UserError
+from shoal_protocol.parameters import LAB5
+from support import seeded
+
+PER_CONVERSATION: Final = 50  # messages; a window holds 63
+CONVERSATIONS: Final = 4  # of one reader
+STORED_S: Final = 300.0  # until every message is stored
+COPIED_S: Final = 120.0  # until the relays copy no more
+STILL_S: Final = 5.0  # without a new copy: they have finished
+ARRIVED_S: Final = 120.0  # T4's bound
+SHARE: Final = 0.995  # of all, within it
+
+
+@dataclass(slots=True)
+class Figures:
+    """What a run saw."""
+
+    seed: str
+    relays: int
+    killed: int
+    messages: int
+    setup_s: float = 0.0
+    stored_s: float = 0.0
+    copies: float = 0.0  # of a box, in the mean, when the relays were killed
+    copied_s: float = 0.0
+    arrived: int = 0
+    arrived_s: float = 0.0
+    half_s: float = 0.0
+    boxes: int = 0
+    boxes_lost: int = 0  # kept by none of the living
+    duplicates: int = 0
+    relay_mb: float = 0.0
+    wrong: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """One conversation: who writes, who reads, what."""
+
+    writer: Person
+    reader: Person
+    texts: tuple[str, ...]
+
+    def write(self) -> None:
+        """Hand all texts to the writer's node."""
+        client = self.writer.client()
+        conversation = self.writer.conversations[self.reader.name]
+        for text in self.texts:
+            client.post("conversations", conversation, "messages", body={"text": text})
+
+    def unstored(self) -> int:
+        """How many of the writer's messages no relay keeps yet."""
+        mine = [m for m in self.writer.history(self.reader.name) if m["outgoing"]]
+        return sum(m["status"] == "queued" for m in mine)
+
+    def came(self) -> list[str]:
+        """What the reader's history holds of the texts; nothing while its node starts."""
+        try:
+            found = self.reader.history(self.writer.name)
+        except UserError:
+            return []
+        return [m["text"] for m in found if m["text"] in self.texts]
+
+
+def run(
+    seed: str, say: Callable[[str], None], *, relays: int = 20, killed: int = 6, readers: int = 10
+) -> Figures:
+    """Run the check.
+
+    Args:
+        seed: of who is killed.
+        say: told how it goes.
+        relays: how many there are.
+        killed: how many die.
+        readers: nodes of readers, and of writers, each with :data:`CONVERSATIONS`.
+
+    Raises:
+        UserError: the network did not form, or a node ended by itself.
+    """
+    figures = Figures(seed, relays, killed, readers * CONVERSATIONS * PER_CONVERSATION)
+    began = time.monotonic()
+    with fleet.Fleet(relays, 2 * readers, network=LAB5.name) as network:
+        network.start()
+        network.await_ready()
+        talks = _introduce(network, readers)
+        figures.setup_s = _since(began)
+        say(f"{len(talks)} conversations have begun after {figures.setup_s} s")
+        for node in network.people[readers:]:
+            network.stop(node)
+        _store(network, talks, figures)
+        say(f"{figures.messages} messages stored in {figures.stored_s} s, {figures.copies} copies")
+        figures.relay_mb = max(node.rss_mb() or 0.0 for node in network.relays)
+        dead = seeded(f"{seed} killed").sample(network.relays, killed)
+        for node in dead:
+            network.kill(node)
+        for node in network.people[readers:]:
+            network.relaunch(node)
+        _read(network, talks, figures)
+        say(f"{figures.arrived} of {figures.messages} have come after {figures.arrived_s} s")
+        alive = [node for node in network.relays if node not in dead]
+        for node in alive:
+            network.kill(node)
+        _count_boxes(dead, alive, figures)
+    _judge(figures)
+    return figures
+
+
+def _introduce(network: fleet.Fleet, readers: int) -> list[Talk]:
+    people = writers.people_of(network)
+    talks = []
+    for place, reader in enumerate(people[readers:]):
+        node = network.people[place]
+        for number in range(CONVERSATIONS):
+            persona = node.client().post("personas", body={})
+            name = f"{node.name}.{number}"
+            writer = Person(name, node.data, persona["id"], persona["pseudonym"])
+            texts = tuple(f"{name}: {n}" for n in range(PER_CONVERSATION))
+            talks.append(Talk(writer, reader, texts))
+    writers.introduce([(talk.writer, talk.reader) for talk in talks])
+    until(lambda: all(_is_read(talk) for talk in talks), writers.FIRST_S, "first messages are read")
+    return talks
+
+
+def _is_read(talk: Talk) -> bool:
+    return all(m["status"] == "read" for m in talk.writer.history(talk.reader.name))
+
+
+def _store(network: fleet.Fleet, talks: Sequence[Talk], figures: Figures) -> None:
+    before = _kept(network)
+    began = time.monotonic()
+    for talk in talks:
+        talk.write()
+    until(lambda: sum(talk.unstored() for talk in talks) == 0, STORED_S, "all are stored")
+    figures.stored_s = _since(began)
+    began = last = time.monotonic()
+    kept = _kept(network)
+    while time.monotonic() - last < STILL_S and time.monotonic() - began < COPIED_S:
+        pause(0.5)
+        now = _kept(network)
+        if now != kept:
+            kept, last = now, time.monotonic()
+    figures.copied_s = round(last - began, 1)
+    figures.copies = round((kept - before) / figures.messages, 2)
+
+
+def _kept(network: fleet.Fleet) -> int:
+    """Boxes that all relays keep together."""
+    return sum(
+        int(node.client().get("status")["counters"]["boxes kept"]) for node in network.relays
+    )
+
+
+def _read(network: fleet.Fleet, talks: Sequence[Talk], figures: Figures) -> None:
+    began = time.monotonic()
+    while True:
+        network.check()
+        came = [talk.came() for talk in talks]
+        figures.arrived = sum(len(set(texts)) for texts in came)
+        figures.duplicates = sum(map(len, came)) - figures.arrived
+        took = _since(began)
+        if figures.arrived * 2 >= figures.messages and not figures.half_s:
+            figures.half_s = took
+        if figures.arrived == figures.messages or took > ARRIVED_S:
+            break
+        pause(0.5)
+    figures.arrived_s = took
+    for talk, texts in zip(talks, came, strict=True):
+        if texts != list(talk.texts[: len(texts)]):
+            figures.wrong.append(f"{talk.writer.name}: out of order")
+
+
+def _count_boxes(dead: Sequence[fleet.Node], alive: Sequence[fleet.Node], figures: Figures) -> None:
+    lives = _addresses(alive)
+    gone = _addresses(dead).keys() - lives.keys()
+    figures.boxes = len(lives) + len(gone)
+    figures.boxes_lost = len(gone)
+
+
+def _addresses(nodes: Sequence[fleet.Node]) -> Counter[bytes]:
+    """Addresses of the boxes that these relays' stores hold."""
+    found: Counter[bytes] = Counter()
+    for node in nodes:
+        database = sqlite3.connect(node.data / relay_store.FILE)
+        found.update(row[0] for row in database.execute("SELECT address FROM box"))
+        database.close()
+    return found
+
+
+def _judge(figures: Figures) -> None:
+    if figures.arrived < SHARE * figures.messages:
+        figures.wrong.append(f"only {figures.arrived} of {figures.messages} came")
+    if not figures.boxes_lost and figures.arrived < figures.messages:
+        figures.wrong.append("a living relay keeps every box, and not every message came")
+    if figures.duplicates:
+        figures.wrong.append(f"{figures.duplicates} came twice")
+
+
+def _since(began: float) -> float:
+    return round(time.monotonic() - began, 1)
+
+
+def main() -> int:
+    """Run what the command line asks for and print the figures as JSON; 1 if it fails."""
+    parser = argparse.ArgumentParser(description="kill relays at once while the readers are away")
+    parser.add_argument("--relays", type=int, default=20)
+    parser.add_argument("--killed", type=int, default=6)
+    parser.add_argument("--readers", type=int, default=10)
+    parser.add_argument("--seed", default="survivors")
+    asked = parser.parse_args()
+
+    def say(line: str) -> None:
+        sys.stderr.write(f"{line}\n")
+
+    figures = run(asked.seed, say, relays=asked.relays, killed=asked.killed, readers=asked.readers)
+    json.dump(dataclasses.asdict(figures), sys.stdout, indent=1)
+    sys.stdout.write("\n")
+    return 1 if figures.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
