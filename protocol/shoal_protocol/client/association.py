@@ -18,10 +18,12 @@ from shoal_protocol.client.parcel import Acks, Parcel
 from shoal_protocol.errors import RemoteProtocolError
 from shoal_protocol.rng import Rng
 from shoal_protocol.sessions.session import Session
+from shoal_protocol.streams import box
 from shoal_protocol.streams.capability import ReadCapability, WriteCapability
 
 WINDOW: Final = parcel.ACK_WINDOW + 1  # boxes from the first that is missing on that may come
 ASIDE: Final = 2  # places of these that no message takes: one for a nudge, the last for news
+AHEAD: Final = 1024  # boxes written for somebody who is away, beyond the first that is lacking
 UNREADABLE: Final = "unreadable"  # reason of the error that ends a session
 STREAM: Final = b"conversation"  # label of the streams that a session's roots give
 
@@ -53,6 +55,7 @@ class Association:
         self.come = Acks()  # what we have of the contact's
         self.day = day
         self.told = 0  # where `come` began when something was last written
+        self.sealed_day = 0  # of our newest box: days go up along a stream
         self.owes = False  # an acknowledgement
         self.ack_due: int | None = None  # ns; when it goes alone
         self.counters: Counter[str] = Counter()
@@ -97,17 +100,22 @@ class Association:
 
     @property
     def _places(self) -> int:
-        return self.peer.next + WINDOW - self._writer.index
+        return self.peer.next + AHEAD - self._writer.index
 
     def seal(self, body: Parcel, day: int, rng: Rng) -> tuple[int, bytes]:
         """Return (index, 2,048-byte box) of the next box, which says ``body``."""
         index = self._writer.index
+        day = self.sealed_day = max(day, self.sealed_day)
         self.owes = False
         self.ack_due = None
         self.told = self.come.next
         record = self._writer.seal(day, self.session.seal(parcel.encode(body), rng))
         self._writer = self._writer.at(index + 1)
         return index, record
+
+    def overtaken(self, today: int) -> bool:
+        """Whether a clock that ran ahead sealed boxes that no relay takes for long."""
+        return not self.broken and self.sealed_day > today + box.DAYS_AHEAD
 
     def address(self, index: int, day: int) -> bytes:
         """Return the address (32 bytes) of the contact's box ``index`` of ``day``."""
@@ -178,6 +186,7 @@ class Association:
                 come_bits=self.come.bits,
                 read_day=self.day,
                 told=self.told,
+                sealed_day=self.sealed_day,
                 owes=self.owes,
             )
         )
@@ -197,5 +206,6 @@ class Association:
         association.peer = Acks(row.peer_has, row.peer_bits)
         association.come = Acks(row.come_next, row.come_bits)
         association.told = row.told
+        association.sealed_day = row.sealed_day
         association.owes = row.owes
         return association

@@ -13,7 +13,6 @@ first contact. Numbers make the contact show it once.
 """
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import Final
 
 from shoal_protocol import clock
@@ -25,6 +24,7 @@ from shoal_protocol.client.keeping import Keeper
 from shoal_protocol.client.lines import IncomingLines, Whole
 from shoal_protocol.client.outbox import Outgoing, record_key
 from shoal_protocol.client.parcel import Acks, Parcel, Part
+from shoal_protocol.client.sending import Lookup, Sending
 from shoal_protocol.errors import UserError
 from shoal_protocol.parameters import NetworkParameters
 from shoal_protocol.pseudonyms.announcement import Announcement
@@ -34,12 +34,8 @@ from shoal_protocol.sessions import cloak, handshake, ratchet
 
 ACK_LEAST: Final = 1500 * clock.MILLISECOND  # an acknowledgement waits for a message to ride on
 ACK_MORE: Final = 1500 * clock.MILLISECOND  # mean of a random wait beyond, so that none is timed
-NUDGE_FIRST: Final = 300 * clock.SECOND  # of silence, while something is unacknowledged
-NUDGE_LONGEST: Final = 48 * 3600 * clock.SECOND  # so that nudges leave the window to messages
 EDGE_S: Final = 3600  # that a contact's clock may be behind
 RENEW_LEAST: Final = 3600 * clock.SECOND  # between two sessions begun because one broke
-LOOKUP_FIRST: Final = clock.SECOND
-LOOKUP_LONGEST: Final = 60 * clock.SECOND
 MAX_WAITING: Final = 1024  # texts that wait for a contact's keys or window
 MAX_ASSOCIATIONS: Final = 8
 HELD: Final = 2**32 - 1  # number of a message that has none yet: its file is on its way
@@ -48,27 +44,6 @@ HELD: Final = 2**32 - 1  # number of a message that has none yet: its file is on
 _PART: Final = ratchet.CAPACITY - parcel.HEAD_LENGTH
 _FIRST: Final = handshake.CAPACITY - parcel.HEAD_LENGTH  # a longer one follows its first contact
 MAX_CONTENT: Final = (WINDOW - ASIDE) * _PART  # bytes
-
-
-@dataclass(slots=True)
-class _Sending:
-    """What an association has on its way."""
-
-    association: Association
-    on_way: dict[int, Outgoing] = field(default_factory=dict[int, Outgoing])  # by index
-    contact: Outgoing | None = None  # the first contact that began it
-    heard: int = 0  # ns; when something last came over it, or it began
-    nudges: int = 0
-
-
-@dataclass(slots=True)
-class Lookup:
-    """When the contact's announcement is to be asked for next."""
-
-    due: int
-    began: int
-    attempts: int = 0
-    in_flight: bool = False
 
 
 class Correspondence:
@@ -109,7 +84,7 @@ class Correspondence:
         self._lines = IncomingLines(bytes.fromhex(conversation_id), rows.journal)
         self._next_number = 0
         self._inbox_root: bytes | None = None
-        self._sendings: dict[bytes, _Sending] = {}
+        self._sendings: dict[bytes, Sending] = {}
         self._given_up: tuple[list[Association], list[Outgoing]] = ([], [])
         self._renew = False  # a new session is wanted, though nothing waits for one
         self._renewed = -RENEW_LEAST  # ns; when one was last asked for
@@ -172,13 +147,8 @@ class Correspondence:
 
     def lookup_failed(self, now: int) -> None:
         """Ask again later: the announcement was not found, or no answer came."""
-        if self.lookup is None:
-            return
-        growth = min(self.lookup.attempts, 16)
-        pause = LOOKUP_FIRST * 3**growth // 2**growth
-        self.lookup.in_flight = False
-        self.lookup.attempts += 1
-        self.lookup.due = now + round(min(pause, LOOKUP_LONGEST) * (0.5 + self._rng.uniform()))
+        if self.lookup is not None:
+            self.lookup.failed(self._rng, now)
 
     def found(self, announcement: Announcement, now: int) -> list[Outgoing]:
         """Begin a session with the first message that waits, unless one began meanwhile.
@@ -255,6 +225,10 @@ class Correspondence:
     def release(self, now: int) -> list[Outgoing]:
         """Make records of what the window allows; a message goes as a whole or waits."""
         out: list[Outgoing] = []
+        today = clock.index_of(now, self._params.day_s)
+        for sending in self._sendings.values():
+            if sending.association.overtaken(today):
+                self._break(sending, now)
         best = self._best()
         while best is not None and self._waiting:
             parts = self._cut(self._waiting[0])
@@ -276,23 +250,15 @@ class Correspondence:
             if association.owes and association.ack_due is None:
                 self._owe(association, now)  # it was owed when the node stopped
             if association.ack_due is not None and association.ack_due <= now:
-                if association.may_tell:
+                if association.may_tell and not (self.pending and sending.on_way):
                     out.append(self._box(sending, None, None, now))
-            elif association.may_nudge and self._wants_nudge(sending, now):
+            elif association.may_nudge and sending.wants_nudge(
+                bool(self._waiting) and sending is self._best(), now
+            ):
                 sending.nudges += 1
                 sending.heard = now
                 out.append(self._box(sending, None, None, now, nudge=True))
         return out
-
-    def _wants_nudge(self, sending: _Sending, now: int) -> bool:
-        pause = min(NUDGE_FIRST << min(sending.nudges, 16), NUDGE_LONGEST)
-        asking = [o for o in sending.on_way.values() if o.needs_ack]
-        if asking:
-            asked = min((o.created for o in asking if o.stored), default=now)
-            return max(sending.heard, asked) + pause <= now
-        # Only acknowledgements fill the window: nothing on its way would draw one of theirs.
-        blocked = bool(self._waiting) and sending is self._best()
-        return blocked and (not sending.nudges or sending.heard + pause <= now)
 
     def check(self, said: Parcel) -> None:
         """Refuse a parcel that no honest contact sends; raises RemoteProtocolError."""
@@ -335,11 +301,15 @@ class Correspondence:
         What is not acknowledged goes over another session, and the contact is asked for one.
         Returns messages that failed.
         """
-        if association.broken and self._best() is not None:
-            return []  # another took its place before
+        if self.pending or (association.broken and (self._renew or self._best() is not None)):
+            return []  # a stranger is owed nothing; or another takes its place
         failed = self._break(self._sendings[association.id], now)
-        # If ours is the older one, what it numbers next has numbers that were used before.
+        # If ours is the older one, what it numbers next has numbers that were used before. All
+        # that is not read goes under the new line: what the contact holds of the old may lack one.
         self._line = self._rng.bytes(parcel.LINE_LENGTH)
+        for sending in self._sendings.values():
+            self._requeue(sending, stay=True)
+        self._wait_for(self._deliveries.begin_anew())
         self._renew = True
         self.keep()
         self._look_up(now)
@@ -369,9 +339,6 @@ class Correspondence:
         self._rows.forget_record(outgoing)
         if sending is None:
             return []
-        if outgoing.stored and not outgoing.needs_ack:
-            del sending.on_way[outgoing.index]
-            return []
         return self._break(sending, now)
 
     def forget(self) -> list[Association]:
@@ -379,9 +346,8 @@ class Correspondence:
         gone = [*self.given_up()[0], *self.associations()]
         self.history.clear()
         for sending in self._sendings.values():
-            for outgoing in [*sending.on_way.values(), sending.contact]:
-                if outgoing is not None:
-                    self._rows.forget_record(outgoing)
+            for outgoing in sending.records():
+                self._rows.forget_record(outgoing)
         self._lines.clear()
         for association in gone:
             self._rows.forget_association(association)
@@ -418,7 +384,7 @@ class Correspondence:
         for key, part in parts:
             self._lines.restore_part(key, part)
         for association in sorted(associations, key=lambda a: a.order):
-            self._sendings[association.id] = _Sending(association, heard=now)
+            self._sendings[association.id] = Sending(association, heard=now)
         sealed: dict[str, list[Outgoing]] = {}
         for outgoing in records:
             sending = self._sendings[outgoing.session]
@@ -464,18 +430,18 @@ class Correspondence:
         if (self._waiting or self._renew) and self._best() is None and self.lookup is None:
             self.lookup = Lookup(due=now, began=now)
 
-    def _add(self, association: Association, now: int) -> _Sending:
+    def _add(self, association: Association, now: int) -> Sending:
         """Add an association; with too many, the oldest is given up."""
-        if len(self._sendings) >= MAX_ASSOCIATIONS:
+        if len(self._sendings) >= (1 if self.pending else MAX_ASSOCIATIONS):
             oldest = self._sendings.pop(next(iter(self._sendings)))
             self._requeue(oldest)
             self._given_up[0].append(oldest.association)
             self._rows.forget_association(oldest.association)
-        sending = self._sendings[association.id] = _Sending(association, heard=now)
+        sending = self._sendings[association.id] = Sending(association, heard=now)
         self._rows.association(association)
         return sending
 
-    def _break(self, sending: _Sending, now: int) -> list[Message]:
+    def _break(self, sending: Sending, now: int) -> list[Message]:
         """Write over this association no more; what was not acknowledged waits for another."""
         sending.association.broken = True
         self._rows.association(sending.association)
@@ -489,20 +455,18 @@ class Correspondence:
         self._look_up(now)
         return failed
 
-    def _requeue(self, sending: _Sending, *, stay: bool = False) -> None:
+    def _requeue(self, sending: Sending, *, stay: bool = False) -> None:
         """Let the messages of a session wait for another.
 
         What is to ``stay`` goes on its way all the same, belonging to no message: a contact
         that still reads the session would else wait for ever at the first box that never came.
         """
-        gone = list(sending.on_way.values())
-        if sending.contact is not None:
-            gone.append(sending.contact)
+        gone = list(sending.records())
         if not stay:
             sending.on_way.clear()
             sending.contact = None
             self._given_up[1].extend(gone)
-        back: dict[int, Message] = {}
+        back: list[Message] = []
         for outgoing in gone:
             message = self.history.get(outgoing.message)
             if stay:
@@ -512,11 +476,15 @@ class Correspondence:
                 self._rows.forget_record(outgoing)
             if message is not None and message.state < MessageState.READ:
                 self._deliveries.untrack(message)
-                back[message.number] = message
-        waiting = {message.number: message for message in self._waiting} | back
+                back.append(message)
+        self._wait_for(back)
+
+    def _wait_for(self, messages: list[Message]) -> None:
+        """Let messages wait again, all in the order of their numbers."""
+        waiting = {message.number: message for message in (*self._waiting, *messages)}
         self._waiting = deque(message for _, message in sorted(waiting.items()))
 
-    def _best(self) -> _Sending | None:
+    def _best(self) -> Sending | None:
         """Return what new texts go over: the confirmed session with the least id, if any."""
         return min(
             (sending for sending in self._sendings.values() if not sending.association.broken),
@@ -535,7 +503,7 @@ class Correspondence:
 
     def _box(
         self,
-        sending: _Sending,
+        sending: Sending,
         part: Part | None,
         message: Message | None,
         now: int,
@@ -576,7 +544,7 @@ class Correspondence:
         self._rows.record(outgoing)
         return outgoing
 
-    def _acknowledged(self, sending: _Sending, outgoing: Outgoing) -> list[Message]:
+    def _acknowledged(self, sending: Sending, outgoing: Outgoing) -> list[Message]:
         self._rows.forget_record(outgoing)
         if not outgoing.first_contact:
             del sending.on_way[outgoing.index]

@@ -79,6 +79,13 @@ class Deliveries:
             return self._advance(message.id, MessageState.FETCHED)
         return read
 
+    def begin_anew(self) -> list[Message]:
+        """Forget how far everything has come; returns what is neither read nor failed."""
+        self._progress.clear()
+        self._whole.clear()
+        found = [self._history.get(message_id) for message_id in self._unfinished.values()]
+        return [message for message in found if message is not None]
+
     def failed(self, message: Message) -> list[Message]:
         """Give a message up; returns it if that moved it."""
         self._unfinished.pop(message.number, None)

@@ -18,12 +18,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from shoal_protocol import clock
-from shoal_protocol.client.association import Association
+from shoal_protocol.client.association import WINDOW, Association
 from shoal_protocol.parameters import NetworkParameters
 from shoal_protocol.rng import Rng
 from shoal_protocol.streams import box
 
-EDGE_S: Final = 3600  # around midnight both days are asked
+EDGE_LEAST_S: Final = 1800  # around midnight both days are asked, for so long …
+EDGE_MORE_S: Final = 3600  # … and at random up to so much longer
 AHEAD_LEAST: Final = 2  # boxes asked for at once
 AHEAD_MOST: Final = 8
 FLOWING: Final = (
@@ -57,6 +58,8 @@ class _Place:
     out: dict[bytes, int] = field(default_factory=dict[bytes, int])  # relay: asked at (ns)
     vain: set[bytes] = field(default_factory=set[bytes])  # relays that had nothing
     vain_at: int = 0
+    round: int = 0  # relays in vain since the present round began
+    asked_at: int = 0
 
 
 def instead(
@@ -71,13 +74,43 @@ def instead(
     return relay
 
 
+def edge_s(rng: Rng) -> int:
+    """Return for how long before and after midnight an address is asked on both days, in s.
+
+    Each stream has its own, and each decoy: at a common hour all real ones would change days.
+    """
+    return EDGE_LEAST_S + rng.below(EDGE_MORE_S)
+
+
+def live_days(now: int, edge: int, params: NetworkParameters) -> list[int]:
+    """Return the days on which a box may be put now, today first."""
+    today = clock.index_of(now, params.day_s)
+    within = now // clock.SECOND % params.day_s
+    days = [today]
+    if within < edge:
+        days.append(today - 1)
+    if within >= params.day_s - edge:
+        days.append(today + 1)
+    return days
+
+
 class Following:
-    """The reading of one association's incoming stream."""
+    """The reading of one association's incoming stream.
+
+    Args:
+        stranger: whether it is of a request that the person has not answered.
+    """
 
     def __init__(
-        self, association: Association, params: NetworkParameters, rng: Rng, now: int
+        self,
+        association: Association,
+        params: NetworkParameters,
+        rng: Rng,
+        now: int,
+        stranger: Callable[[], bool] = lambda: False,
     ) -> None:
         self.association: Final = association
+        self.stranger: Final = stranger
         self._params = params
         self._rng = rng
         self._places: dict[tuple[int, int], _Place] = {}
@@ -85,6 +118,7 @@ class Following:
         self._active = now
         self._turn = now  # when a cold stream is asked next
         self.first_day = association.day
+        self._edge_s = edge_s(rng)
 
     def stir(self, now: int) -> None:
         """Note that something went or came: the stream is hot from now on."""
@@ -116,19 +150,19 @@ class Following:
         today = clock.index_of(now, self._params.day_s)
         live = self._live_days(now, today)
         first = self.association.come.next
+        missing = [i for i in range(first, first + WINDOW) if self.association.expects(i)]
+        missing = missing[: self._ahead]
         # A past day on which boxes may lie unread comes before what may come today.
         for day in range(max(self.association.day, today - box.DAYS_KEPT), today):
             if day in live:
                 continue
-            ahead = self._ahead if day == self.association.day else 1
-            for index in range(first, first + ahead):
+            for index in missing if day == self.association.day else missing[:1]:
                 found = self._past(index, day, rank, view, now)
                 if found is not None:
                     return found
-        for index in range(first, first + self._ahead):
-            if not self.association.expects(index):
-                continue
-            for day in live:
+        for index in missing:
+            # The day that was asked longest ago comes first, or one of two would be left out.
+            for day in sorted(live, key=lambda one: self._asked_at(index, one)):
                 found = self._live(index, day, index == first, rank, view, slow, now)
                 if found is not None:
                     return found
@@ -138,7 +172,8 @@ class Following:
 
     def sent(self, asked: BoxAsked, now: int) -> None:
         """Note that a GET went out."""
-        self._places[asked.index, asked.day].out[asked.relay] = now
+        place = self._places[asked.index, asked.day]
+        place.out[asked.relay] = place.asked_at = now
 
     def lost(self, asked: BoxAsked, now: int) -> None:
         """Note that no answer came: another rank may know more."""
@@ -162,26 +197,27 @@ class Following:
             if vain:
                 place.vain.add(asked.relay)
                 place.vain_at = now
+                place.round += 1
+
+    def _asked_at(self, index: int, day: int) -> int:
+        place = self._places.get((index, day))
+        return 0 if place is None else place.asked_at
 
     def _live_days(self, now: int, today: int) -> list[int]:
-        within = now // clock.SECOND % self._params.day_s
-        days = [today]
-        if within < EDGE_S and today > self.first_day:
-            days.append(today - 1)
-        if within >= self._params.day_s - EDGE_S:
-            days.append(today + 1)
-        return days
+        days = live_days(now, self._edge_s, self._params)
+        return [day for day in days if day >= self.first_day or day == today]
 
     def _past(
         self, index: int, day: int, rank: Callable[[bytes], list[bytes]], view: int, now: int
     ) -> tuple[bytes, BoxAsked] | None:
-        if not self.association.expects(index):
-            return None
         place = self._place(index, day, rank, view)
-        if place.vain and now - place.vain_at >= PAST_AGAIN:
-            place.vain.clear()
         left = [relay for relay in place.ranked if relay not in place.vain]
-        if place.out or not left or len(place.vain) >= PAST_REPLICAS:
+        if place.vain and now - place.vain_at >= PAST_AGAIN:
+            place.round = 0  # two more ranks, and when all had nothing, the best ones again
+            if not left:
+                place.vain.clear()
+                left = place.ranked
+        if place.out or not left or place.round >= PAST_REPLICAS:
             return None
         return place.address, BoxAsked(index, day, left[0], waits=False)
 

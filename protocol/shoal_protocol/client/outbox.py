@@ -103,6 +103,11 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._records)
 
+    @property
+    def loud(self) -> int:
+        """Records that wait for an acknowledgement; those of others' doing are not among them."""
+        return sum(outgoing.needs_ack for outgoing in self._records.values())
+
     def records(self) -> Iterator[Outgoing]:
         """All records, oldest first."""
         return iter(self._records.values())

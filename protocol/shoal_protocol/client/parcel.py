@@ -34,6 +34,7 @@ LINE_LENGTH: Final = 8  # bytes
 ACK_WINDOW: Final = 64  # boxes beyond ack_next that an acknowledgement can name
 MAX_PARTS: Final = 64  # of one message
 MAX_NUMBER: Final = 2**32 - 2  # of a message: the one shown next has a number, too
+MAX_TIME: Final = 2**63 - 1  # ns; what a store can hold
 _FILE_HEAD: Final = struct.Struct(">H")
 
 
@@ -143,7 +144,7 @@ def decode(data: bytes) -> Parcel:
         if number or created or part or parts or rest:
             raise RemoteProtocolError("parcel")
         return Parcel(acks, line, least, None, kind is Kind.NUDGE)
-    if not part < parts <= MAX_PARTS or not least <= number <= MAX_NUMBER:
+    if not part < parts <= MAX_PARTS or not least <= number <= MAX_NUMBER or created > MAX_TIME:
         raise RemoteProtocolError("parcel")
     return Parcel(acks, line, least, Part(kind, number, created, part, parts, rest))
 

@@ -144,7 +144,7 @@ class People:
             file: the packed manifest of a file that goes with it.
             message_id: 12 bytes in hex; drawn if it is None.
         """
-        if len(self._outbox) >= MAX_RECORDS:
+        if self._outbox.loud >= MAX_RECORDS:
             raise UserError("Too many messages are on their way; try again later.")
         message_id = self._rng.bytes(12).hex() if message_id is None else message_id
         message = correspondence.send(message_id, text, file, now)
@@ -561,7 +561,7 @@ class People:
     def _index(self, persona: Persona, correspondence: Correspondence, now: int) -> None:
         for association in correspondence.associations():
             persona.owners[association.id] = correspondence, association
-            self._reader.follow(association, now)
+            self._reader.follow(association, now, stranger=lambda: correspondence.pending)
 
     def _launch(self, correspondence: Correspondence, records: list[Outgoing], now: int) -> None:
         persona, _ = self._conversations[correspondence.id]

@@ -263,17 +263,18 @@ class PersonMachine:
             if packet is not None:
                 announcer.sent(day)
             return packet
+        put = self.outbox.next_put(
+            self._relays, self._view, set(self._askable), self.journal.durable, now
+        )
         lookup = self.people.lookup_due(now)
-        if lookup is not None:
+        # Contacts who are away are looked up for long: half the slots are for what can go.
+        if lookup is not None and (put is None or self._rng.below(2)):
             question = Question(RequestType.DHT_GET, lookup.key + bytes(2048 - len(lookup.key)))
             purpose = _Lookup(lookup.conversation, lookup.day)
             packet = self._ask_any(chooser, question, purpose, now)
             if packet is not None:
                 self.people.lookup_sent(lookup.conversation)
             return packet
-        put = self.outbox.next_put(
-            self._relays, self._view, set(self._askable), self.journal.durable, now
-        )
         if put is None:
             return None
         outgoing, relay = put

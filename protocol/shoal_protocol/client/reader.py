@@ -20,7 +20,7 @@ from typing import Final, Protocol
 from shoal_protocol import clock
 from shoal_protocol.client.association import Association
 from shoal_protocol.client.courier import Question
-from shoal_protocol.client.following import BoxAsked, Following, instead
+from shoal_protocol.client.following import BoxAsked, Following, edge_s, instead, live_days
 from shoal_protocol.client.mailbox import Asked, Mailbox
 from shoal_protocol.constants import RECORD_LENGTH
 from shoal_protocol.directory.descriptor import Descriptor
@@ -32,11 +32,12 @@ from shoal_protocol.service import placement
 from shoal_protocol.service.messages import Reply, RequestType
 from shoal_protocol.streams import box
 
-EDGE_S: Final = 3600  # around midnight both days' inboxes are asked
 OLD_AGAIN: Final = 600 * clock.SECOND  # until an inbox of a day before is asked again
 HOT_STREAMS: Final = 8  # waited at all the time
+HOT_STRANGERS: Final = 2  # of these at most, for requests that the person has not answered
 DECOY_LIFE_S: Final = 1800  # mean; as long as a stream stays hot
 DECOY_INBOXES: Final = 2  # of the decoys
+SHORT_SHARE: Final = 8  # one decoy in so many does not wait
 DECOY_GETS: Final = 2  # waiting at each decoy, as at a stream
 
 
@@ -57,7 +58,6 @@ class Decoy:
     """A random address that is waited at as if it were a stream's next box."""
 
     address: bytes
-    ends: int
     ranked: list[bytes] = field(default_factory=list[bytes])
     view: int = -1
     out: set[bytes] = field(default_factory=set[bytes])
@@ -67,6 +67,15 @@ class Decoy:
         """Note that a GET ended, as it always does: in vain."""
         self.out.discard(relay)
         self.vain.add(relay)
+
+
+@dataclass(slots=True, eq=False)
+class DecoyStream:
+    """A stream that is none: as a real one's, its address changes with the day."""
+
+    ends: int
+    edge: int  # s around midnight
+    places: dict[int, Decoy] = field(default_factory=dict[int, Decoy])  # by day
 
 
 class Source(Protocol):
@@ -149,7 +158,8 @@ class Reader:
         self._streams: dict[bytes, Following] = {}
         self._sources: list[Source] = []
         self._decoy_inboxes: list[tuple[int, ReadingBox]] = []
-        self._decoys: list[Decoy] = []
+        self._decoys: list[DecoyStream] = []
+        self._edge_s = edge_s(rng)
         self._outstanding = 0
         self._relays: dict[bytes, Descriptor] = {}
         self._view = -1
@@ -164,10 +174,15 @@ class Reader:
         self._personas.pop(persona, None)
         self._boxes = {key: box for key, box in self._boxes.items() if key[0] != persona}
 
-    def follow(self, association: Association, now: int) -> None:
-        """Begin to read an association's incoming stream; nothing if it is read already."""
+    def follow(
+        self, association: Association, now: int, *, stranger: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Begin to read an association's incoming stream; nothing if it is read already.
+
+        ``stranger`` says whether it is of a request that the person has not answered.
+        """
         if association.id not in self._streams:
-            following = Following(association, self._params, self._rng, now)
+            following = Following(association, self._params, self._rng, now, stranger)
             self._streams[association.id] = following
 
     def stir(self, session: bytes, now: int) -> None:
@@ -257,12 +272,7 @@ class Reader:
     def _hungry(self, now: int) -> list[ReadingBox]:
         """Return the inboxes at which a GET is lacking."""
         today = clock.index_of(now, self._params.day_s)
-        within = now // clock.SECOND % self._params.day_s
-        live = {today}
-        if within < EDGE_S:
-            live.add(today - 1)
-        if within >= self._params.day_s - EDGE_S:
-            live.add(today + 1)
+        live = live_days(now, self._edge_s, self._params)
         oldest = today - self._params.entry_life_s // self._params.day_s - 1
         self._boxes = {key: one for key, one in self._boxes.items() if key[1] >= oldest}
         hungry: list[ReadingBox] = []
@@ -321,7 +331,16 @@ class Reader:
     def _ordered(self, now: int) -> list[tuple[Following, bool]]:
         """Return the streams, and whether each is among those that are waited at."""
         by_use = sorted(self._streams.values(), key=lambda one: -one.active)
-        return [(one, place < HOT_STREAMS and one.hot(now)) for place, one in enumerate(by_use)]
+        strangers = [one for one in by_use if one.stranger()]
+        known = [one for one in by_use if not one.stranger()]
+        places = HOT_STREAMS - min(len(strangers), HOT_STRANGERS)
+        hot = {id(one) for one in (*known[:places], *strangers[:HOT_STRANGERS]) if one.hot(now)}
+        ordered = [(one, id(one) in hot) for one in known]
+        ordered += [(one, True) for one in strangers if id(one) in hot]
+        cold = [one for one in strangers if id(one) not in hot]
+        if cold:  # all of them share one chance: else many requests would have all slots
+            ordered.append((self._rng.choice(cold), False))
+        return ordered
 
     def _stream(self, one: Following, hot: bool, now: int) -> Get | None:
         found = one.next_ask(self._rank, self._view, hot, self._patience, now)
@@ -357,14 +376,25 @@ class Reader:
             if waiting < self._params.replicas:
                 return self._inbox(one, now)
         for decoy in self._decoys:
-            get = self._decoy_get(decoy)
+            get = self._decoy_get(decoy, now)
             if get is not None:
                 return get
-        decoy = Decoy(box.random_address(self._rng), now + self._life())
+        decoy = DecoyStream(now + self._life(), edge_s(self._rng))
         self._decoys.append(decoy)
-        return self._decoy_get(decoy)
+        return self._decoy_get(decoy, now)
 
-    def _decoy_get(self, decoy: Decoy) -> Get | None:
+    def _decoy_get(self, stream: DecoyStream, now: int) -> Get | None:
+        days = live_days(now, stream.edge, self._params)
+        stream.places = {day: one for day, one in stream.places.items() if day in days}
+        for day in days:
+            if day not in stream.places:
+                stream.places[day] = Decoy(box.random_address(self._rng))
+            get = self._decoy_at(stream.places[day])
+            if get is not None:
+                return get
+        return None
+
+    def _decoy_at(self, decoy: Decoy) -> Get | None:
         if decoy.view != self._view:
             decoy.ranked = self._rank(decoy.address)
             decoy.view = self._view
@@ -373,7 +403,9 @@ class Reader:
             return None
         relay = instead(free[0], decoy.ranked, decoy.out, decoy.vain, self._rng)
         decoy.out.add(relay)
-        question = self._question(decoy.address, self._wait())
+        # Boxes of past days and of files are not waited for: nor are some decoys.
+        waits = self._rng.below(SHORT_SHARE) > 0
+        question = self._question(decoy.address, self._wait() if waits else 0)
         return Get(question, self._relays[relay], DecoyGet(decoy, relay))
 
     def _life(self) -> int:

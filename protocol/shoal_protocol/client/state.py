@@ -211,6 +211,7 @@ class AssociationRow:
     come_bits: Annotated[int, wire.U64]
     read_day: Annotated[int, wire.U32]
     told: Annotated[int, wire.U64]
+    sealed_day: Annotated[int, wire.U32]
     owes: bool
 
     def __repr__(self) -> str:
