@@ -1,8 +1,10 @@
 """Run the long checks and write their record to ``docs/release-checks/``.
 
-Usage: ``make check-release``. A record is named by date and commit and holds each check's
-command, figures and verdict; the pass lines are those of docs/release-checks/README.md. The
-exit code is 0 when every check passed.
+Usage: ``make check-release``, or ``make check-release ARGS="crashes-50 bench"`` for some of
+them, ``ARGS="--skip crashes-500"`` for the others, ``ARGS=--list`` for their names. A record,
+named by date and commit, holds each check's command, figures and verdict, once for people
+(.md) and once for programs (.json); the pass lines are those of docs/release-checks/README.md.
+The exit code is 0 when every check passed.
 """
 
 import argparse
@@ -13,7 +15,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,15 +26,22 @@ ROOT = Path(__file__).resolve().parent.parent
 RECORDS = ROOT / "docs" / "release-checks"
 
 Judge = Callable[[Mapping[str, Any]], list[str]]
+Read = Callable[[str], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One long check: a ``shoal`` command that prints a JSON object, and what it must say."""
+    """One long check: a command, its figures, and what they must say.
 
+    ``command`` is ``shoal`` or ``python`` with arguments; ``read`` gets the figures out of what
+    it prints, a JSON object unless told otherwise.
+    """
+
+    name: str
     title: str
     command: tuple[str, ...]
     judge: Judge
+    read: Read = check_demo.last_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,41 +96,92 @@ def offline_judge(relays: int, messages: int, file_bytes: int) -> Judge:
 
 def demo(*arguments: str) -> tuple[str, ...]:
     """Return the arguments of ``shoal`` for a demo that prints JSON."""
-    return ("demo", *arguments, "--json")
+    return ("shoal", "demo", *arguments, "--json")
+
+
+def own_judge(result: Mapping[str, Any]) -> list[str]:
+    """Take the sentences of a check of real processes that judges itself."""
+    return [str(sentence) for sentence in result["wrong"]]
+
+
+def crashes(kills: int) -> Check:
+    """T2: so many processes killed at random."""
+    return Check(
+        f"crashes-{kills}",
+        f"{kills} random processes killed while people write",
+        ("python", "-m", "processes.crashes", "--kills", str(kills), "--seed", f"{kills} kills"),
+        own_judge,
+    )
+
+
+def bench_figures(printed: str) -> Mapping[str, Any]:
+    """Return the bench's closing line, and the lines of seeds that broke something."""
+    *lines, last = printed.strip().splitlines()
+    return {"closing": last, "broken": [line for line in lines if line.startswith("seed ")]}
+
+
+def bench_judge(result: Mapping[str, Any]) -> list[str]:
+    """Judge a run of the bench: no seed breaks anything."""
+    if ": 0 broken" in result["closing"] and not result["broken"]:
+        return []
+    return [f"seeds break something: {result['closing']}"]
 
 
 CHECKS = (
     Check(
+        "messages",
         "200 messages each way",
         demo("--relays", "12", "--messages", "200"),
         messages_judge(12, 200),
     ),
     Check(
+        "kill",
         "3 of 12 relays killed in the middle",
         demo("--relays", "12", "--messages", "200", "--kill", "3"),
         kill_judge(12, 200),
     ),
     Check(
+        "offline",
         "100 messages and a file of 2 MiB for somebody whose node is off",
         demo("--offline", "--relays", "12", "--messages", "100", "--file-bytes", str(2 * 2**20)),
         offline_judge(12, 100, 2 * 2**20),
+    ),
+    crashes(50),
+    crashes(500),
+    Check(
+        "survivors",
+        "6 of 20 relays killed at once, 2,000 messages for people who are away",
+        ("python", "-m", "processes.survivors"),
+        own_judge,
+    ),
+    Check(
+        "bench",
+        "10,000 seeds of the bench",
+        ("python", str(ROOT / "tools" / "run_bench.py"), "--seeds", "10000"),
+        bench_judge,
+        bench_figures,
     ),
 )
 
 
 def run(check: Check) -> Outcome:
     """Run ``check``; its progress goes to this process's standard error."""
-    shoal = str(Path(sys.executable).with_name("shoal"))
+    program = str(Path(sys.executable).with_name(check.command[0]))
     began = time.monotonic()
-    done = subprocess.run((shoal, *check.command), stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(
+        (program, *check.command[1:]),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},
+    )
     took = time.monotonic() - began
-    if done.returncode != 0:
-        return Outcome(check, {}, [f"the command ended with {done.returncode}"], took)
+    wrong = [f"the command ended with {done.returncode}"] if done.returncode else []
     try:
-        result = check_demo.last_object(done.stdout)
+        result = check.read(done.stdout)
     except (ValueError, TypeError) as error:
-        return Outcome(check, {}, [f"no JSON object at the end: {error}"], took)
-    return Outcome(check, result, check.judge(result), took)
+        return Outcome(check, {}, [*wrong, f"no figures at the end: {error}"], took)
+    return Outcome(check, result, check.judge(result) or wrong, took)
 
 
 def git(*arguments: str) -> str:
@@ -145,7 +205,7 @@ def record(outcomes: list[Outcome], date: datetime.date, commit: str, clean: boo
         lines += [
             f"## {outcome.check.title}: {'failed' if outcome.wrong else 'passed'}",
             "",
-            f"`shoal {' '.join(outcome.check.command)}`, {outcome.took_s:.0f} s",
+            f"`{spelled(outcome.check)}`, {outcome.took_s:.0f} s",
             "",
             *(f"- {sentence}" for sentence in outcome.wrong),
             *([""] if outcome.wrong else []),
@@ -157,22 +217,70 @@ def record(outcomes: list[Outcome], date: datetime.date, commit: str, clean: boo
     return "\n".join(lines)
 
 
-def main() -> int:
-    """Run all checks, write the record, return the exit code."""
+def as_json(outcomes: list[Outcome], date: datetime.date, commit: str, clean: bool) -> str:
+    """Return the record as JSON."""
+    table = {
+        "date": date.isoformat(),
+        "commit": commit,
+        "clean": clean,
+        "machine": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "checks": [
+            {
+                "name": outcome.check.name,
+                "title": outcome.check.title,
+                "command": spelled(outcome.check),
+                "passed": not outcome.wrong,
+                "wrong": outcome.wrong,
+                "took_s": round(outcome.took_s),
+                "figures": outcome.result,
+            }
+            for outcome in outcomes
+        ],
+    }
+    return json.dumps(table, indent=1, ensure_ascii=False) + "\n"
+
+
+def spelled(check: Check) -> str:
+    """Return a check's command as one would type it in the checkout."""
+    return " ".join(check.command).replace(f"{ROOT}{os.sep}", "")
+
+
+def chosen(arguments: Sequence[str] | None = None) -> list[Check]:
+    """Return the checks that the command line asks for; ends the program for ``--list``."""
+    names = [check.name for check in CHECKS]
     parser = argparse.ArgumentParser(description="run the long checks and record them")
-    parser.add_argument("--only", type=int, metavar="N", help="run only the Nth check, from 1")
-    only = parser.parse_args().only
-    chosen = CHECKS if only is None else CHECKS[only - 1 : only]
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}")
+    parser.add_argument("--skip", action="append", default=[], choices=names, metavar="NAME")
+    parser.add_argument("--list", action="store_true", help="print the checks and end")
+    asked = parser.parse_args(arguments)
+    if asked.list:
+        for check in CHECKS:
+            sys.stdout.write(f"{check.name:12}  {check.title}\n")
+        parser.exit()
+    unknown = sorted({*asked.names} - {*names})
+    if unknown:
+        parser.error(f"there is no check {unknown[0]}: choose of {', '.join(names)}")
+    wanted = asked.names or names
+    return [check for check in CHECKS if check.name in wanted and check.name not in asked.skip]
+
+
+def main() -> int:
+    """Run the checks, write the record, return the exit code."""
+    checks = chosen()
     outcomes = []
-    for number, check in enumerate(chosen, 1):
-        sys.stderr.write(f"{number}/{len(chosen)} {check.title}\n")
+    for number, check in enumerate(checks, 1):
+        sys.stderr.write(f"{number}/{len(checks)} {check.name}: {check.title}\n")
         outcomes.append(run(check))
         for sentence in outcomes[-1].wrong:
             sys.stderr.write(f"  {sentence}\n")
-    commit = git("rev-parse", "--short=12", "HEAD")
+        sys.stderr.write(f"  {outcomes[-1].took_s:.0f} s\n")
+    commit, clean = git("rev-parse", "--short=12", "HEAD"), not git("status", "--porcelain")
     date = datetime.datetime.now(datetime.UTC).date()
     path = RECORDS / f"{date.isoformat()}-{commit}.md"
-    path.write_text(record(outcomes, date, commit, clean=not git("status", "--porcelain")))
+    path.write_text(record(outcomes, date, commit, clean))
+    path.with_suffix(".json").write_text(as_json(outcomes, date, commit, clean))
     failed = sum(bool(outcome.wrong) for outcome in outcomes)
     sys.stdout.write(f"{len(outcomes) - failed} of {len(outcomes)} passed; {path}\n")
     return 1 if failed else 0
