@@ -1,6 +1,7 @@
 """A person's store keeps what it was given, exactly, durably, for the holder of the key only."""
 
 import contextlib
+import dataclasses
 import os
 import signal
 import stat
@@ -63,6 +64,21 @@ def test_messages_come_in_the_order_of_their_positions(path: Path) -> None:
     assert batch is not None
     store.commit([batch])
     assert [one.position for one in store.load().messages] == [1, 2, 3, 4, 5]
+    store.close()
+
+
+def test_a_value_that_no_column_takes_undoes_its_commit_and_the_next_one_works(
+    path: Path,
+) -> None:
+    store = PersonStore.open(path, SECRET)
+    key: Key = (state.RECORD, bytes(16))
+    store.commit([Changes(1, {key: b"before"}, {})])
+    wrong = dataclasses.replace(message(1), created=2**63)
+    with pytest.raises(OverflowError):
+        store.commit([Changes(2, {key: b"wrong"}, {"1": wrong})])
+    assert same(store.load(), Kept({key: b"before"}, []))
+    store.commit([Changes(3, {key: b"after"}, {"1": message(1)})])
+    assert same(store.load(), Kept({key: b"after"}, [message(1)]))
     store.close()
 
 

@@ -262,6 +262,7 @@ class PersonStore:
         self, rows: Mapping[Key, bytes | None], messages: Mapping[str, MessageRow | None]
     ) -> None:
         run = self._connection
+        done = False
         try:
             run.execute("BEGIN IMMEDIATE")
             run.executemany(
@@ -279,9 +280,12 @@ class PersonStore:
                 _PUT_MESSAGE, [_values(row) for row in messages.values() if row is not None]
             )
             run.execute("COMMIT")
+            done = True
         except dbapi2.Error as error:
-            self._roll_back()
             raise _meaning(error, self._path) from None
+        finally:
+            if not done:  # whatever it was: an open transaction would refuse every later one
+                self._roll_back()
 
     def _roll_back(self) -> None:
         try:
