@@ -18,7 +18,6 @@ from shoal_protocol.client.parcel import Acks, Parcel
 from shoal_protocol.errors import RemoteProtocolError
 from shoal_protocol.rng import Rng
 from shoal_protocol.sessions.session import Session
-from shoal_protocol.streams import box
 from shoal_protocol.streams.capability import ReadCapability, WriteCapability
 
 WINDOW: Final = parcel.ACK_WINDOW + 1  # boxes from the first that is missing on that may come
@@ -113,9 +112,12 @@ class Association:
         self._writer = self._writer.at(index + 1)
         return index, record
 
-    def overtaken(self, today: int) -> bool:
-        """Whether a clock that ran ahead sealed boxes that no relay takes for long."""
-        return not self.broken and self.sealed_day > today + box.DAYS_AHEAD
+    def overtaken(self, latest: int) -> bool:
+        """Whether a clock that ran ahead sealed boxes of a day after ``latest``.
+
+        That is the latest day on which the contact asks now: nothing would be read till then.
+        """
+        return not self.broken and self.sealed_day > latest
 
     def address(self, index: int, day: int) -> bytes:
         """Return the address (32 bytes) of the contact's box ``index`` of ``day``."""

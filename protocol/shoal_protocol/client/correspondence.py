@@ -19,6 +19,7 @@ from shoal_protocol import clock
 from shoal_protocol.client import parcel, state
 from shoal_protocol.client.association import ASIDE, WINDOW, Association
 from shoal_protocol.client.deliveries import Deliveries
+from shoal_protocol.client.following import EDGE_LEAST_S
 from shoal_protocol.client.history import History, Message, MessageState
 from shoal_protocol.client.keeping import Keeper
 from shoal_protocol.client.lines import IncomingLines, Whole
@@ -225,9 +226,9 @@ class Correspondence:
     def release(self, now: int) -> list[Outgoing]:
         """Make records of what the window allows; a message goes as a whole or waits."""
         out: list[Outgoing] = []
-        today = clock.index_of(now, self._params.day_s)
+        latest = clock.index_of(now + clock.seconds(EDGE_LEAST_S), self._params.day_s)
         for sending in self._sendings.values():
-            if sending.association.overtaken(today):
+            if sending.association.overtaken(latest):
                 self._break(sending, now)
         best = self._best()
         while best is not None and self._waiting:

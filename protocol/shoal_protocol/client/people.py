@@ -76,6 +76,7 @@ class People:
         self.transfers: Final = Transfers(params, rng, outbox, reader, journal)
         self._personas: dict[str, Persona] = {}
         self._conversations: dict[str, tuple[Persona, Correspondence]] = {}
+        self.online = True  # relays of the present epoch are known: the clock may be trusted
         self.counters: Counter[str] = Counter()
 
     def personas(self) -> list[Persona]:
@@ -148,7 +149,7 @@ class People:
             raise UserError("Too many messages are on their way; try again later.")
         message_id = self._rng.bytes(12).hex() if message_id is None else message_id
         message = correspondence.send(message_id, text, file, now)
-        self._launch(correspondence, correspondence.release(now), now)
+        self._release(correspondence, now)
         return message
 
     def send_file(
@@ -190,6 +191,7 @@ class People:
         changed: list[Changed] = []
         for _, correspondence in self._conversations.values():
             self._launch(correspondence, correspondence.due(now), now)
+            self._release(correspondence, now)
         self.transfers.tick(now)
         for outgoing in self._outbox.tick(now):
             known = self._conversations.get(outgoing.conversation)
@@ -198,7 +200,7 @@ class People:
                 failed = correspondence.expired(outgoing, now)
                 self._give_up(persona, correspondence)
                 changed += [Changed(persona.id, correspondence.id, m) for m in failed]
-                self._launch(correspondence, correspondence.release(now), now)
+                self._release(correspondence, now)
         return changed
 
     def announcement_due(self, now: int) -> tuple[Announcer, int, bytes] | None:
@@ -265,7 +267,7 @@ class People:
             ready = self.transfers.stored(outgoing)
             if ready is not None:
                 correspondence.ready(outgoing.message, now)
-                self._launch(correspondence, correspondence.release(now), now)
+                self._release(correspondence, now)
             return []
         moved = correspondence.stored(outgoing)
         return [Changed(persona.id, correspondence.id, message) for message in moved]
@@ -339,7 +341,7 @@ class People:
     ) -> list[Changed]:
         failed = correspondence.unreadable(association, now)
         self._give_up(persona, correspondence)
-        self._launch(correspondence, correspondence.release(now), now)
+        self._release(correspondence, now)
         return [Changed(persona.id, correspondence.id, message) for message in failed]
 
     def restore(self, kept: state.Kept, now: int) -> None:
@@ -398,7 +400,7 @@ class People:
                 outgoing.owner = persona.id
                 outgoing.conversation = correspondence.id
                 self._outbox.add(outgoing)
-            self._launch(correspondence, correspondence.release(now), now)
+            self._release(correspondence, now)
         self.transfers.restore(kept, self._message)
 
     def _restored(self, key: bytes, row: state.RecordRow) -> Outgoing:
@@ -562,6 +564,11 @@ class People:
         for association in correspondence.associations():
             persona.owners[association.id] = correspondence, association
             self._reader.follow(association, now, stranger=lambda: correspondence.pending)
+
+    def _release(self, correspondence: Correspondence, now: int) -> None:
+        """Seal what waits, unless nobody confirms the clock: a box is of the day it is sealed."""
+        if self.online:
+            self._launch(correspondence, correspondence.release(now), now)
 
     def _launch(self, correspondence: Correspondence, records: list[Outgoing], now: int) -> None:
         persona, _ = self._conversations[correspondence.id]

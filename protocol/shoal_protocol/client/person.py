@@ -126,6 +126,7 @@ class PersonMachine:
         self.reader: Final = Reader(params, preset, self._patience, rng)
         self.journal: Final = state.Journal()
         self.people: Final = People(params, rng, self.outbox, self.reader, self.journal)
+        self.people.online = False
         if kept is not None:
             self.people.restore(kept, now)
         self._courier: Courier[_Purpose] = Courier(client, network=params.hash, rng=rng)
@@ -204,6 +205,8 @@ class PersonMachine:
         slot = self._cover.draw(now)
         if slot is None:
             return events
+        if self._chooser is None:
+            return events
         events += self.people.tick(now)
         packet = self._fill(slot, now)
         if packet is not None:
@@ -232,6 +235,7 @@ class PersonMachine:
     def _choose(self) -> None:
         self._view += 1
         guard = self._relays.get(self._guard) if self._guard is not None else None
+        self.people.online = guard is not None
         if guard is None:
             self._chooser, self._askable = None, {}
             return
