@@ -26,7 +26,10 @@ state does not seal two texts under one key and nonce. And a header that contrad
 was opened before (another key in the same chain, a chain shorter than what came of it) is
 refused: only a sender that was set back or doubled makes one.
 
-Limits are checked before any key is derived, and nothing is changed before a text opened.
+Limits are checked before any key is derived, and nothing is changed before a text opened. A
+reader opens boxes only up to 64 beyond the first that is missing (client §6), so honest
+messages leap over 64 at most; :data:`MAX_SKIP` is twice that, for boxes whose content was taken
+back and so never opened, and :data:`MAX_STORED` twice again. Strangers can fill no more.
 """
 
 import itertools
@@ -41,8 +44,8 @@ from shoal_protocol.sessions import padding
 
 BODY_LENGTH: Final = BOX_PLAINTEXT_LENGTH  # bytes; spec: sessions §3
 ID_LENGTH: Final = 16  # bytes
-MAX_SKIP: Final = 1000  # messages that one message may leap over
-MAX_STORED: Final = 2000  # keys of skipped messages kept in all; the oldest goes first
+MAX_SKIP: Final = 128  # messages that one message may leap over
+MAX_STORED: Final = 256  # keys of skipped messages kept in all; the oldest goes first
 MAX_CHAINS: Final = 64  # chains that these keys may come from; the oldest goes first
 _NUMBER_LENGTH: Final = 4  # bytes
 _LONGEST_CHAIN: Final = 2**32 - 1  # messages, so that a header can say it
