@@ -19,7 +19,7 @@ from typing import Final
 from shoal_protocol.client.lines import Whole
 from shoal_protocol.client.state import Journal, MessageRow
 
-MAX_MESSAGES: Final = 10_000  # of one conversation; the oldest give way
+MAX_MESSAGES: Final = 10_000  # of one conversation; the oldest that are finished give way
 
 
 class MessageState(IntEnum):
@@ -76,11 +76,17 @@ class History:
         return self._messages.get(message_id)
 
     def add(self, message: Message) -> None:
-        """Append a message."""
+        """Append a message; beyond :data:`MAX_MESSAGES` the oldest finished one gives way.
+
+        One's own that are still to be read or to fail stay, or nothing would ever come of them.
+        """
         self._place(message, self._next)
         self._keep(message)
         while len(self._messages) > MAX_MESSAGES:
-            oldest = next(iter(self._messages))
+            finished = (m.id for m in self if not _unfinished(m) and m.id != message.id)
+            oldest = next(finished, None)
+            if oldest is None:
+                break
             self._remove(oldest)
 
     def restore(self, row: MessageRow) -> Message:
@@ -157,3 +163,7 @@ class History:
                     file=message.file,
                 )
             )
+
+
+def _unfinished(message: Message) -> bool:
+    return message.outgoing and message.state < MessageState.READ

@@ -1,0 +1,48 @@
+"""A history has an end, and what is still on its way is not what gives way."""
+
+from shoal_protocol.client.history import MAX_MESSAGES, History, Message, MessageState
+from shoal_protocol.client.state import Journal
+
+
+def said(name: int, state: MessageState = MessageState.READ, *, outgoing: bool = True) -> Message:
+    return Message(name.to_bytes(12, "big").hex(), outgoing, "text", state, created=name)
+
+
+def test_of_too_many_messages_the_oldest_gives_way_and_its_row_goes() -> None:
+    journal = Journal()
+    history = History("c", journal)
+    messages = [said(number, outgoing=False) for number in range(MAX_MESSAGES + 2)]
+    for message in messages:
+        history.add(message)
+    assert list(history) == messages[2:]
+    changes = journal.take()
+    assert changes is not None
+    assert [name for name, row in changes.messages.items() if row is None] == [
+        message.id for message in messages[:2]
+    ]
+
+
+def test_ones_own_messages_that_are_not_read_yet_never_give_way_to_others() -> None:
+    history = History("c", None)
+    waiting = [said(number, MessageState(number)) for number in range(3)]
+    failed = said(3, MessageState.FAILED)
+    for message in (*waiting, failed):
+        history.add(message)
+    for number in range(4, MAX_MESSAGES + 4):
+        history.add(said(number, outgoing=False))
+    assert len(history) == MAX_MESSAGES
+    assert list(history)[:3] == waiting
+    assert history.get(failed.id) is None
+    assert history.advance(waiting[0].id, MessageState.READ) is not None
+    history.add(said(MAX_MESSAGES + 4, outgoing=False))
+    assert list(history)[:2] == waiting[1:]
+
+
+def test_a_message_is_taken_though_all_before_it_are_on_their_way() -> None:
+    history = History("c", None)
+    for number in range(MAX_MESSAGES):
+        history.add(said(number, MessageState.QUEUED))
+    new = said(MAX_MESSAGES, outgoing=False)
+    history.add(new)
+    assert history.get(new.id) is new
+    assert len(history) == MAX_MESSAGES + 1
