@@ -7,8 +7,8 @@
         ─> [kill relays half-way] ─> both histories read and compared, byte for byte
         ─> hops of one envelope, figures, how to go on
 
-Each person's messages leave every 1.2 s on average, evenly jittered, so that latency is
-measured and not a queue. Latency is from the sender's node taking the message to the
+Each person's messages leave every 1.2 s on average at preset fast, and at others in the
+measure of their slots, evenly jittered, so that latency is measured and not a queue. Latency is from the sender's node taking the message to the
 reader's node having all of it, by the two nodes' clocks, which on one machine are one.
 """
 
@@ -28,10 +28,11 @@ from shoal_protocol import crypto
 from shoal_protocol.errors import UserError
 from shoal_protocol.rng import Rng
 
-PACE_S: Final = 1.2  # mean time between one person's messages
+PACE_S: Final = 1.2  # mean time between one person's messages at preset fast
 JITTER_S: Final = 0.6  # at most so much earlier or later
 FIRST_TIMEOUT_S: Final = 90.0  # until the contact request has arrived
 LAST_TIMEOUT_S: Final = 90.0  # until everything has arrived, after the last was sent
+PACED_RATE: Final = 10.0  # packets a second of the preset that these are for; others take longer
 RECENT: Final = 20  # messages that one look asks for while both still send
 _PAUSE: Final = 0.1  # s between two looks
 
@@ -131,7 +132,10 @@ class Talk:
         seed: of the pace.
     """
 
-    def __init__(self, left: Person, right: Person, seed: str) -> None:
+    def __init__(self, left: Person, right: Person, seed: str, *, preset: str = "fast") -> None:
+        from shoal_protocol.parameters import PRESETS
+
+        self._slower = PACED_RATE / PRESETS[preset].rate
         self.people = (left, right)
         self._seed = seed
         self._stop = threading.Event()
@@ -145,13 +149,14 @@ class Talk:
         )
         left.conversation = contact["conversation"]
         left.send(left.texts[0])
-        deadline = time.monotonic() + FIRST_TIMEOUT_S
+        deadline = time.monotonic() + FIRST_TIMEOUT_S * self._slower
         while not right.conversation:
             for conversation in right.client.get("conversations"):
                 if conversation["persona"] == right.persona:
                     right.conversation = conversation["id"]
             if time.monotonic() > deadline:
-                raise UserError(f"The first message has not arrived after {FIRST_TIMEOUT_S:g} s.")
+                waited = FIRST_TIMEOUT_S * self._slower
+                raise UserError(f"The first message has not arrived after {waited:g} s.")
             time.sleep(_PAUSE)
 
     def run(self, report: Callable[[int], None], halfway: Callable[[], None]) -> None:
@@ -194,7 +199,7 @@ class Talk:
             if self._failures:
                 raise self._failures[0]
             if not sending:
-                deadline = deadline or time.monotonic() + LAST_TIMEOUT_S
+                deadline = deadline or time.monotonic() + LAST_TIMEOUT_S * self._slower
                 if arrived >= total or time.monotonic() > deadline:
                     return
             time.sleep(3 * _PAUSE)
@@ -203,7 +208,7 @@ class Talk:
         rng = Rng(crypto.seeded_source(f"{self._seed} pace {person.name}".encode()))
         try:
             for text in person.texts[len(person.sent) :]:
-                if self._stop.wait(PACE_S + JITTER_S * (2 * rng.uniform() - 1)):
+                if self._stop.wait(self._slower * (PACE_S + JITTER_S * (2 * rng.uniform() - 1))):
                     return
                 person.send(text)
         except UserError as error:
@@ -276,7 +281,7 @@ def run(
             person(name, node, own)
             for name, node, own in zip(("A", "B"), network.people, texts, strict=True)
         ]
-        talk = Talk(people[0], people[1], options.seed)
+        talk = Talk(people[0], people[1], options.seed, preset=options.preset)
         talking = time.monotonic()
         step("Finding B by pseudonym, first message", 1)(0)
         talk.introduce()

@@ -180,7 +180,9 @@ class _Offline:
     def greet(self) -> None:
         """Let the two find each other, and exchange a greeting that both know to be read."""
         report = self._step("Greeting", 2)
-        demo.Talk(self.sender, self.reader, self._options.seed).introduce()
+        demo.Talk(
+            self.sender, self.reader, self._options.seed, preset=self._options.preset
+        ).introduce()
         report(1)
         self.reader.send(self.reader.texts[0])
         people = (self.sender, self.reader)
