@@ -138,6 +138,7 @@ def test_a_manifest_shows_nothing_in_its_repr() -> None:
 def test_relays_keep_a_files_boxes_for_two_weeks() -> None:
     kept = [day - DAY for day in range(DAY - 20, DAY + 30) if GOOD.kept(day)]
     assert kept == list(range(-1, 15))
+    assert [day - DAY for day in range(DAY - 20, DAY + 17) if GOOD.past(day)] == [15, 16]
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,18 @@ def test_a_second_word_of_storing_changes_nothing() -> None:
     assert sender.progress[0] == 1
 
 
+def test_a_fragment_that_was_dropped_on_its_way_is_handed_out_again() -> None:
+    sender = attachment(SIZES[1]).sender(window=3)
+    assert drain(sender) == [0, 1, 2]
+    sender.dropped(1)
+    sender.dropped(1)
+    sender.dropped(7)  # never handed out: it comes in its turn
+    assert drain(sender) == [1]
+    sender.dropped(2)
+    sender.stored(2)  # its relay's word came late
+    assert drain(sender) == [3]
+
+
 def test_a_fragment_that_was_stored_out_of_turn_is_not_handed_out() -> None:
     sender = attachment(SIZES[1]).sender(window=64)
     sender.stored(5)

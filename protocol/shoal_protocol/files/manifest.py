@@ -69,7 +69,11 @@ class Manifest:
 
     def kept(self, today: int) -> bool:
         """Whether relays still keep its boxes on UTC day ``today``, by the sender's word."""
-        return today - box.DAYS_KEPT <= self.day <= today + box.DAYS_AHEAD
+        return not self.past(today) and self.day <= today + box.DAYS_AHEAD
+
+    def past(self, today: int) -> bool:
+        """Whether relays have dropped its boxes by UTC day ``today``, by the sender's word."""
+        return self.day < today - box.DAYS_KEPT
 
 
 _CODEC: Final = wire.Codec(Manifest, limit=MANIFEST_LIMIT)

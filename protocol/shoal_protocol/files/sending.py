@@ -5,15 +5,17 @@
                next() ─► index ─► record(index) ─► PUT at the relays of its address
                  ▲                                       │ one relay says "stored"
       at most WINDOW out at once                         ▼
-                 └──────────────────────────────── stored(index)        all stored: done
+                 └──────── dropped(index) or stored(index)              all stored: done
 
 Each index is handed out once; the caller sends its record again, and elsewhere, until one
-relay has stored it. Records are made when they are asked for, the same bytes each time, and
-parity is worked out fragment by fragment, so no call takes more than about a millisecond. What
-survives a restart is the manifest, the write capability, the content and :meth:`dump`.
+relay has stored it, or says that it sends it no more: then it is handed out again. Records
+are made when they are asked for, the same bytes each time, and parity is worked out fragment
+by fragment, so no call takes more than about a millisecond. What survives a restart is the
+manifest, the write capability, the content and :meth:`dump`.
 spec: files §4
 """
 
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -59,6 +61,7 @@ class FileSender:
         self._window: Final = window
         self._stored: Final = Marks(self._layout.total, stored)
         self._out: set[int] = set()
+        self._dropped: deque[int] = deque()
         self._next = 0
 
     def __repr__(self) -> str:
@@ -81,9 +84,14 @@ class FileSender:
 
     def next(self) -> int | None:
         """Return the next fragment to put, or None while the window is full or nothing is left."""
-        while self._next < self._layout.total and len(self._out) < self._window:
-            index = self._next
-            self._next += 1
+        while len(self._out) < self._window:
+            if self._dropped:
+                index = self._dropped.popleft()
+            elif self._next < self._layout.total:
+                index = self._next
+                self._next += 1
+            else:
+                break
             if index not in self._stored:
                 self._out.add(index)
                 return index
@@ -94,6 +102,12 @@ class FileSender:
         self._layout.check(index)
         self._out.discard(index)
         return self._stored.add(index)
+
+    def dropped(self, index: int) -> None:
+        """Note that fragment ``index`` was handed out and is not on its way any more."""
+        if index in self._out:
+            self._out.remove(index)
+            self._dropped.append(index)
 
     def address(self, index: int) -> bytes:
         """Return the address of fragment ``index``'s box, 32 bytes."""
