@@ -8,8 +8,9 @@
         ─> hops of one envelope, figures, how to go on
 
 Each person's messages leave every 1.2 s on average at preset fast, and at others in the
-measure of their slots, evenly jittered, so that latency is measured and not a queue. Latency is from the sender's node taking the message to the
-reader's node having all of it, by the two nodes' clocks, which on one machine are one.
+measure of their slots, evenly jittered, so that latency is measured and not a queue. Latency
+is from the sender's node taking the message to the reader's node having all of it, by the two
+nodes' clocks, which on one machine are one.
 """
 
 import contextlib
