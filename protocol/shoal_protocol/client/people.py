@@ -192,7 +192,8 @@ class People:
         for _, correspondence in self._conversations.values():
             self._launch(correspondence, correspondence.due(now), now)
             self._release(correspondence, now)
-        self.transfers.tick(now)
+        for message in self.transfers.tick(now):
+            changed += self._about(message)
         for outgoing in self._outbox.tick(now):
             known = self._conversations.get(outgoing.conversation)
             if known is not None:
