@@ -39,6 +39,7 @@ EDGE_S: Final = 3600  # that a contact's clock may be behind
 RENEW_LEAST: Final = 3600 * clock.SECOND  # between two sessions begun because one broke
 MAX_WAITING: Final = 1024  # texts that wait for a contact's keys or window
 MAX_ASSOCIATIONS: Final = 8
+STRANGER_ACKS: Final = 8  # made alone for a request, while the stranger acknowledges none of them
 HELD: Final = 2**32 - 1  # number of a message that has none yet: its file is on its way
 
 # A message is cut in one way whatever it goes over, so that parts of two times fit together.
@@ -251,7 +252,8 @@ class Correspondence:
             if association.owes and association.ack_due is None:
                 self._owe(association, now)  # it was owed when the node stopped
             if association.ack_due is not None and association.ack_due <= now:
-                if association.may_tell and not (self.pending and sending.on_way):
+                heard = len(sending.on_way) < STRANGER_ACKS or not self.pending
+                if association.may_tell and heard:
                     out.append(self._box(sending, None, None, now))
             elif association.may_nudge and sending.wants_nudge(
                 bool(self._waiting) and sending is self._best(), now
