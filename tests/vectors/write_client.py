@@ -52,7 +52,7 @@ def parcels() -> list[dict[str, Any]]:
         Parcel(Acks(most, 2**64 - 1), b"\xff" * 8, most, None),
         Parcel(Acks(), LINE, 0, Part(Kind.TEXT, 0, CREATED, 0, 1, b"")),
         Parcel(Acks(3, 4), LINE, 15, Part(Kind.TEXT, 17, CREATED, 2, 5, "part ✓".encode())),
-        Parcel(Acks(1, 0), LINE, 0, Part(Kind.TEXT, MAX_NUMBER, 2**64 - 1, 63, 64, b"\xff")),
+        Parcel(Acks(1, 0), LINE, 0, Part(Kind.TEXT, MAX_NUMBER, parcel.MAX_TIME, 63, 64, b"\xff")),
         Parcel(Acks(1, 0), LINE, 1, Part(file, 1, CREATED, 0, 1, content)),
     ]
     return [spelled(one) for one in made]
