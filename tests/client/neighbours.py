@@ -224,6 +224,7 @@ def pass_on(sender: Neighbour, reader: Neighbour, now: int) -> list[bytes]:
     fresh = sender.outgoing()
     for outgoing in fresh:
         reader.keep(outgoing)
+        outgoing.stored = True
     reader.read(now)
     reader.commit()
     return [outgoing.record for outgoing in fresh]

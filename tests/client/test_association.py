@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from client.neighbours import PARAMS, TODAY, sides
 from shoal_protocol.client import association as associations
 from shoal_protocol.client import state
-from shoal_protocol.client.association import ASIDE, WINDOW, Association
+from shoal_protocol.client.association import AHEAD, ASIDE, WINDOW, Association
 from shoal_protocol.client.parcel import ACK_WINDOW, Acks, Kind, Parcel, Part
 from shoal_protocol.errors import RemoteProtocolError
 from shoal_protocol.streams import box
@@ -128,7 +128,7 @@ def test_a_reader_takes_a_window_ahead_of_what_is_missing_and_no_more() -> None:
 
 def test_messages_leave_places_for_a_nudge_and_for_news() -> None:
     ada, bob = sides()
-    write(ada, WINDOW - ASIDE)
+    write(ada, AHEAD - ASIDE)
     assert (ada.room, ada.may_nudge, ada.may_tell) == (0, True, True)
     write(ada, 1)
     assert (ada.may_nudge, ada.may_tell) == (False, False)
