@@ -8,6 +8,10 @@
                       {"url", "token", "pid", "peer_id", "addrs"}
       config.toml     read at start, if there is one
       node.log        what a node started by ``demo`` or ``lab`` logs
+      person.db       a person's store, with store.salt or store.key (``store.keys``)
+      guards          a person's guards (``keep``)
+      relay.db        a relay's boxes and entries (``store.relay_store``)
+      relay, replicas a relay's identity, and whom it last kept boxes with
 """
 
 import json
