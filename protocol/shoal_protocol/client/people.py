@@ -573,6 +573,7 @@ class People:
 
     def _launch(self, correspondence: Correspondence, records: list[Outgoing], now: int) -> None:
         persona, _ = self._conversations[correspondence.id]
+        self._give_up(persona, correspondence)
         for outgoing in records:
             outgoing.owner = persona.id
             outgoing.conversation = correspondence.id
