@@ -210,3 +210,23 @@ def test_a_row_holds_no_root_of_the_streams_that_have_passed() -> None:
         row = side.row(b"talk no1")
         assert not any(root in row for root in roots)
         assert all(passed.at(n).dump()[40:] not in row for n in range(3))
+
+
+def test_days_go_up_along_a_stream_though_the_clock_is_set_back_and_over_a_restart() -> None:
+    """A reader that was away asks for no box on a day before that of the one before it."""
+    ada, _ = sides()
+    days = []
+    for day in (TODAY, TODAY + 1, TODAY, TODAY - 1, TODAY + 2):
+        days.append(box.header(ada.seal(say(), day, RNG)[1]).day)
+        ada = reload(ada)
+    assert days == [TODAY, TODAY + 1, TODAY + 1, TODAY + 1, TODAY + 2]
+
+
+def test_a_stream_whose_days_ran_ahead_is_known_and_a_broken_one_is_not_broken_again() -> None:
+    ada, _ = sides()
+    assert not ada.overtaken(TODAY)
+    ada.seal(say(), TODAY + 1, RNG)
+    assert (ada.overtaken(TODAY), reload(ada).overtaken(TODAY)) == (True, True)
+    assert not ada.overtaken(TODAY + 1)
+    ada.broken = True
+    assert not ada.overtaken(TODAY)

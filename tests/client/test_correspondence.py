@@ -18,6 +18,7 @@ from shoal_protocol import clock
 from shoal_protocol.client import association as associations
 from shoal_protocol.client import correspondence as correspondences
 from shoal_protocol.client import parcel
+from shoal_protocol.client import people as peoples
 from shoal_protocol.client.association import AHEAD, ASIDE, WINDOW
 from shoal_protocol.client.correspondence import ACK_LEAST, MAX_CONTENT
 from shoal_protocol.client.history import MessageState
@@ -26,6 +27,7 @@ from shoal_protocol.client.sending import NUDGE_FIRST
 from shoal_protocol.errors import UserError
 from shoal_protocol.pseudonyms import announcement
 from shoal_protocol.sessions import cloak, handshake
+from shoal_protocol.streams import box
 from support import START, seeded
 
 READ = MessageState.READ
@@ -508,3 +510,78 @@ def test_after_one_side_was_set_back_both_go_on_over_a_new_session(who_writes: s
         now = settle(ada, bob, now + 60 * MINUTE, rounds=1)
     assert len(bob.associations()) == 2
     assert set(ada.states() + bob.states()) == {READ}
+
+
+def test_somebody_who_is_away_is_written_many_boxes_and_reads_them_all() -> None:
+    ada, bob, now = met()
+    count = 4 * WINDOW
+    for number in range(count):
+        ada.write(bob, str(number), now)
+    assert ada.talk(bob).queued == 0
+    settle(ada, bob, now)
+    assert bob.got()[1:] == [str(number) for number in range(count)]
+
+
+def test_a_quiet_box_that_outlived_its_place_unread_ends_its_session() -> None:
+    """It leaves a gap behind which a reader takes no more than it takes ahead."""
+    ada, bob, now = met()
+    ada.write(bob, "over", now)
+    pass_on(ada, bob, now)
+    bob.people.tick(now + MINUTE)
+    bob.commit()
+    assert [outgoing.needs_ack for outgoing in bob.outgoing()] == [False]  # and is lost
+    now += BOX_LIFE + MINUTE
+    bob.people.tick(now)
+    assert bob.associations()[0].broken
+    assert len(bob.outbox) == 0
+    texts = [str(number) for number in range(2 * WINDOW)]
+    for text in texts:
+        bob.write(ada, text, now)
+    settle(ada, bob, now, rounds=8)
+    assert ada.got() == ["hello", *texts]
+    assert set(bob.states()) == {READ}
+
+
+def test_a_session_that_was_sealed_too_far_ahead_gives_way_when_the_clock_is_put_right() -> None:
+    ada, bob, now = met()
+    ahead = now + 3 * BOX_LIFE // PARAMS.box_days
+    ada.write(bob, "from days ahead", ahead)
+    ada.commit()
+    assert [box.header(o.record).day - TODAY for o in ada.outgoing()] == [3]  # refused
+    ada.restart(now)
+    assert ada.associations()[0].broken
+    ada.look_up(bob, now)
+    settle(ada, bob, now, rounds=6)
+    assert bob.got() == ["hello", "from days ahead"]
+    bob.write(ada, "now", now)
+    settle(ada, bob, now)
+    assert ada.got() == ["hello", "now"]
+
+
+def test_nothing_of_a_session_that_gave_way_to_the_clock_stays_on_its_way() -> None:
+    ada, bob, now = met()
+    settle(ada, bob, now)
+    ada.write(bob, "from days ahead", now + 3 * BOX_LIFE // PARAMS.box_days)
+    ada.people.tick(now)
+    assert [o for o in ada.outbox.records() if o.message] == []
+
+
+def test_a_strangers_nudges_draw_few_acknowledgements_and_leave_the_owner_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ada, bob = pair()
+    ada.write(bob, "hello", START)
+    pass_on(ada, bob, START)
+    (writing,), (reading,), now = ada.associations(), bob.associations(), START
+    said = Parcel(Acks(), b"the line", 0, None, nudge=True)
+    for _ in range(50):
+        index, record = writing.seal(said, TODAY, ada.rng)
+        assert bob.people.box(reading, index, TODAY, record, now)[0]
+        now += MINUTE
+        bob.people.tick(now)
+    assert len(bob.outbox) == correspondences.STRANGER_ACKS
+    monkeypatch.setattr(peoples, "MAX_RECORDS", correspondences.STRANGER_ACKS)
+    bob.write(ada, "who are you?", now)
+    bob.people.tick(now + MINUTE)
+    settle(ada, bob, now)
+    assert ada.got() == ["who are you?"]

@@ -6,7 +6,8 @@ import pytest
 
 from client.neighbours import PARAMS, TODAY, sides
 from shoal_protocol import clock
-from shoal_protocol.client.association import WINDOW
+from shoal_protocol.client import state
+from shoal_protocol.client.association import WINDOW, Association
 from shoal_protocol.client.following import (
     AHEAD_LEAST,
     AHEAD_MOST,
@@ -19,8 +20,9 @@ from shoal_protocol.client.following import (
     BoxAsked,
     Following,
 )
-from shoal_protocol.client.parcel import Acks, Parcel
+from shoal_protocol.client.parcel import ACK_WINDOW, Acks, Parcel
 from shoal_protocol.service import placement
+from shoal_protocol.streams import box
 from support import seeded
 
 HOUR = 3600 * clock.SECOND
@@ -313,3 +315,53 @@ def test_without_a_later_box_a_get_waits_its_time() -> None:
     stream.all()
     stream.now += 10 * SLOW
     assert stream.all() == []
+
+
+def test_a_past_day_is_asked_at_all_ranks_in_turn_two_a_round() -> None:
+    """A box may be left at its last replica alone."""
+    stream, rounds = Stream(began=TODAY - 1), list[list[int]]()
+    for _ in range(4):
+        asked = [a for a in stream.drain() if a.day < TODAY and a.index == 0]
+        rounds.append([stream.rank_of(a) for a in asked])
+        stream.now += PAST_AGAIN
+    assert rounds == [[0, 1], [2, 3], [4], [0, 1]]
+
+
+@pytest.mark.parametrize("day", [TODAY - 1, TODAY])
+def test_boxes_behind_a_missing_one_are_asked_for_as_far_as_a_reader_takes_them(day: int) -> None:
+    stream = Stream(began=day)
+    stream.write(day, 80)
+    late = stream.boxes.pop((1, day))
+    stream.drain()
+    assert stream.reader.come == Acks(1, 2**ACK_WINDOW - 1)
+    stream.boxes[1, day] = late
+    stream.now += PAST_AGAIN
+    stream.drain()
+    assert stream.reader.come == Acks(80, 0)
+
+
+def test_a_box_sealed_after_the_writers_clock_was_set_back_is_found_by_who_was_away() -> None:
+    stream = Stream()
+    stream.write(TODAY + 1)
+    stream.writer = Association.restore(
+        state.ASSOCIATIONS.decode(stream.writer.row(b"talk no1")), PARAMS.hash
+    )
+    index, record = stream.writer.seal(Parcel(Acks(), b"the line", 0, None), TODAY, stream.rng)
+    stream.boxes[index, box.header(record).day] = record
+    stream.now += 2 * DAY
+    stream.drain()
+    assert stream.reader.come == Acks(2, 0)
+
+
+def test_streams_change_days_each_at_its_own_edge() -> None:
+    def ready(minutes: int) -> int:
+        """Return how many streams ask for tomorrow's box so long before midnight."""
+        now, count = (TODAY + 1) * DAY - minutes * 60 * clock.SECOND, 0
+        for number in range(40):
+            stream = Stream(now=now)
+            stream.following = Following(stream.reader, PARAMS, seeded(f"edge {number}"), now)
+            count += any(asked.day > TODAY for asked in stream.all())
+        return count
+
+    assert [ready(minutes) for minutes in (91, 30)] == [0, 40]
+    assert 8 <= ready(60) <= 32

@@ -10,6 +10,7 @@ from shoal_protocol.client.parcel import (
     HEAD_LENGTH,
     MAX_NUMBER,
     MAX_PARTS,
+    MAX_TIME,
     Acks,
     Kind,
     Parcel,
@@ -26,7 +27,7 @@ parts = st.integers(1, MAX_PARTS).flatmap(
         Part,
         st.sampled_from((Kind.TEXT, Kind.FILE)),
         st.integers(0, MAX_NUMBER),
-        st.integers(0, 2**64 - 1),
+        st.integers(0, MAX_TIME),
         st.integers(0, count - 1),
         st.just(count),
         st.binary(max_size=50),
@@ -127,3 +128,15 @@ def test_acknowledgements_cover_exactly_what_came_in_any_order(order: list[int],
         came = came.plus(index)
     assert {n for n in range(100) if came.covers(n)} == set(order[:upto])
     assert came.gaps() == [n for n in range(max(order[:upto], default=0)) if n not in order[:upto]]
+
+
+@pytest.mark.parametrize("created", [MAX_TIME + 1, 2**64 - 1])
+def test_a_time_that_no_store_can_hold_is_refused(created: int) -> None:
+    """A stranger's first contact would else stop the node's store at each start again."""
+    for claimed in (MAX_TIME, created):
+        data = parcel.encode(Parcel(Acks(), LINE, 0, Part(Kind.TEXT, 0, claimed, 0, 1, b"hi")))
+        if claimed == MAX_TIME:
+            parcel.decode(data)
+        else:
+            with pytest.raises(RemoteProtocolError, match="parcel"):
+                parcel.decode(data)

@@ -10,7 +10,9 @@ from client.meeting import balanced, create, outgoing, personas, texts, write
 from shoal_protocol import clock
 from shoal_protocol.client.history import MessageState
 from shoal_protocol.client.person import PersonMachine, SendUp
+from shoal_protocol.client.personas import Persona
 from shoal_protocol.parameters import PRESETS, Preset
+from shoal_protocol.pseudonyms.persona import PersonaSecrets
 from support import START, seeded
 
 QUICK = ("inbox_put", "box_put", "dht_put", "dht_get", "echo")
@@ -217,3 +219,36 @@ def test_the_same_seed_gives_the_same_packets() -> None:
     assert len(first) > 30
     assert packets() == first
     assert len(set(first)) == len(first)
+
+
+def ask(sender: Person, own: Persona, pseudonym: bytes) -> None:
+    """Write to somebody of whom nothing but a pseudonym is known."""
+    people = sender.machine.people
+
+    def say() -> None:
+        people.send(people.open_conversation(own, pseudonym, sender.now()), "?", sender.now())
+
+    sender.do(say, lambda _: None)
+
+
+def test_lookups_of_people_who_are_away_leave_half_the_quick_slots_to_what_can_go() -> None:
+    """5 standard deviations of a binomial: passed by chance once in 1.7 million draws."""
+    world = World(8, 2, seed="away")
+    alice, _ = world.people
+    a, b = personas(world)
+    world.run(20, lambda: a.announcer.kept(world.now) and b.announcer.kept(world.now))
+    write(alice, a, b, "hello")
+    assert world.run(60, lambda: texts(b) == ["hello"])
+    world.run(5)
+    for number in range(200):
+        root = seeded(f"away {number}").bytes(32)
+        away = PersonaSecrets(root, network=world.params.hash).pseudonym
+        ask(alice, a, away)
+    for number in range(60):
+        write(alice, a, b, str(number))
+    before = alice.machine.counters.copy()
+    world.run(20)
+    spent = alice.machine.counters - before
+    slots = spent["dht_get"] + spent["box_put"]
+    assert slots > 50
+    assert abs(spent["box_put"] - slots / 2) < 5 * (slots / 4) ** 0.5

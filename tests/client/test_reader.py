@@ -12,8 +12,10 @@ from shoal_protocol.client.following import EDGE_LEAST_S, EDGE_MORE_S, HOT
 from shoal_protocol.client.reader import (
     DECOY_GETS,
     DECOY_INBOXES,
+    HOT_STRANGERS,
     HOT_STREAMS,
     OLD_AGAIN,
+    SHORT_SHARE,
     DecoyGet,
     FileGet,
     Get,
@@ -409,3 +411,76 @@ def test_a_source_has_a_share_of_the_slots_and_its_gets_do_not_wait() -> None:
     assert not any(isinstance(g.purpose, FileGet) for g in reading.asked(START, 50))
     reading.reader.lost(files[0].purpose, START)
     assert source.losses == [29]
+
+
+def test_strangers_take_few_of_the_places_at_which_streams_are_waited_for() -> None:
+    reading = Reading(personas=0, preset=WIDE)
+    (friend,) = reading.follow(1)
+    strangers = set()
+    for number in range(2 * HOT_STREAMS):
+        mine, _ = sides(f"stranger {number}", day=DAY)
+        reading.reader.follow(mine, START + clock.SECOND, stranger=lambda: True)
+        strangers.add(mine.id)
+    asked = Counter(
+        get.purpose.following.association.id
+        for get in reading.asked(START + 2 * clock.SECOND, 900)
+        if isinstance(get.purpose, StreamGet)
+    )
+    often = {session for session, count in asked.items() if count > 30}
+    assert friend in often
+    assert len(often & strangers) == HOT_STRANGERS
+    assert set(asked) == strangers | {friend}  # the others have their turn
+
+
+def test_many_strangers_leave_a_friend_of_long_ago_his_turn() -> None:
+    reading = Reading(personas=0)
+    (friend,) = reading.follow(1)
+    now = START + HOT
+    for number in range(100):
+        mine, _ = sides(f"stranger {number}", day=DAY)
+        reading.reader.follow(mine, now, stranger=lambda: True)
+    first = []
+    for get in reading.asked(now, 40):
+        if isinstance(get.purpose, StreamGet):
+            first.append(get.purpose.following.association.id)
+    assert friend in first
+
+
+def test_decoys_change_days_as_streams_do_each_at_its_own_edge() -> None:
+    def both(minutes: int) -> tuple[int, int]:
+        """Return how many decoys there are so long before midnight, and are asked on two days."""
+        reading = Reading(personas=0)
+        reading.waiting(MIDNIGHT - minutes * 60 * clock.SECOND, 240)
+        places = [decoy.places for decoy in reading.reader._decoys]
+        assert all(set(days) <= {DAY + 9, DAY + 10} for days in places)
+        assert len({one.address for days in places for one in days.values()}) == sum(
+            map(len, places)
+        )
+        return len(places), sum(len(days) == 2 for days in places)
+
+    assert both(91)[1] == 0
+    count, changing = both(29)
+    assert changing >= count - 1  # the last may lack its second GET yet
+    count, changing = both(60)
+    assert count / 5 < changing < 4 * count / 5
+
+
+def test_a_decoy_has_its_address_for_its_day_and_another_for_the_next() -> None:
+    reading = Reading(personas=0)
+    reading.waiting(MIDNIGHT - 20 * 60 * clock.SECOND, 20)
+    before = {id(decoy): dict(decoy.places) for decoy in reading.reader._decoys}
+    for get in reading.asked(MIDNIGHT + 91 * 60 * clock.SECOND, 200):
+        del get
+    after = {id(decoy): decoy.places for decoy in reading.reader._decoys if id(decoy) in before}
+    for decoy, places in after.items():
+        assert places.get(DAY + 10) is before[decoy].get(DAY + 10)
+        assert DAY + 9 not in places
+
+
+def test_one_decoy_in_eight_does_not_wait() -> None:
+    """5 standard deviations of a binomial: passed by chance once in 1.7 million draws."""
+    reading = Reading(personas=0)
+    waits = [g.question.wait_ms for g in reading.boxes(START, 2000)]
+    short = sum(wait == 0 for wait in waits)
+    share = 1 / SHORT_SHARE
+    assert abs(short - 2000 * share) < 5 * (2000 * share * (1 - share)) ** 0.5

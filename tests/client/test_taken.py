@@ -1,7 +1,12 @@
 """A set-back store: boxes that relays keep already, and messages that come under two lines."""
 
-from client.neighbours import MINUTE, Neighbour, met, settle
+from client.neighbours import MINUTE, PARAMS, TODAY, Neighbour, met, pass_on, settle
+from shoal_protocol.client.association import STREAM
+from shoal_protocol.client.history import MessageState
 from shoal_protocol.client.outbox import Outgoing
+from shoal_protocol.streams import box
+from shoal_protocol.streams.capability import WriteCapability
+from support import seeded
 
 
 def set_back() -> tuple[Neighbour, Neighbour, int]:
@@ -51,3 +56,38 @@ def test_a_message_under_a_new_line_that_was_shown_before_is_not_shown_again() -
     bob.write(ada, "next", now)
     settle(ada, bob, now)
     assert ada.got() == ["hello", "once", "next"]
+
+
+def test_a_message_that_the_contact_holds_behind_a_gap_is_shown_under_the_new_line() -> None:
+    """It was acknowledged under the old line, in which the one before it never comes."""
+    ada, bob, now = met()
+    ada.write(bob, "first", now)
+    ada.write(bob, "second", now)
+    ada.commit()
+    first, second = (fresh for fresh in ada.outgoing() if fresh.message)
+    bob.keep(second)
+    bob.read(now)
+    bob.people.tick(now + MINUTE)
+    pass_on(bob, ada, now + MINUTE)
+    assert bob.got() == ["hello"]
+    assert ada.states()[1:] == [MessageState.QUEUED, MessageState.FETCHED]
+    ada.people.taken(first, now)
+    for _ in range(6):
+        now = settle(ada, bob, now + 10 * MINUTE, rounds=1)
+    assert bob.got() == ["hello", "first", "second"]
+    assert set(ada.states()) == {MessageState.READ}
+
+
+def test_copies_of_one_unreadable_box_put_off_nothing() -> None:
+    ada, bob, now = met()
+    (writing,), (reading,) = ada.associations(), bob.associations()
+    index, root = writing.next_index, writing.session.outgoing_root
+    writer = WriteCapability.from_root(root, PARAMS.hash, STREAM).at(index)
+    rubbish = writer.seal(TODAY, seeded("rubbish").bytes(box.PLAINTEXT_LENGTH))
+    dues = []
+    for copy in range(4):
+        assert bob.people.box(reading, index, TODAY, rubbish, now + copy) == (False, [])
+        lookup = bob.talk(ada).lookup
+        assert lookup is not None
+        dues.append(lookup.due)
+    assert dues == [now] * 4
