@@ -587,3 +587,19 @@ def test_a_strangers_nudges_draw_few_acknowledgements_and_leave_the_owner_room(
     bob.people.tick(now + MINUTE)
     settle(ada, bob, now)
     assert ada.got() == ["who are you?"]
+
+
+@pytest.mark.parametrize("first", ["ada", "bob"])
+def test_a_conversation_goes_on_after_it_rested_for_weeks(first: str) -> None:
+    """Whoever wrote last, be it an acknowledgement, cannot know that it was read."""
+    ada, bob, now = met()
+    now += 2 * BOX_LIFE
+    for one in (ada, bob):
+        one.people.tick(now)
+    one, other = (ada, bob) if first == "ada" else (bob, ada)
+    one.write(other, "long time no see", now)
+    now = settle(ada, bob, now)
+    other.write(one, "indeed", now)
+    settle(ada, bob, now)
+    assert (other.got(), one.got()) == (["hello", "long time no see"], ["hello", "indeed"])
+    assert set(ada.states() + bob.states()) == {READ}

@@ -1,12 +1,12 @@
 """A set-back store: boxes that relays keep already, and messages that come under two lines."""
 
-from client.neighbours import MINUTE, PARAMS, TODAY, Neighbour, met, pass_on, settle
+from client.neighbours import MINUTE, PARAMS, TODAY, Neighbour, met, pair, pass_on, settle
 from shoal_protocol.client.association import STREAM
 from shoal_protocol.client.history import MessageState
 from shoal_protocol.client.outbox import Outgoing
 from shoal_protocol.streams import box
 from shoal_protocol.streams.capability import WriteCapability
-from support import seeded
+from support import START, seeded
 
 
 def set_back() -> tuple[Neighbour, Neighbour, int]:
@@ -91,3 +91,19 @@ def test_copies_of_one_unreadable_box_put_off_nothing() -> None:
         assert lookup is not None
         dues.append(lookup.due)
     assert dues == [now] * 4
+
+
+def test_a_stranger_whose_boxes_do_not_open_is_owed_no_session_until_the_answer() -> None:
+    ada, bob = pair()
+    ada.write(bob, "hello", START)
+    pass_on(ada, bob, START)
+    (writing,), (reading,) = ada.associations(), bob.associations()
+    root = writing.session.outgoing_root
+    writer = WriteCapability.from_root(root, PARAMS.hash, STREAM).at(writing.next_index)
+    rubbish = writer.seal(TODAY, seeded("rubbish").bytes(box.PLAINTEXT_LENGTH))
+    bob.people.box(reading, writing.next_index, TODAY, rubbish, START)
+    assert bob.people.lookup_due(START) is None
+    bob.write(ada, "who are you?", START)
+    settle(ada, bob, START)
+    assert ada.got() == ["who are you?"]
+    assert bob.states() == [MessageState.READ]

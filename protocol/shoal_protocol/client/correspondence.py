@@ -304,9 +304,11 @@ class Correspondence:
         What is not acknowledged goes over another session, and the contact is asked for one.
         Returns messages that failed.
         """
-        if self.pending or (association.broken and (self._renew or self._best() is not None)):
-            return []  # a stranger is owed nothing; or another takes its place
+        if association.broken and (self.pending or self._renew or self._best() is not None):
+            return []  # another takes its place, once there is something to say
         failed = self._break(self._sendings[association.id], now)
+        if self.pending:
+            return failed  # a stranger is owed nothing; an answer begins another
         # If ours is the older one, what it numbers next has numbers that were used before. All
         # that is not read goes under the new line: what the contact holds of the old may lack one.
         self._line = self._rng.bytes(parcel.LINE_LENGTH)
