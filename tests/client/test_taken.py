@@ -102,6 +102,7 @@ def test_a_stranger_whose_boxes_do_not_open_is_owed_no_session_until_the_answer(
     writer = WriteCapability.from_root(root, PARAMS.hash, STREAM).at(writing.next_index)
     rubbish = writer.seal(TODAY, seeded("rubbish").bytes(box.PLAINTEXT_LENGTH))
     bob.people.box(reading, writing.next_index, TODAY, rubbish, START)
+    assert reading.broken
     assert bob.people.lookup_due(START) is None
     bob.write(ada, "who are you?", START)
     settle(ada, bob, START)
