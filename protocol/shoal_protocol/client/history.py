@@ -2,7 +2,7 @@
 
 ::
 
-    queued ──one relay keeps every part──► stored ──a part acknowledged──► fetched
+    queued ──two relays keep each part──► stored ──a part acknowledged──► fetched
        └──outlived its boxes──► failed                └──all parts──► read
 
 ``read`` says that the whole message stands in the history of the reader's node; one that came

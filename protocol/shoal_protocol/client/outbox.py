@@ -2,7 +2,7 @@
 
 ::
 
-    made ──committed, paid──► queued ──PUT at ranks 0…copies−1──► stored (one relay said OK)
+    made ──committed, paid──► queued ──PUT at ranks 0…copies−1──► stored (two relays said OK)
                                 ▲   │ no answer: again after a growing, jittered time
                                 └───┴── stored everywhere, not acknowledged for long: again
                      acknowledged ──► gone
@@ -23,6 +23,7 @@ from shoal_protocol.pseudonyms import work
 from shoal_protocol.rng import Rng
 from shoal_protocol.service import desk, placement
 
+STORED_BY: Final = 2  # relays that say so, before a record counts as stored
 TAKEN_BY: Final = 2  # relays with another box at one's own address: it was written there before
 MAX_RECORDS: Final = 4096  # on their way at once
 RETRY_GROWTH: Final = 1.5
@@ -182,7 +183,10 @@ class Outbox:
         replica.attempts += 1
 
     def answered(self, outgoing: Outgoing, relay: bytes, stored: bool, now: int) -> bool:
-        """Note the relay's answer; True when the record is stored for the first time."""
+        """Note the relay's answer; True when enough relays keep the record for the first time.
+
+        One alone could be the reader's guard, which the reader never asks.
+        """
         replica = outgoing.replicas.get(relay)
         if replica is None or outgoing.key not in self._records:
             return False  # the relay is no replica any more, or the record is done
@@ -192,9 +196,11 @@ class Outbox:
             self._retry(replica, now)
             return False
         replica.stored = True
-        first = not outgoing.stored
+        kept = sum(one.stored for one in outgoing.replicas.values())
+        if outgoing.stored or kept < min(STORED_BY, outgoing.copies, len(outgoing.replicas)):
+            return False
         outgoing.stored = True
-        return first
+        return True
 
     def lost(self, outgoing: Outgoing, relay: bytes, now: int) -> None:
         """Note that no answer came in time."""
