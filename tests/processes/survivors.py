@@ -153,12 +153,18 @@ def _introduce(network: fleet.Fleet, readers: int) -> list[Talk]:
             texts = tuple(f"{name}: {n}" for n in range(PER_CONVERSATION))
             talks.append(Talk(writer, reader, texts))
     writers.introduce([(talk.writer, talk.reader) for talk in talks])
+    for talk in talks:  # who is not answered is a stranger, and read now and then only
+        conversation = talk.reader.conversations[talk.writer.name]
+        body = {"text": "hello to you"}
+        talk.reader.client().post("conversations", conversation, "messages", body=body)
     until(lambda: all(_is_read(talk) for talk in talks), writers.FIRST_S, "first messages are read")
     return talks
 
 
 def _is_read(talk: Talk) -> bool:
-    return all(m["status"] == "read" for m in talk.writer.history(talk.reader.name))
+    """Whether both have what the other said first, and know it."""
+    ends = (talk.writer.history(talk.reader.name), talk.reader.history(talk.writer.name))
+    return all(len(end) == 2 and end[place]["status"] == "read" for place, end in enumerate(ends))
 
 
 def _store(network: fleet.Fleet, talks: Sequence[Talk], figures: Figures) -> None:
