@@ -208,10 +208,6 @@ class Reader:
         """GETs of something real that are on their way."""
         return self._outstanding
 
-    def mailboxes(self) -> list[Mailbox]:
-        """Return the inboxes of this node's personas that are read now."""
-        return [box.mailbox for box in self._boxes.values()]
-
     def next_get(
         self, relays: dict[bytes, Descriptor], view: int, settled: bool, now: int
     ) -> Get | None:
