@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from shoal_protocol.pseudonyms import address, announcement, blinding, persona, work
+from shoal_protocol.pseudonyms import address, announcement, blinding, invite, persona, work
 from shoal_protocol.pseudonyms.persona import PublicPersona
 from vectors import write_pseudonyms
 
@@ -34,6 +34,16 @@ def test_a_vectors_blinded_key_follows_from_public_values_and_verifies(
 @pytest.mark.parametrize("vector", VECTORS["address"])
 def test_a_vectors_text_gives_its_key(vector: dict[str, str]) -> None:
     assert address.decode(vector["text"]).hex() == vector["public"]
+
+
+@pytest.mark.parametrize("vector", VECTORS["invite"])
+def test_a_vectors_invite_is_read_from_its_text_and_its_link(vector: dict[str, Any]) -> None:
+    for text in (vector["text"], vector["link"]):
+        found = invite.decode(text)
+        assert found.network.hex() == vector["network"]
+        assert found.pseudonym.hex() == vector["pseudonym"]
+        assert found.secret.hex() == vector["secret"]
+        assert found.expires_day == vector["expires_day"]
 
 
 @pytest.mark.parametrize("vector", VECTORS["work"])

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from shoal_protocol import clock, crypto
 from shoal_protocol.parameters import NetworkParameters
-from shoal_protocol.pseudonyms import address, announcement, blinding, persona, work
+from shoal_protocol.pseudonyms import address, announcement, blinding, invite, persona, work
 from shoal_protocol.pseudonyms.persona import PersonaSecrets
 from shoal_protocol.rng import Rng
 
@@ -64,6 +64,25 @@ def addresses(rng: Rng) -> list[dict[str, Any]]:
     """Pseudonyms and their texts."""
     keys = [blinding.SigningSecret(rng.bytes(32)).public for _ in range(5)]
     return [{"public": key.hex(), "text": address.encode(key)} for key in keys]
+
+
+def invites(rng: Rng) -> list[dict[str, Any]]:
+    """Invites, their texts and links."""
+    out = []
+    for day in (0, DAY + 7, 2**16 - 1):
+        pseudonym = blinding.SigningSecret(rng.bytes(32)).public
+        one = invite.Invite(NETWORK.hash[: invite.NETWORK_LENGTH], pseudonym, rng.bytes(16), day)
+        out.append(
+            {
+                "network": one.network.hex(),
+                "pseudonym": one.pseudonym.hex(),
+                "secret": one.secret.hex(),
+                "expires_day": one.expires_day,
+                "text": invite.encode(one),
+                "link": one.link,
+            }
+        )
+    return out
 
 
 def works(rng: Rng) -> list[dict[str, Any]]:
@@ -130,6 +149,7 @@ def make() -> dict[str, Any]:
         "address": addresses(rng),
         "work": works(rng),
         "announcement": announcements(rng),
+        "invite": invites(rng),
     }
 
 
