@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
-from bench import kem
+from bench import kem, light
 from bench import scenario as scenarios
 from bench.engine import Broken
 from bench.faults import Plan
@@ -82,7 +82,10 @@ class Run:
         Raises:
             Broken: something that must hold did not.
         """
-        with kem.drawn_from(seeded(f"{self.world.seed} encapsulation").bytes):
+        with (
+            kem.drawn_from(seeded(f"{self.world.seed} encapsulation").bytes),
+            light.arithmetic(real=self.scenario.seed % light.REAL_SHARE == 0),
+        ):
             return self._go()
 
     def _go(self) -> float:
