@@ -11,7 +11,6 @@ from shoal_node.api.guard import MAX_BODY
 ROUTES = [(row.method, api_calls.path_of(row)) for row in endpoints.ENDPOINTS] + [
     ("GET", f"{BASE}/openapi.json"),
     ("GET", f"{BASE}/nothing"),
-    ("GET", "/"),
 ]
 
 STRANGERS: dict[str, tuple[int, dict[str, str | None]]] = {

@@ -25,7 +25,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from shoal_node import supervisor
-from shoal_node.api import backend, endpoints, events, guard, openapi, schema
+from shoal_node.api import backend, endpoints, events, guard, openapi, page, schema
 from shoal_node.api.endpoints import BASE
 
 BODY_TIMEOUT: Final = 10.0  # s for the whole body
@@ -61,7 +61,10 @@ def create_app(
     routes.append(WebSocketRoute(f"{BASE}/events", partial(_follow, node)))
     application = Starlette(routes=routes, exception_handlers={HTTPException: _http_problem})
     application.router.redirect_slashes = False
-    return guard.Guard(application, token=token, hosts=hosts, body_of=endpoints.body_rule)
+    files = None if person is None else page.Page(page.read_table())
+    return guard.Guard(
+        application, token=token, hosts=hosts, body_of=endpoints.body_rule, page=files
+    )
 
 
 class FileResponse(Response):

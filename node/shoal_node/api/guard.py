@@ -4,7 +4,8 @@
 
     Host exact ──no──> 421        a page that rebinds its name to 127.0.0.1
     Origin, Sec-Fetch-Site ──> 403  a page of another site, with or without rebinding
-    token ──> 401                 another program or user on this machine
+    token ──> 401                 another program or user on this machine; the page's files,
+                                  beside the API, need none
     media type, size ──> 415, 413   a form posted by a page (CSRF), a body too large
 
 A browser sends Origin with every WebSocket, and cannot be made to leave out Host; no
@@ -29,6 +30,7 @@ Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 SUBPROTOCOL: Final = "shoal.v1"
 TOKEN_PREFIX: Final = "bearer."  # noqa: S105 - a prefix, no secret
+API_PREFIX: Final = "/api/"  # what stands beside is the page
 MAX_BODY: Final = 65_536  # bytes
 MAX_DRAINED: Final = 64 * 2**20  # bytes of a body too large that are read, to no use
 DRAIN_TIMEOUT: Final = 10.0  # s
@@ -100,6 +102,7 @@ class Guard:
         token: the bearer token, ASCII.
         hosts: every value of ``Host`` that is this server, ``name:port``.
         body_of: what the body of a call to a path may be.
+        page: what answers requests beside the API, without a token; None for nothing.
     """
 
     def __init__(
@@ -109,8 +112,10 @@ class Guard:
         token: str,
         hosts: Iterable[str],
         body_of: Callable[[str], BodyRule] = lambda path: JSON_BODY,
+        page: Application | None = None,
     ) -> None:
         self._app = app
+        self._page = page
         self._body_of = body_of
         self._token = token.encode()
         self._hosts = frozenset(host.encode() for host in hosts)
@@ -121,6 +126,9 @@ class Guard:
         problem = self._refusal(scope)
         if problem is not None:
             await refuse(scope, receive, send, problem)
+            return
+        if self._page is not None and self._is_beside(scope):
+            await self._page(scope, receive, send)
             return
 
         async def send_with_headers(message: MutableMapping[str, Any]) -> None:
@@ -135,13 +143,19 @@ class Guard:
         return (
             (None if scope["http_version"] == "1.1" else Problem(400, "Use HTTP/1.1."))
             or self._wrong_place(headers)
-            or self._wrong_token(scope, headers)
+            or (None if self._is_beside(scope) else self._wrong_token(scope, headers))
             or (self._wrong_body(scope, headers) if scope["type"] == "http" else None)
         )
 
+    def _is_beside(self, scope: Scope) -> bool:
+        """Whether a request is for the page."""
+        if self._page is None or scope["type"] != "http":
+            return False
+        return not scope["path"].startswith(API_PREFIX)
+
     def _wrong_body(self, scope: Scope, headers: Headers) -> Problem | None:
-        lengths = _values(headers, b"content-length")
-        chunked = bool(_values(headers, b"transfer-encoding"))
+        lengths = values(headers, b"content-length")
+        chunked = bool(values(headers, b"transfer-encoding"))
         if scope["method"] not in ("POST", "PUT", "PATCH"):
             if chunked or any(length != b"0" for length in lengths):
                 return Problem(413, "This call takes no body.")
@@ -151,18 +165,18 @@ class Guard:
         rule = self._body_of(scope["path"])
         if int(lengths[0]) > rule.limit:
             return Problem(413, rule.too_long)
-        kinds = [kind.lower().replace(b" ", b"") for kind in _values(headers, b"content-type")]
+        kinds = [kind.lower().replace(b" ", b"") for kind in values(headers, b"content-type")]
         if len(kinds) != 1 or kinds[0] not in rule.media_types:
             return Problem(415, f"The body must be {rule.media_types[0].decode()}.")
         return None
 
     def _wrong_place(self, headers: Headers) -> Problem | None:
-        hosts = _values(headers, b"host")
+        hosts = values(headers, b"host")
         if len(hosts) != 1 or hosts[0] not in self._hosts:
             return Problem(421, "This is not the host that the request names.")
-        if any(origin not in self._origins for origin in _values(headers, b"origin")):
+        if any(origin not in self._origins for origin in values(headers, b"origin")):
             return Problem(403, "Calls from other sites are refused.")
-        sites = _values(headers, b"sec-fetch-site")
+        sites = values(headers, b"sec-fetch-site")
         if any(site not in (b"same-origin", b"none") for site in sites):
             return Problem(403, "Calls from other sites are refused.")
         return None
@@ -177,7 +191,7 @@ class Guard:
             ]
             known = SUBPROTOCOL in protocols
         else:
-            fields = [value.partition(b" ") for value in _values(headers, b"authorization")]
+            fields = [value.partition(b" ") for value in values(headers, b"authorization")]
             given = [rest for scheme, _, rest in fields if scheme.lower() == b"bearer"]
             known = True
         if known and len(given) == 1 and crypto.equal(given[0], self._token):
@@ -189,7 +203,8 @@ class Guard:
         )
 
 
-def _values(headers: Headers, name: bytes) -> list[bytes]:
+def values(headers: Headers, name: bytes) -> list[bytes]:
+    """Every value of the header ``name``, which is in lower case."""
     return [value for key, value in headers if key.lower() == name]
 
 
