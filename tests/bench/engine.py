@@ -38,6 +38,7 @@ class Engine:
         self._at_once = 0
         self._heap: list[tuple[int, int, str, Callable[[], None]]] = []
         self._sequence = 0
+        self._past: list[str] = []  # names of events since the last note
         self._hash = hashlib.blake2b(digest_size=16)
         self._log = log
 
@@ -47,6 +48,7 @@ class Engine:
     @property
     def trace(self) -> str:
         """Hash of everything so far, hex."""
+        self._hash_past()
         return self._hash.hexdigest()
 
     def seconds(self) -> float:
@@ -56,7 +58,8 @@ class Engine:
     def at(self, when: int, name: str, action: Callable[[], None]) -> None:
         """Do ``action`` at ``when`` (ns), or now if that has passed."""
         self._sequence += 1
-        heapq.heappush(self._heap, (max(when, self.now), self._sequence, name, action))
+        when = when if when > self.now else self.now
+        heapq.heappush(self._heap, (when, self._sequence, name, action))
 
     def after(self, delay: int, name: str, action: Callable[[], None]) -> None:
         """Do ``action`` ``delay`` ns from now."""
@@ -64,7 +67,8 @@ class Engine:
 
     def note(self, text: str, data: bytes = b"") -> None:
         """Put what happened into the trace."""
-        self._hash.update(b"%d %s %d " % (self.now, text.encode(), len(data)))
+        self._past.append(text)
+        self._hash_past()
         self._hash.update(data)
         if self._log is not None:
             self._log(
@@ -75,23 +79,34 @@ class Engine:
         """Return the error that says ``what``, to be raised."""
         return Broken(f"at {self.seconds():.3f} s: {what}")
 
-    def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
+    def run(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
         """Let ``seconds`` pass, or less if ``until`` holds; return whether it does.
 
         Raises:
             Broken: time stands still, or there is no end of events.
         """
         end = self.now + round(seconds * SECOND)
-        while not until() and self._heap and self._heap[0][0] <= end:
-            when, _, name, action = heapq.heappop(self._heap)
-            self._at_once = self._at_once + 1 if when == self.now else 0
-            self.now = when
+        heap, pop = self._heap, heapq.heappop
+        while heap and heap[0][0] <= end:
+            if until is not None and until():
+                return True
+            when, _, name, action = pop(heap)
+            if when == self.now:
+                self._at_once += 1
+            else:
+                self._at_once, self.now = 0, when
             self.events += 1
             if self._at_once > MAX_AT_ONCE or self.events > MAX_EVENTS:
                 raise self.broken(f"no end of events, the last is {name}")
-            self._hash.update(b"%d %s " % (when, name.encode()))
+            self._past.append(name)
             action()
-        if until():
+        if until is not None and until():
             return True
+        self._hash_past()
         self.now = max(self.now, end)
-        return until()
+        return until is not None and until()
+
+    def _hash_past(self) -> None:
+        """Put the names of events since the last note into the trace."""
+        self._hash.update(f"{self.now} {'|'.join(self._past)} ".encode())
+        self._past.clear()

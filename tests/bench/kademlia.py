@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 TIME_OUT: Final = 2 * SECOND
-RETRY: Final = 60 * SECOND  # before a contact that didn't answer is tried again
+RETRY: Final = 60 * SECOND  # before a contact that didn't answer is tried again, at least
+RETRIES: Final = 30  # in an epoch, at most
 UPKEEPS: Final = 1  # in an epoch: less often than in a node, as it costs a run the most
 
 
@@ -52,7 +53,8 @@ class DhtNode:
         self._tried: dict[bytes, int] = {}
         self._upkeep = max(30, params.epoch_s // UPKEEPS) * SECOND
         relay.later(self._upkeep + rng.below(self._upkeep), "dht upkeep", self._maintain)
-        relay.later(RETRY, "dht joins again", self._join_again)
+        self._retry = max(RETRY, params.epoch_s * SECOND // RETRIES)
+        relay.later(self._retry, "dht joins again", self._join_again)
 
     def operate(self, record_or_key: bytes, put: bool, done: Callable[[Reply], None]) -> None:
         """Perform a PUT of a record or a GET of a key, then call ``done``."""
@@ -75,7 +77,7 @@ class DhtNode:
         fresh = [
             contact
             for contact in known
-            if self._tried.get(contact.peer_id, now - RETRY) <= now - RETRY
+            if self._tried.get(contact.peer_id, now - self._retry) <= now - self._retry
             and self.table.wants(contact)
         ]
         if not fresh:
@@ -106,7 +108,7 @@ class DhtNode:
 
     def _join_again(self) -> None:
         self.follow()
-        self._relay.later(RETRY, "dht joins again", self._join_again)
+        self._relay.later(self._retry, "dht joins again", self._join_again)
 
     def _maintain(self) -> None:
         self._spawn(self.lookups.maintain(self._relay.now()), lambda _: None)

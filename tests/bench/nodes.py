@@ -37,7 +37,8 @@ class Node:
         self.disk: Final = Disk(self, seeded(f"{world.seed} {name} disk"))
         self.view = DirectoryView(world.params)
         self.steps: Counter[str] = Counter()
-        self._timer = 0
+        self._deadline = 0
+        self._waking: int | None = None  # when the armed timer fires, world's time
         self._told = -1
 
     def now(self) -> int:
@@ -51,6 +52,7 @@ class Node:
         self.offset = self.wall_offset
         self.view = DirectoryView(self.world.params)
         self._told = -1
+        self._waking = None
         self.world.engine.note(f"{self.name} starts")
         return seeded(f"{self.world.seed} {self.name} run {self.runs}")
 
@@ -106,12 +108,24 @@ class Node:
         raise NotImplementedError
 
     def wake_at(self, deadline: int, action: Callable[[], None]) -> None:
-        """Do ``action`` at ``deadline`` of this node's time; a later call takes its place."""
-        self._timer += 1
-        mark = self._timer
+        """Do ``action`` at ``deadline`` of this node's time; a later call takes its place.
+
+        A node has one ``action``. What is armed for an earlier time stays, and is put off then.
+        """
+        self._deadline = deadline - self.offset
+        if self._waking is None or self._deadline < self._waking:
+            self._arm_at(self._deadline, action)
+
+    def _arm_at(self, when: int, action: Callable[[], None]) -> None:
+        when = self._waking = max(when, self.world.engine.now)
 
         def act() -> None:
-            if mark == self._timer:
-                action()
+            if self._waking != when:
+                return
+            if self._deadline > when:
+                self._arm_at(self._deadline, action)
+                return
+            self._waking = None
+            action()
 
-        self.later(max(0, deadline - self.now()), "timer", act)
+        self.later(when - self.world.engine.now, "timer", act)

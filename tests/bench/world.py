@@ -105,7 +105,7 @@ class World:
         yield from self.relays
         yield from self.people
 
-    def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
+    def run(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
         """Let ``seconds`` pass or until ``until`` holds; returns whether it does."""
         return self.engine.run(seconds, until)
 
