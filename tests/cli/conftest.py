@@ -14,3 +14,11 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running
     monkeypatch.setenv("SHOAL_DATA", str(tmp_path / "home"))
     with running_node(tmp_path / "home") as found:
         yield found
+
+
+@pytest.fixture
+def peopled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    """Such a node with personas, contacts and talks: Heron knows Otter, a momo a friend."""
+    monkeypatch.setenv("SHOAL_DATA", str(tmp_path / "home"))
+    with running_node(tmp_path / "home", peopled=True) as found:
+        yield found

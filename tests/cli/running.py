@@ -13,6 +13,7 @@ import pytest
 import trio
 
 import fake_node
+from api import twin_people
 from shoal_node import home
 from shoal_node.api import server
 from shoal_node.cli import main
@@ -31,13 +32,20 @@ class Running:
 
 
 @contextlib.contextmanager
-def running_node(data: Path, *, relay: bool = False) -> Iterator[Running]:
-    """Serve a node whose home is ``data`` while the context lasts."""
+def running_node(data: Path, *, relay: bool = False, peopled: bool = False) -> Iterator[Running]:
+    """Serve a node whose home is ``data`` while the context lasts.
+
+    Args:
+        relay: a relay instead of a person's node.
+        peopled: the person has personas, contacts and talks (``twin_people``).
+    """
     started = threading.Event()
     running = Running(data, fake_node.FakePerson())
     node = fake_node.FakeRelay() if relay else running.node
 
     async def serve() -> None:
+        if peopled:
+            await twin_people.settle(running.node)
         with home.Home(data) as directory:
             async with trio.open_nursery() as nursery:
                 person = None if relay else running.node

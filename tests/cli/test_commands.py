@@ -24,7 +24,7 @@ def test_a_talk_from_the_terminal(
     send = ("send", "--from", persona["id"], "--to", "shoal-other")
     sent = shoal_json(capsys, *send, "你好 \n")
     assert set(sent) == {"id", "status"} and sent["status"] == "queued"
-    assert shoal_json(capsys, *send, "waited", "--wait", "read")["status"] == "read"
+    assert shoal_json(capsys, *send, "waited", "--wait", "fetched")["status"] == "fetched"
     assert shoal_json(capsys, *send, "stored", "--wait", "stored")["status"] == "stored"
 
     stdin = io.TextIOWrapper(io.BytesIO("  stdin 🐟\n\n".encode()))
@@ -142,10 +142,10 @@ def test_waiting_ends_at_the_timeout(
 ) -> None:
     monkeypatch.setattr(fake_node, "ECHO", False)
     persona = shoal_json(capsys, "persona", "new")
-    argv = ("send", "--from", persona["id"], "--to", "shoal-x", "hi", "--wait", "read")
+    argv = ("send", "--from", persona["id"], "--to", "shoal-x", "hi", "--wait", "fetched")
     code, out, err = shoal(capsys, *argv, "--timeout", "0.1")
     assert (code, out) == (1, "")
-    assert "is queued, not read, after 0.1 s; the node goes on trying." in err
+    assert "is queued, not fetched, after 0.1 s; the node goes on trying." in err
 
 
 def test_a_relay_has_no_personas(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

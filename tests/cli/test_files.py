@@ -39,8 +39,8 @@ def test_a_file_is_sent_shown_and_saved(
 ) -> None:
     path, content = _file(running, "鱼 🐟.png", 300_000)
     send = ("send", "--from", persona, "--to", "shoal-other", "--file", str(path))
-    sent = shoal_json(capsys, *send, "look", "--wait", "read")
-    assert set(sent) == {"id", "status"} and sent["status"] == "read"
+    sent = shoal_json(capsys, *send, "look", "--wait", "fetched")
+    assert set(sent) == {"id", "status"} and sent["status"] == "fetched"
     message = shoal_json(capsys, "inbox")
     assert message["text"] == "look" and message["id"] != sent["id"]
     assert message["file"] == {
@@ -50,10 +50,11 @@ def test_a_file_is_sent_shown_and_saved(
         "state": "whole",
         "done": 1,
         "total": PIECES,
+        "picture": False,
     }
-    _, text, file = _lines(capsys)
-    assert text == "    look"
-    assert file == f"    [鱼 🐟.png, 300.0 kB, whole]  shoal save {message['id']}"
+    _, _, text, file = _lines(capsys)[0].split("\t")
+    assert text == "look"
+    assert file == f"[鱼 🐟.png, 300.0 kB, whole]  shoal save {message['id']}"
 
     there = running.data.parent / "there"
     there.mkdir()
@@ -81,7 +82,7 @@ def test_a_file_may_go_without_a_text(
     assert (code, err) == (0, "") and out.startswith("queued  ")
     message = shoal_json(capsys, "inbox")
     assert (message["text"], message["file"]["media_type"]) == ("", "application/octet-stream")
-    assert len(_lines(capsys)) == 2
+    assert [line.count("\t") for line in _lines(capsys)] == [2]
 
 
 def test_saving_waits_for_a_file_that_is_on_its_way(
@@ -91,7 +92,7 @@ def test_saving_waits_for_a_file_that_is_on_its_way(
     path, content = _file(running, "slow.bin", 1000)
     shoal_json(capsys, "send", "--from", persona, "--to", "shoal-other", "--file", str(path))
     message = shoal_json(capsys, "inbox")
-    assert _lines(capsys)[1].startswith(f"    [slow.bin, 1.0 kB, 1 of {PIECES} pieces here]")
+    assert f"\t[slow.bin, 1.0 kB, 1 of {PIECES} pieces here]" in _lines(capsys)[0]
     output = running.data.parent / "saved"
     save = ("save", message["id"], "-o", str(output))
     assert shoal(capsys, *save) == (1, "", "shoal: The file has not come yet.\n")
@@ -128,12 +129,12 @@ def test_progress_is_shown_on_a_terminal_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path, _ = _file(running, "x", 1)
-    send = ("send", "--from", persona, "--to", "shoal-x", "--file", str(path), "--wait", "read")
+    send = ("send", "--from", persona, "--to", "shoal-x", "--file", str(path), "--wait", "fetched")
     assert shoal(capsys, *send)[2] == ""
     capsys.readouterr()
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     code, out, err = shoal(capsys, *send)
-    assert code == 0 and out.startswith("read  ")
+    assert code == 0 and out.startswith("fetched  ")
     assert "Sending" in err and f"{PIECES}/{PIECES}" in err
 
 

@@ -64,7 +64,7 @@ def test_every_command_has_help_with_an_example(
         ("demo", "--preset", "turbo"),
         ("demo", "--relays", "6", "--kill", "3"),
         ("lab", "--people", "0"),
-        ("send", "--to", "x", "hi"),
+        ("send", "--from", "x", "hi"),
         ("send", "--from", "x", "--to", "y"),
         ("save",),
         ("save", "x", "--timeout", "0"),

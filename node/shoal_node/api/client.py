@@ -5,6 +5,9 @@
     api.json ──> Client ──request──> answer, or UserError with the problem's sentence
                    └──follow──> Events ──next(timeout)──> frame | None
 
+    url http://127.0.0.1:PORT   TCP on loopback
+        unix:/path              a Unix socket; the requests name the host ``localhost``
+
 Synchronous on purpose: a command does one thing at a time, and starts faster without an
 event loop. Only this side of the WebSocket needs ``wsproto``, imported when it is used.
 """
@@ -27,6 +30,7 @@ JSON_TYPE: Final = "application/json"
 BYTES_TYPE: Final = "application/octet-stream"
 TIMEOUT: Final = 30.0  # s for an answer
 MAX_ANSWER: Final = 64 * 2**20  # bytes
+UNIX: Final = "unix:"  # a URL that names a socket's path instead of a host
 _READ: Final = 65_536  # bytes
 
 
@@ -45,6 +49,41 @@ class Refused(UserError):
     def __init__(self, sentence: str, status: int) -> None:
         super().__init__(sentence)
         self.status = status
+
+
+def connect(address: str, timeout: float) -> socket.socket:
+    """Connect to ``HOST:PORT`` or ``unix:PATH``; raises OSError."""
+    if not address.startswith(UNIX):
+        host, _, port = address.rpartition(":")
+        return socket.create_connection((host.strip("[]"), int(port)), timeout)
+    if not hasattr(socket, "AF_UNIX"):
+        raise OSError("this platform has no Unix sockets")
+    found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        found.settimeout(timeout)
+        found.connect(address.removeprefix(UNIX))
+    except OSError:
+        found.close()
+        raise
+    return found
+
+
+def host_of(address: str) -> str:
+    """What a request to ``address`` names as its host."""
+    return "localhost" if address.startswith(UNIX) else address
+
+
+class _Connection(http.client.HTTPConnection):
+    """A connection to ``HOST:PORT`` or ``unix:PATH``."""
+
+    def __init__(self, address: str, timeout: float) -> None:
+        super().__init__(host_of(address), timeout=timeout)
+        self._place = address
+        self._patience = timeout
+
+    def connect(self) -> None:
+        """Open the socket."""
+        self.sock = connect(self._place, self._patience)
 
 
 def path_of(*parts: str) -> str:
@@ -75,20 +114,30 @@ class Client:
         given = {name: value for name, value in query.items() if value is not None}
         return self._json("GET", path_of(*parts) + (f"?{urlencode(given)}" if given else ""))
 
-    def get_bytes(self, *parts: str) -> bytes:
+    def get_bytes(self, *parts: str, **query: str | int | None) -> bytes:
         """GET the bytes of a file; raises UserError."""
-        return self._call("GET", path_of(*parts))
+        given = {name: value for name, value in query.items() if value is not None}
+        return self._call("GET", path_of(*parts) + (f"?{urlencode(given)}" if given else ""))
 
     def post(self, *parts: str, body: Mapping[str, object], key: str | None = None) -> Any:
         """POST ``body``, with an Idempotency-Key if given; raises UserError."""
         return self._json("POST", path_of(*parts), json.dumps(body).encode(), JSON_TYPE, key)
 
+    def patch(self, *parts: str, body: Mapping[str, object]) -> Any:
+        """PATCH with ``body``; raises UserError."""
+        return self._json("PATCH", path_of(*parts), json.dumps(body).encode(), JSON_TYPE)
+
     def post_file(
-        self, *parts: str, content: bytes, query: Mapping[str, str], key: str | None = None
+        self,
+        *parts: str,
+        content: bytes,
+        query: Mapping[str, str],
+        kind: str = BYTES_TYPE,
+        key: str | None = None,
     ) -> Any:
         """POST the bytes of a file, with what the query says of it; raises UserError."""
         target = f"{path_of(*parts)}?{urlencode(query)}"
-        return self._json("POST", target, content, BYTES_TYPE, key)
+        return self._json("POST", target, content, kind, key)
 
     def delete(self, *parts: str) -> None:
         """DELETE the path of ``parts``; raises UserError."""
@@ -124,7 +173,7 @@ class Client:
             "Idempotency-Key": key,
         }
         headers = {name: value for name, value in given.items() if value is not None}
-        connection = http.client.HTTPConnection(self._address, timeout=self._timeout)
+        connection = _Connection(self._address, self._timeout)
         try:
             connection.request(method, target, body, headers)
             response = connection.getresponse()
@@ -154,7 +203,6 @@ class Events:
         from wsproto import ConnectionType, WSConnection
         from wsproto.events import Request
 
-        host, _, port = address.rpartition(":")
         target = path_of("events") + ("" if since is None else f"?since={since}")
         self._gone = NodeGone(f"The node at {address} does not answer.")
         self._machine = WSConnection(ConnectionType.CLIENT)
@@ -164,12 +212,12 @@ class Events:
         self._ended = False
         self.last = since
         try:
-            self._socket = socket.create_connection((host.strip("[]"), int(port)), timeout)
+            self._socket = connect(address, timeout)
         except OSError:
             raise self._gone from None
         try:
             hello = Request(
-                host=address, target=target, subprotocols=["shoal.v1", f"bearer.{token}"]
+                host=host_of(address), target=target, subprotocols=["shoal.v1", f"bearer.{token}"]
             )
             self._write(self._machine.send(hello))
             deadline = time.monotonic() + timeout

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from shoal_node.cli import console, files, options
+from shoal_node.cli import console, files, options, people
 from shoal_node.usage import UsageError
 from shoal_protocol.errors import UserError
 
@@ -29,6 +29,8 @@ KEYS: Final = (
     "persona",
     "conversation",
     "file",
+    "reply_to",
+    "expires",
 )
 
 
@@ -39,19 +41,44 @@ def add(commands: options.Commands) -> None:
         "send",
         _send,
         "send a message; the first one to a pseudonym is a contact request",
-        'shoal send --from ID --to PSEUDONYM "see you at eight" --wait read',
+        'shoal send --from ID --to PSEUDONYM "see you at eight" --wait fetched',
     )
     options.add_data(send)
     options.add_json(send)
-    send.add_argument("--from", dest="persona", metavar="ID", required=True, help="your persona")
     send.add_argument(
-        "--to", metavar="PSEUDONYM_OR_CONTACT", required=True, help="a pseudonym or a contact's id"
+        "--from",
+        dest="persona",
+        metavar="ID",
+        help="your persona (may be left out where there is one only)",
+    )
+    send.add_argument(
+        "--to",
+        metavar="PSEUDONYM_OR_CONTACT",
+        required=True,
+        help="a pseudonym, or a contact's id or name",
     )
     send.add_argument("text", metavar="TEXT", nargs="?", help="the text, or - for standard input")
     send.add_argument(
         "--file", metavar="F", type=Path, help="send a file of up to 10 MiB, with TEXT or alone"
     )
-    send.add_argument("--wait", choices=("stored", "read"), help="wait until it is so")
+    send.add_argument(
+        "--picture",
+        metavar="F",
+        type=Path,
+        help="send a picture, without anything beside what it shows, with TEXT or alone",
+    )
+    send.add_argument("--reply-to", metavar="MESSAGE", help="the id of the message that it answers")
+    send.add_argument(
+        "--expires-after",
+        metavar="TIME",
+        type=options.expiry,
+        help="let it disappear at both ends after TIME: 30s, 5m, 2h, 1d, up to 4w",
+    )
+    send.add_argument(
+        "--wait",
+        choices=("stored", "fetched", "read"),
+        help="wait until it is so; without receipts, read ends at fetched",
+    )
     send.add_argument(
         "--timeout",
         metavar="S",
@@ -71,20 +98,29 @@ def add(commands: options.Commands) -> None:
     inbox.add_argument("--follow", action="store_true", help="go on with new ones")
 
 
-def _text(arguments: argparse.Namespace) -> str:
-    if arguments.text is None:
-        if arguments.file is None:
+def _attachment(arguments: argparse.Namespace) -> Path | None:
+    """The file or picture that goes along."""
+    if arguments.file is not None and arguments.picture is not None:
+        raise UsageError("send: a message bears a file or a picture, not both.")
+    found: Path | None = arguments.file if arguments.picture is None else arguments.picture
+    return found
+
+
+def _text(given: str | None, *, alone: bool) -> str:
+    """The text to send, ``alone`` or with a file."""
+    if given is None:
+        if alone:
             raise UsageError("send: give TEXT, or - for standard input, or --file F.")
         return ""
-    most = MAX_TEXT if arguments.file is None else files.MAX_FILE_TEXT
-    if arguments.text == "-":
+    most = MAX_TEXT if alone else files.MAX_FILE_TEXT
+    if given == "-":
         data = sys.stdin.buffer.read(most + 1)
     else:
-        data = arguments.text.encode("utf-8", "surrogateescape")
-    if len(data) > most or not (data or arguments.file):
+        data = given.encode("utf-8", "surrogateescape")
+    if len(data) > most or (alone and not data):
         raise UserError(
             f"A message has 1 to {MAX_TEXT} bytes."
-            if arguments.file is None
+            if alone
             else f"A text that goes with a file has at most {most} bytes."
         )
     try:
@@ -95,25 +131,36 @@ def _text(arguments: argparse.Namespace) -> str:
 
 def _conversation(client: "Client", persona: str, to: str) -> str:
     """The conversation of ``persona`` with the contact or pseudonym ``to``, made if need be."""
-    for contact in client.get("personas", persona, "contacts"):
+    contacts = client.get("personas", persona, "contacts")
+    for contact in contacts:
         if to in (contact["id"], contact["pseudonym"]):
             return str(contact["conversation"])
+    if any(people.shown(contact) == to for contact in contacts):
+        return str(people.contact(client, persona, to)["conversation"])
     added = client.post("personas", persona, "contacts", body={"pseudonym": to})
     return str(added["conversation"])
 
 
 def _send(arguments: argparse.Namespace) -> None:
-    text = _text(arguments)
-    content = None if arguments.file is None else files.read(arguments.file)
+    path = _attachment(arguments)
+    text = _text(arguments.text, alone=path is None)
+    content = None if path is None else files.read(path)
     client = options.client(arguments)
-    conversation = _conversation(client, arguments.persona, arguments.to)
+    persona = people.persona(client, arguments.persona)
+    conversation = _conversation(client, persona["id"], arguments.to)
     key = secrets.token_hex(16)
+    beside: dict[str, Any] = {"text": text}
+    if arguments.reply_to is not None:
+        beside["reply_to"] = arguments.reply_to
+    if arguments.expires_after is not None:
+        beside["expires_after"] = arguments.expires_after
 
     def send() -> dict[str, Any]:
-        if content is not None:
-            return files.send(client, conversation, arguments.file, content, text, key)
+        if path is not None and content is not None:
+            picture = arguments.picture is not None
+            return files.send(client, conversation, path, content, beside, key, picture=picture)
         sent: dict[str, Any] = client.post(
-            "conversations", conversation, "messages", body={"text": text}, key=key
+            "conversations", conversation, "messages", body=beside, key=key
         )
         return sent
 
@@ -122,13 +169,19 @@ def _send(arguments: argparse.Namespace) -> None:
         status = sent["status"]
     else:
         usual = DEFAULT_TIMEOUT if content is None else files.TIMEOUT
-        sent, status = _await(client, send, arguments.wait, arguments.timeout or usual)
+        wanted = _knowable(arguments.wait, persona)
+        sent, status = _await(client, send, wanted, arguments.timeout or usual)
     if arguments.json:
         console.out_json({"id": sent["id"], "status": status})
     else:
         console.out(f"{status}  {console.clean(sent['id'])}")
     if status == "failed":
         raise UserError(f"Message {sent['id']} could not be delivered.")
+
+
+def _knowable(wanted: str, persona: dict[str, Any]) -> str:
+    """The state that can be waited for: nobody tells of reading where our receipts are off."""
+    return "fetched" if wanted == "read" and not persona["receipts"] else wanted
 
 
 def _await(
@@ -185,10 +238,8 @@ def received(client: "Client", persona: str | None) -> list[dict[str, Any]]:
 
 def _inbox(arguments: argparse.Namespace) -> None:
     client = options.client(arguments)
-    if arguments.persona is not None and arguments.persona not in {
-        one["id"] for one in client.get("personas")
-    }:
-        raise UserError("There is no such persona.")
+    if arguments.persona is not None:
+        arguments.persona = people.persona(client, arguments.persona)["id"]
     messages = (
         following(client, arguments.persona)
         if arguments.follow
@@ -227,11 +278,20 @@ def _print(message: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         console.out_json({key: message[key] for key in KEYS})
         return
-    request = "  (contact request)" if message["request"] else ""
-    console.out(f"{message['received']}  {console.clean(message['from'])}{request}")
+    sender = console.clean(message["from"]) + ("  (contact request)" if message["request"] else "")
+    lines = []
+    if message["reply_to"] is not None:
+        quoted = message["reply_to"]["text"]
+        lines.append("> " + ("…" if quoted is None else console.clean(quoted)))
     if message["text"] or message["file"] is None:
-        console.out(f"    {console.clean(message['text'])}")
+        lines.append(console.clean(message["text"]))
     if message["file"] is not None:
-        console.out(
-            f"    {files.shown(message['file'])}  shoal save {console.clean(message['id'])}"
-        )
+        lines.append(f"{files.shown(message['file'])}  shoal save {console.clean(message['id'])}")
+    if message["expires"] is not None:
+        lines.append(f"(disappears at {message['expires']})")
+    if not sys.stdout.isatty():  # one record a line
+        console.out("\t".join([message["received"], sender, *lines]))
+        return
+    console.out(f"{message['received']}  {sender}")
+    for line in lines:
+        console.out(f"    {line}")

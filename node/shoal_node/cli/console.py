@@ -6,8 +6,10 @@ range that some terminals obey, are shown as escapes.
 
 import io
 import json
+import os
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
@@ -40,6 +42,17 @@ def out_json(value: Any) -> None:
     out(json.dumps(value, ensure_ascii=False).translate(_JSON_CLEAN))
 
 
+def out_bytes(content: bytes) -> None:
+    """Print bytes of data exactly; on a terminal, control characters but line ends are escaped."""
+    if sys.stdout.isatty():
+        for line in content.decode(errors="replace").splitlines():
+            out(clean(line))
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.write(content)
+    sys.stdout.flush()
+
+
 def note(line: str) -> None:
     """Print a line for the human beside the data."""
     sys.stderr.write(line + "\n")
@@ -51,12 +64,35 @@ def clean(text: str) -> str:
     return text.translate(_CLEAN)
 
 
-def table(rows: Sequence[Sequence[str]]) -> None:
-    """Print ``rows`` in aligned columns; cells are cleaned."""
+def on_terminal() -> bool:
+    """Whether standard output is a terminal that may be given colours (no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def width(text: str) -> int:
+    """How many columns of a terminal ``text`` takes: two for each wide character."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )
+
+
+def table(rows: Sequence[Sequence[str]], *, titles: bool = False) -> None:
+    """Print ``rows`` in aligned columns, a row a line; cells are cleaned.
+
+    Args:
+        titles: the first row names the columns: bold on a terminal.
+    """
     cells = [[clean(cell) for cell in row] for row in rows]
-    widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
+    widths = [max(width(cell) for cell in column) for column in zip(*cells, strict=True)]
+    bold = titles and on_terminal()
     for row in cells:
-        out("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        padded = [cell + " " * (room - width(cell)) for cell, room in zip(row, widths, strict=True)]
+        line = "  ".join(padded).rstrip()
+        out(f"\x1b[1m{line}\x1b[0m" if bold else line)
+        bold = False
 
 
 class Progress:

@@ -7,7 +7,7 @@ there already is never written over.
 import argparse
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -52,31 +52,54 @@ def add(commands: options.Commands) -> None:
     )
 
 
-def read(path: Path) -> bytes:
+def read(path: Path, most: int = MAX_FILE) -> bytes:
     """Return what is to be sent; raises UserError when it cannot be read or is too large."""
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_FILE + 1)
+            content = file.read(most + 1)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from None
-    if len(content) > MAX_FILE:
-        raise UserError(f"A file may have at most {MAX_FILE // 2**20} MiB.")
+    if len(content) > most:
+        raise UserError(f"A file may have at most {most // 2**20} MiB.")
     return content
 
 
 def send(
-    client: "Client", conversation: str, path: Path, content: bytes, text: str, key: str
+    client: "Client",
+    conversation: str,
+    path: Path,
+    content: bytes,
+    beside: Mapping[str, str],
+    key: str,
+    *,
+    picture: bool = False,
 ) -> dict[str, Any]:
-    """Send a file with a text; returns the message."""
+    """Send a file, or a picture, with what goes beside it (text, reply_to, expires_after)."""
     import mimetypes
 
     kind, encoding = mimetypes.guess_type(path.name)
+    if picture:
+        if kind is None or not kind.startswith("image/"):
+            kind = f"image/{path.suffix.lower().lstrip('.') or 'png'}"
+        return _sent(client, conversation, "pictures", content, beside, kind, key)
     if kind is None or encoding is not None:
         kind = ANY_MEDIA_TYPE
     name = path.name.encode(errors="replace")[-255:].decode(errors="ignore") or "file"
-    query = {"name": name, "media_type": kind, "text": text}
+    query = {"name": name, "media_type": kind} | dict(beside)
+    return _sent(client, conversation, "files", content, query, ANY_MEDIA_TYPE, key)
+
+
+def _sent(
+    client: "Client",
+    conversation: str,
+    route: str,
+    content: bytes,
+    query: Mapping[str, str],
+    kind: str,
+    key: str,
+) -> dict[str, Any]:
     sent: dict[str, Any] = client.post_file(
-        "conversations", conversation, "files", content=content, query=query, key=key
+        "conversations", conversation, route, content=content, query=query, kind=kind, key=key
     )
     return sent
 
@@ -143,7 +166,7 @@ def _save(arguments: argparse.Namespace) -> None:
     content = client.get_bytes(
         "conversations", message["conversation"], "messages", message["id"], "file"
     )
-    _write(path, content)
+    write_new(path, content)
     if arguments.json:
         console.out_json({"id": message["id"], "file": str(path), "size": len(content)})
     else:
@@ -177,7 +200,8 @@ def _await_whole(client: "Client", message: dict[str, Any], timeout: float) -> N
         bar.show(file)
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_new(path: Path, content: bytes) -> None:
+    """Write a new file, and make sure that it is on the disk; raises UserError."""
     made = False
     try:
         with path.open("xb") as file:

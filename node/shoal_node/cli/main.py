@@ -20,7 +20,20 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import Final, NoReturn
 
-from shoal_node.cli import bench, chat, completion, console, files, network, node, persona, view
+from shoal_node.cli import (
+    bench,
+    chat,
+    completion,
+    console,
+    contact,
+    files,
+    find,
+    lock,
+    network,
+    node,
+    persona,
+    view,
+)
 from shoal_node.cli.options import Commands
 from shoal_node.usage import UsageError
 from shoal_protocol.errors import UserError
@@ -58,7 +71,19 @@ def build_parser(*, plugins: bool = True) -> argparse.ArgumentParser:
     commands: Commands = parser.add_subparsers(
         title="commands", metavar="COMMAND", dest="command", parser_class=Parser
     )
-    for module in (network, node, view, persona, chat, files, bench, completion):
+    for module in (
+        network,
+        node,
+        view,
+        persona,
+        contact,
+        chat,
+        files,
+        find,
+        lock,
+        bench,
+        completion,
+    ):
         module.add(commands)
     if plugins:
         for entry in metadata.entry_points(group=GROUP):

@@ -91,3 +91,19 @@ def seconds(text: str) -> float:
     if not 0 < value <= 1e6:
         raise argparse.ArgumentTypeError("it must be a number of seconds above 0")
     return value
+
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+LEAST_EXPIRY: Final = 5  # s
+MOST_EXPIRY: Final = 4 * 604_800  # s
+
+
+def expiry(text: str) -> int:
+    """An argparse type: a time such as 30s, 5m, 2h, 1d or 4w, in seconds."""
+    unit = _UNITS.get(text[-1:], 0)
+    digits = text[:-1] if unit else text
+    good = digits.isascii() and digits.isdigit() and len(digits) < 10
+    value = int(digits) * (unit or 1) if good else 0
+    if not LEAST_EXPIRY <= value <= MOST_EXPIRY:
+        raise argparse.ArgumentTypeError("it must be a time such as 30s, 5m, 2h, 1d or 4w")
+    return value
