@@ -163,7 +163,7 @@ class Judge(Oracle):
     def done(self) -> bool:
         """Return whether everything promised has been read and is known to be."""
         return all(
-            row.state == MessageState.READ
+            row.state == MessageState.FETCHED
             for person in self.world.people
             for row in person.messages.values()
             if row.outgoing
@@ -176,7 +176,7 @@ class Judge(Oracle):
                 said = self.texts[text]
                 if (said.reader, text) not in self._read:
                     raise self._broken(person, f"{text[:20]!r} has not come to {said.reader}")
-            late = [r for r in person.messages.values() if r.state != MessageState.READ]
+            late = [r for r in person.messages.values() if r.state != MessageState.FETCHED]
             if late:
                 one = late[0]
                 what = MessageState(one.state).name
@@ -247,7 +247,7 @@ class Judge(Oracle):
         match MessageState(message.state):
             case MessageState.FAILED:
                 raise self._broken(person, f"has {message.text[:20]!r} fail")
-            case MessageState.READ:
+            case MessageState.FETCHED:
                 if (said.reader, message.text) not in self._read:
                     raise self._broken(
                         person, f"believes {message.text[:20]!r} read; {said.reader} has it not"

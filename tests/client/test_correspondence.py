@@ -16,10 +16,10 @@ from client.neighbours import (
 )
 from shoal_protocol import clock
 from shoal_protocol.client import association as associations
-from shoal_protocol.client import correspondence as correspondences
+from shoal_protocol.client import exchange as exchanges
 from shoal_protocol.client import parcel
 from shoal_protocol.client.association import AHEAD, ASIDE, WINDOW
-from shoal_protocol.client.correspondence import ACK_LEAST, MAX_CONTENT
+from shoal_protocol.client.exchange import ACK_LEAST, MAX_CONTENT
 from shoal_protocol.client.history import MessageState
 from shoal_protocol.client.parcel import Acks, Kind, Parcel, Part
 from shoal_protocol.client.sending import NUDGE_FIRST
@@ -28,7 +28,7 @@ from shoal_protocol.pseudonyms import announcement
 from shoal_protocol.sessions import cloak, handshake
 from support import START, seeded
 
-READ = MessageState.READ
+READ = MessageState.FETCHED
 MESSAGES = WINDOW - ASIDE  # parts of the longest text
 PART = MAX_CONTENT // MESSAGES  # bytes
 
@@ -207,7 +207,7 @@ def test_one_acknowledgement_answers_many_parts_after_a_random_wait() -> None:
         bob.people.tick(now)
         assert len(pass_on(bob, ada, now)) == 1
     assert min(waits) >= 0
-    more = correspondences.ACK_MORE
+    more = exchanges.ACK_MORE
     assert abs(sum(waits) / 100 - more) < 0.4 * more
     bob.people.tick(now + 10 * MINUTE)
     bob.commit()
@@ -432,7 +432,7 @@ def test_sessions_that_one_contact_can_begin_are_bounded_and_the_latest_works() 
         bob.pseudonym, bob.announcement(START), period=TODAY, network=PARAMS.hash
     )
     public = bob.persona.secrets.public
-    begun = 3 * correspondences.MAX_ASSOCIATIONS
+    begun = 3 * exchanges.MAX_ASSOCIATIONS
     for number in range(begun):
         part = Part(Kind.TEXT, 0, START, 0, 1, str(number).encode())
         said = Parcel(Acks(), number.to_bytes(8, "big"), 0, part)
@@ -446,9 +446,9 @@ def test_sessions_that_one_contact_can_begin_are_bounded_and_the_latest_works() 
             assert len(bob.associations()) == 1  # of a request that is not answered
             bob.people.send(bob.talk(ada), "who are you?", START)
     assert len(bob.got()) == begun
-    assert len(bob.associations()) == correspondences.MAX_ASSOCIATIONS
+    assert len(bob.associations()) == exchanges.MAX_ASSOCIATIONS
     bob.commit()
-    assert bob.disk.count("association") == correspondences.MAX_ASSOCIATIONS
+    assert bob.disk.count("association") == exchanges.MAX_ASSOCIATIONS
     ada.write(bob, "still there", START)
     settle(ada, bob, START)
     assert bob.got()[-1] == "still there"

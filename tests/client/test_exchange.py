@@ -18,7 +18,7 @@ def test_a_first_message_arrives_by_pseudonym_alone_and_is_read() -> None:
     write(alice, a, b, text)
     assert world.run(60, lambda: texts(b) == [text])
     assert incoming(b)[0].request
-    assert world.run(60, lambda: outgoing(a)[0].state is MessageState.READ)
+    assert world.run(60, lambda: outgoing(a)[0].state is MessageState.FETCHED)
     assert set(world.sizes) == {world.params.packet_bytes}
 
 
@@ -47,7 +47,7 @@ def test_messages_both_ways_arrive_once_exactly_and_near_the_floor() -> None:
     )
     floor, _ = latency.floor(PRESETS["fast"], world.params)
     assert latencies[len(latencies) // 2] < 1.6 * floor
-    assert {m.state for m in outgoing(a) + outgoing(b)} == {MessageState.READ}
+    assert {m.state for m in outgoing(a) + outgoing(b)} == {MessageState.FETCHED}
     assert not any(o.needs_ack for p in world.people for o in p.machine.outbox.records())
 
 

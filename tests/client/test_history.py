@@ -4,7 +4,7 @@ from shoal_protocol.client.history import MAX_MESSAGES, History, Message, Messag
 from shoal_protocol.client.state import Journal
 
 
-def said(name: int, state: MessageState = MessageState.READ, *, outgoing: bool = True) -> Message:
+def said(name: int, state: MessageState = MessageState.FETCHED, *, outgoing: bool = True) -> Message:
     return Message(name.to_bytes(12, "big").hex(), outgoing, "text", state, created=name)
 
 
@@ -33,7 +33,7 @@ def test_ones_own_messages_that_are_not_read_yet_never_give_way_to_others() -> N
     assert len(history) == MAX_MESSAGES
     assert list(history)[:3] == waiting
     assert history.get(failed.id) is None
-    assert history.advance(waiting[0].id, MessageState.READ) is not None
+    assert history.advance(waiting[0].id, MessageState.FETCHED) is not None
     history.add(said(MAX_MESSAGES + 4, outgoing=False))
     assert list(history)[:2] == waiting[1:]
 

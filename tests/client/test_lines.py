@@ -139,7 +139,7 @@ def test_the_highest_numbers_stop_nothing(least: int) -> None:
         (say(MAX_AHEAD + 12, least=11), "number"),
         (say(MAX_AHEAD + 1, line=b"line two"), "number"),
         (say(3, count=2), "parts"),
-        (Parcel(Acks(), LINE, 0, Part(Kind.FILE, 3, 0, 1, 3, b"x")), "parts"),
+        (Parcel(Acks(), LINE, 0, Part(Kind.RICH, 3, 0, 1, 3, b"x")), "parts"),
         (Parcel(Acks(), LINE, 0, Part(Kind.TEXT, 3, 9, 1, 3, b"x")), "parts"),
     ],
 )

@@ -162,7 +162,7 @@ def test_a_hostile_contact_gets_nothing_but_its_own_silence(
     line, lie = b"its line", Acks(2**32 - 1, 2**64 - 1)
     say(Parcel(lie, line, 0, Part(Kind.TEXT, 3, 0, 0, 2, b"half")))
     say(Parcel(lie, line, least, Part(Kind.TEXT, number, 0, part, parts, b"x")))
-    assert bob.states() == [MessageState.READ, MessageState.QUEUED]
+    assert bob.states() == [MessageState.FETCHED, MessageState.QUEUED]
     counted = bob.people.counters if reason is not None else association.counters
     assert counted.total() == (reason is not None)
     bob.restart(now)
@@ -248,7 +248,7 @@ def test_a_late_answer_to_a_put_brings_no_row_back() -> None:
     pass_on(ada, bob, now)
     bob.people.tick(now + MINUTE)
     pass_on(bob, ada, now + MINUTE)
-    assert ada.states()[-1] is MessageState.READ
+    assert ada.states()[-1] is MessageState.FETCHED
     rows = dict(ada.disk.rows)
     if ada.outbox.answered(*put, True, now):
         ada.people.stored(put[0], now)
@@ -471,7 +471,7 @@ def test_a_message_goes_through_its_states_in_order() -> None:
     (changed,) = ada.people.stored(records[-1], now)
     assert changed.message is not None
     assert changed.message.state is ada.states()[-1] is MessageState.STORED
-    for some, state_then in ((records[:2], MessageState.FETCHED), (records[2:], MessageState.READ)):
+    for some, state_then in ((records[:2], MessageState.STORED), (records[2:], MessageState.FETCHED)):
         for record in some:
             bob.keep(record)
         bob.read(now)

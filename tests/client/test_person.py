@@ -195,7 +195,7 @@ def test_a_machine_that_is_restored_goes_on_with_its_conversations() -> None:
     write(alice, a, b, "after")
     assert world.run(60, lambda: texts(b) == ["before", "after"])
     assert world.run(60, lambda: texts(a) == ["while you are off"])
-    assert world.run(60, lambda: {m.state for m in outgoing(a)} == {MessageState.READ})
+    assert world.run(60, lambda: {m.state for m in outgoing(a)} == {MessageState.FETCHED})
 
 
 def test_the_same_seed_gives_the_same_packets() -> None:

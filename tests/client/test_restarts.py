@@ -104,7 +104,7 @@ class Exchange:
             self.now += 10 * MINUTE
         assert self.bob.got() == self.said["ada"]
         assert self.ada.got() == self.said["bob"]
-        assert set(self.ada.states() + self.bob.states()) <= {MessageState.READ}
+        assert set(self.ada.states() + self.bob.states()) <= {MessageState.FETCHED}
         for one in (self.ada, self.bob):
             one.restart(self.now)
             one.commit()

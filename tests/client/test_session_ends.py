@@ -11,7 +11,7 @@ from shoal_protocol.client.parcel import Acks, Parcel
 from shoal_protocol.streams import box
 from support import START
 
-READ = MessageState.READ
+READ = MessageState.FETCHED
 
 
 def test_a_quiet_box_that_outlived_its_place_unread_ends_its_session() -> None:

@@ -70,12 +70,12 @@ def test_a_message_that_the_contact_holds_behind_a_gap_is_shown_under_the_new_li
     bob.people.tick(now + MINUTE)
     pass_on(bob, ada, now + MINUTE)
     assert bob.got() == ["hello"]
-    assert ada.states()[1:] == [MessageState.QUEUED, MessageState.FETCHED]
+    assert ada.states()[1:] == [MessageState.QUEUED, MessageState.STORED]
     ada.people.taken(first, now)
     for _ in range(6):
         now = settle(ada, bob, now + 10 * MINUTE, rounds=1)
     assert bob.got() == ["hello", "first", "second"]
-    assert set(ada.states()) == {MessageState.READ}
+    assert set(ada.states()) == {MessageState.FETCHED}
 
 
 def test_copies_of_one_unreadable_box_put_off_nothing() -> None:
@@ -107,4 +107,4 @@ def test_a_stranger_whose_boxes_do_not_open_is_owed_no_session_until_the_answer(
     bob.write(ada, "who are you?", START)
     settle(ada, bob, START)
     assert ada.got() == ["who are you?"]
-    assert bob.states() == [MessageState.READ]
+    assert bob.states() == [MessageState.FETCHED]

@@ -59,7 +59,7 @@ class Shelf:
             sender = FileSender(manifest, content, writer)
             for index in range(manifest.layout.total):
                 self.relays.boxes[sender.address(index)] = sender.record(index)
-        message = Message(rng.bytes(12).hex(), False, name, MessageState.READ, created=self.now)
+        message = Message(rng.bytes(12).hex(), False, name, MessageState.FETCHED, created=self.now)
         self.talks[talk].history.add(message)
         self.downloads.add(self.talks[talk], message.id, manifest)
         return message.id

@@ -18,7 +18,7 @@ from shoal_protocol.client.parcel import Acks, Parcel
 from shoal_protocol.errors import RemoteProtocolError
 from shoal_protocol.rng import Rng
 from shoal_protocol.sessions.session import Session
-from shoal_protocol.streams.capability import ReadCapability, WriteCapability
+from shoal_protocol.streams.capability import CAPABILITY_LENGTH, ReadCapability, WriteCapability
 
 WINDOW: Final = parcel.ACK_WINDOW + 1  # boxes from the first that is missing on that may come
 ASIDE: Final = 2  # places of these that no message takes: one for a nudge, the last for news
@@ -59,6 +59,7 @@ class Association:
         self.ack_due: int | None = None  # ns; when it goes alone
         self.counters: Counter[str] = Counter()
         self._writer = writer
+        self._oldest = writer  # at the first box that the contact lacks
         self._reader = reader
 
     @classmethod
@@ -171,6 +172,19 @@ class Association:
                 bits |= self.peer.bits
             self.peer = Acks(acks.next, bits)
 
+    def take_back(self, index: int, day: int) -> bytes:
+        """Return the record that takes back our box ``index`` of ``day``; not :meth:`let_go`."""
+        return self._oldest.at(index).tombstone(day)
+
+    def renew(self, index: int, day: int) -> bytes:
+        """Return a record in the place of our box ``index`` that says nothing, of ``day``."""
+        self.sealed_day = max(self.sealed_day, day)
+        return self.take_back(index, day)
+
+    def let_go(self) -> None:
+        """Forget the keys of the boxes that the contact has, up to the first that it lacks."""
+        self._oldest = self._oldest.at(max(self._oldest.index, self.peer.next))
+
     def row(self, conversation: bytes) -> bytes:
         """Return the row that a store keeps; a secret."""
         return state.ASSOCIATIONS.encode(
@@ -178,7 +192,7 @@ class Association:
                 conversation=conversation,
                 order=self.order,
                 session=self.session.dump(),
-                writer=self._writer.dump(),
+                writer=self._writer.dump() + self._oldest.dump(),
                 reader=self._reader.pack(),
                 confirmed=self.confirmed,
                 broken=self.broken,
@@ -198,11 +212,13 @@ class Association:
         """Return the association that :meth:`row` kept."""
         association = cls(
             Session.load(row.session),
-            WriteCapability.load(row.writer, network),
+            WriteCapability.load(row.writer[:CAPABILITY_LENGTH], network),
             ReadCapability.parse(row.reader, network),
             day=row.read_day,
             order=row.order,
         )
+        if len(row.writer) > CAPABILITY_LENGTH:
+            association._oldest = WriteCapability.load(row.writer[CAPABILITY_LENGTH:], network)
         association.confirmed = row.confirmed
         association.broken = row.broken
         association.peer = Acks(row.peer_has, row.peer_bits)

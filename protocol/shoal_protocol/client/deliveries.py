@@ -2,18 +2,20 @@
 
 ::
 
-    numbered ─► records tracked ─► all stored: STORED ─► one acknowledged: FETCHED
-                                                └─► all, and all messages before: READ
+    numbered ─► records tracked ─► all stored: STORED ─► all acknowledged,
+                                                         and all messages before: FETCHED
 
-The contact shows messages in the order of their numbers, so one that came whole is read
-only when nothing before it is missing.
+The contact shows messages in the order of their numbers, so one that came whole is fetched
+only when nothing before it is missing. Notices are followed like messages.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
-from shoal_protocol.client.history import History, Message, MessageState
+from shoal_protocol.client.history import History, Message, MessageState, Notice
 from shoal_protocol.client.outbox import Outgoing
+
+Sent = Message | Notice
 
 
 @dataclass(slots=True)
@@ -25,7 +27,7 @@ class _Progress:
 
 
 class Deliveries:
-    """The outgoing messages of one conversation that are neither read nor failed."""
+    """The outgoing messages of one conversation that are neither fetched nor failed."""
 
     def __init__(self, history: History) -> None:
         self._history: Final = history
@@ -37,20 +39,24 @@ class Deliveries:
         """Return the lowest number that may still come, ``otherwise`` when nothing is open."""
         return min(self._unfinished, default=otherwise)
 
-    def begin(self, message: Message) -> None:
+    def begin(self, message: Sent) -> None:
         """Take a message that has its number."""
         self._unfinished[message.number] = message.id
 
-    def track(self, message: Message, records: list[Outgoing]) -> None:
+    def track(self, message: Sent, records: list[Outgoing]) -> None:
         """Note which records a message went into."""
         self._progress[message.id] = _Progress(
             {outgoing.key for outgoing in records if not outgoing.stored},
             {outgoing.key for outgoing in records},
         )
 
-    def untrack(self, message: Message) -> None:
+    def untrack(self, message: Sent) -> None:
         """Note that a message is to be written anew."""
         self._progress.pop(message.id, None)
+
+    def open(self, message: Sent) -> bool:
+        """Whether a message has a number and is neither fetched nor failed."""
+        return self._unfinished.get(message.number) == message.id
 
     def stored(self, outgoing: Outgoing) -> list[Message]:
         """Note that a relay keeps a record; returns the message that moved, if one did."""
@@ -68,38 +74,39 @@ class Deliveries:
         progress.unstored.discard(outgoing.key)
         progress.unread.discard(outgoing.key)
         if progress.unread:
-            return self._advance(outgoing.message, MessageState.FETCHED)
+            return []
         del self._progress[outgoing.message]
-        message = self._history.get(outgoing.message)
+        message = self._history.find(outgoing.message)
         if message is None:
             return []
         self._whole.add(message.number)
-        read = self.show_read()
+        fetched = self.show_fetched()
         if message.number in self._whole:
-            return self._advance(message.id, MessageState.FETCHED)
-        return read
+            return self._advance(message.id, MessageState.STORED)
+        return fetched
 
-    def begin_anew(self) -> list[Message]:
-        """Forget how far everything has come; returns what is neither read nor failed."""
+    def begin_anew(self) -> list[Sent]:
+        """Forget how far everything has come; returns what is neither fetched nor failed."""
         self._progress.clear()
         self._whole.clear()
-        found = [self._history.get(message_id) for message_id in self._unfinished.values()]
+        found = [self._history.find(message_id) for message_id in self._unfinished.values()]
         return [message for message in found if message is not None]
 
-    def failed(self, message: Message) -> list[Message]:
+    def failed(self, message: Sent) -> list[Message]:
         """Give a message up; returns it if that moved it."""
         self._unfinished.pop(message.number, None)
+        self._progress.pop(message.id, None)
         return self._advance(message.id, MessageState.FAILED)
 
-    def show_read(self) -> list[Message]:
-        """Move to READ what the contact has and shows: all up to the first that it lacks."""
+    def show_fetched(self) -> list[Message]:
+        """Move to FETCHED what the contact has and shows: all up to the first that it lacks."""
         changed: list[Message] = []
         for number, message_id in sorted(self._unfinished.items()):
             if number not in self._whole:
                 break
             self._whole.discard(number)
             del self._unfinished[number]
-            changed += self._advance(message_id, MessageState.READ)
+            changed += self._advance(message_id, MessageState.FETCHED)
         return changed
 
     def _advance(self, message_id: str, to: MessageState) -> list[Message]:

@@ -2,28 +2,34 @@
 
 ::
 
-    queued ──two relays keep each part──► stored ──a part acknowledged──► fetched
-       └──outlived its boxes──► failed                └──all parts──► read
+    queued ──two relays keep each part──► stored ──all acknowledged──► fetched ──receipt──► read
+       └──outlived its boxes──► failed
 
-``read`` says that the whole message stands in the history of the reader's node; one that came
-before another that was sent earlier is *fetched* until that one has come. States only ever
+``fetched`` says that the whole message stands in the history of the reader's node; one that
+came before another that was sent earlier is *stored* until that one has come. ``read`` says
+that the contact's person has seen it, if both tell each other such things. States only ever
 move forward, and none is shown before the event that it names.
+
+A notice is numbered and goes its way like a message, and is never shown. One without data
+stands for a message that was deleted here while it was on its way.
 """
 
+import heapq
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
 
-from shoal_protocol.client.lines import Whole
+from shoal_protocol.client import contents, state
+from shoal_protocol.client.contents import Content, Reply
 from shoal_protocol.client.state import Journal, MessageRow
 
 MAX_MESSAGES: Final = 10_000  # of one conversation; the oldest that are finished give way
 
 
 class MessageState(IntEnum):
-    """How far an outgoing message has come; incoming ones are READ."""
+    """How far an outgoing message has come; incoming ones are FETCHED."""
 
     QUEUED = 0
     STORED = 1
@@ -36,7 +42,8 @@ class MessageState(IntEnum):
 class Message:
     """One message of a conversation. Times in ns; ``created`` of incoming ones is a claim.
 
-    ``number`` is its place in its sender's line; ``file`` a packed manifest.
+    ``number`` is its place in its sender's line; ``file`` a packed manifest. ``reply`` says
+    what it answers. It disappears at ``expires``, ``expires_s`` after it was sent or came.
     """
 
     id: str
@@ -48,6 +55,33 @@ class Message:
     received: int | None = None
     request: bool = False
     file: bytes | None = None
+    reply: Reply | None = None
+    expires_s: int | None = None
+    expires: int | None = None
+
+    @property
+    def content(self) -> Content:
+        """What it shows."""
+        return Content(self.text, self.file, self.reply, self.expires_s)
+
+    def written(self) -> tuple[int, bytes]:
+        """Return the kind and the bytes that go to the contact."""
+        return contents.write(self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something numbered that is never shown; ``data`` empty: a message that is gone here."""
+
+    id: str
+    number: int
+    created: int
+    kind: int
+    data: bytes
+
+    def written(self) -> tuple[int, bytes]:
+        """Return the kind and the bytes that go to the contact."""
+        return self.kind, self.data
 
 
 class History:
@@ -63,10 +97,15 @@ class History:
         self._journal = journal
         self._messages: OrderedDict[str, Message] = OrderedDict()
         self._positions: dict[str, int] = {}
+        self._notices: dict[str, Notice] = {}
+        self._deadlines: list[tuple[int, str]] = []  # a heap; some are of messages that are gone
         self._next = 0
 
     def __iter__(self) -> Iterator[Message]:
         return iter(self._messages.values())
+
+    def __reversed__(self) -> Iterator[Message]:
+        return reversed(self._messages.values())
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -75,22 +114,64 @@ class History:
         """Return the message with this id."""
         return self._messages.get(message_id)
 
-    def add(self, message: Message) -> None:
+    def find(self, message_id: str) -> Message | Notice | None:
+        """Return the message or notice with this id."""
+        return self._messages.get(message_id) or self._notices.get(message_id)
+
+    def position(self, message_id: str) -> int:
+        """Return the place of a message that is here; they grow in the order of showing."""
+        return self._positions[message_id]
+
+    def numbered(self, *, outgoing: bool, number: int, created: int) -> Message | None:
+        """Return the message of one side with this number and time, the youngest first."""
+        for message in reversed(self):
+            if (message.outgoing, message.number, message.created) == (outgoing, number, created):
+                return message
+        return None
+
+    def unread(self, below: int) -> int:
+        """Return how many messages came at positions from ``below`` on."""
+        count = 0
+        for message in reversed(self):
+            if self._positions[message.id] < below:
+                break
+            count += not message.outgoing
+        return count
+
+    def add(self, message: Message) -> list[Message]:
         """Append a message; beyond :data:`MAX_MESSAGES` the oldest finished one gives way.
 
-        One's own that are still to be read or to fail stay, or nothing would ever come of them.
+        One's own that are still to be fetched or to fail stay, or nothing would ever come of
+        them. Returns those that gave way.
         """
         self._place(message, self._next)
         self._keep(message)
+        gone: list[Message] = []
         while len(self._messages) > MAX_MESSAGES:
-            finished = (m.id for m in self if not _unfinished(m) and m.id != message.id)
+            finished = (m for m in self if not _unfinished(m) and m.id != message.id)
             oldest = next(finished, None)
             if oldest is None:
                 break
-            self._remove(oldest)
+            self.remove(oldest.id)
+            gone.append(oldest)
+        return gone
+
+    def announce(self, notice: Notice) -> None:
+        """Take a notice."""
+        self._notices[notice.id] = notice
+        if self._journal is not None:
+            row = state.NoticeRow(
+                bytes.fromhex(self._conversation),
+                notice.kind,
+                notice.number,
+                notice.created,
+                notice.data,
+            )
+            self._journal.put(state.NOTICE, bytes.fromhex(notice.id), state.NOTICES.encode(row))
 
     def restore(self, row: MessageRow) -> Message:
         """Append a message that a store kept; returns it."""
+        reply = None if row.reply is None else state.REPLIES.decode(row.reply)
         message = Message(
             row.id,
             row.outgoing,
@@ -101,12 +182,30 @@ class History:
             row.received,
             row.request,
             row.file,
+            None
+            if reply is None
+            else Reply(reply.outgoing, reply.number, reply.created, reply.message.hex() or None),
+            row.expires_s,
+            row.expires,
         )
         self._place(message, row.position)
         return message
 
+    def restore_notice(self, notice_id: str, row: state.NoticeRow) -> Notice:
+        """Take a notice that a store kept; returns it."""
+        notice = Notice(notice_id, row.number, row.created, row.kind, row.data)
+        self._notices[notice_id] = notice
+        return notice
+
     def advance(self, message_id: str, state: MessageState) -> Message | None:
-        """Move a message forward; returns it when that changed it."""
+        """Move a message forward; returns it when that changed it.
+
+        A notice that came to its end is forgotten.
+        """
+        if message_id in self._notices:
+            if state >= MessageState.FETCHED:
+                self.forget_notice(message_id)
+            return None
         message = self._messages.get(message_id)
         if message is None or message.state >= state:
             return None
@@ -122,48 +221,83 @@ class History:
             self._keep(message)
         return message
 
-    def showed(self, whole: Whole) -> bool:
+    def showed(self, created: int, number: int, content: Content) -> bool:
         """Whether a message that came is here: it was numbered in a line that its sender left."""
         return any(
             not message.outgoing
             and (message.number, message.created, message.text, message.file)
-            == (whole.number, whole.created, whole.text, whole.file)
+            == (number, created, content.text, content.file)
             for message in self._messages.values()
         )
+
+    def expiring(self, now: int) -> bool:
+        """Whether the time of a message may be over."""
+        return bool(self._deadlines) and self._deadlines[0][0] <= now
+
+    def due(self, now: int) -> list[Message]:
+        """Return the messages whose time to disappear has come."""
+        due: list[Message] = []
+        while self._deadlines and self._deadlines[0][0] <= now:
+            message = self._messages.get(heapq.heappop(self._deadlines)[1])
+            if message is not None:
+                due.append(message)
+        return due
+
+    def remove(self, message_id: str) -> None:
+        """Forget a message."""
+        del self._messages[message_id], self._positions[message_id]
+        if self._journal is not None:
+            self._journal.delete_message(message_id)
+
+    def forget_notice(self, notice_id: str) -> None:
+        """Forget a notice."""
+        del self._notices[notice_id]
+        if self._journal is not None:
+            self._journal.delete(state.NOTICE, bytes.fromhex(notice_id))
 
     def clear(self) -> None:
         """Forget every message."""
         for message_id in list(self._messages):
-            self._remove(message_id)
+            self.remove(message_id)
+        for notice_id in list(self._notices):
+            self.forget_notice(notice_id)
 
     def _place(self, message: Message, position: int) -> None:
         self._messages[message.id] = message
         self._positions[message.id] = position
         self._next = max(self._next, position + 1)
-
-    def _remove(self, message_id: str) -> None:
-        del self._messages[message_id], self._positions[message_id]
-        if self._journal is not None:
-            self._journal.delete_message(message_id)
+        if message.expires is not None:
+            heapq.heappush(self._deadlines, (message.expires, message.id))
 
     def _keep(self, message: Message) -> None:
-        if self._journal is not None:
-            self._journal.message(
-                MessageRow(
-                    id=message.id,
-                    conversation=self._conversation,
-                    position=self._positions[message.id],
-                    outgoing=message.outgoing,
-                    number=message.number,
-                    text=message.text,
-                    state=message.state,
-                    created=message.created,
-                    received=message.received,
-                    request=message.request,
-                    file=message.file,
-                )
+        if self._journal is None:
+            return
+        reply = message.reply
+        packed: bytes | None = None
+        if reply is not None:
+            name = bytes.fromhex(reply.message or "")
+            packed = state.REPLIES.encode(
+                state.ReplyRow(reply.outgoing, reply.number, reply.created, name)
             )
+        self._journal.message(
+            MessageRow(
+                id=message.id,
+                conversation=self._conversation,
+                position=self._positions[message.id],
+                outgoing=message.outgoing,
+                number=message.number,
+                text=message.text,
+                state=message.state,
+                created=message.created,
+                received=message.received,
+                request=message.request,
+                file=message.file,
+                reply=packed,
+                expires_s=message.expires_s,
+                expires=message.expires,
+            )
+        )
 
 
 def _unfinished(message: Message) -> bool:
-    return message.outgoing and message.state < MessageState.READ
+    return message.outgoing and message.state < MessageState.FETCHED

@@ -22,6 +22,7 @@ class Keeper:
         self._persona: Final = persona
         self._conversation: Final = conversation
         self.kept: Final = kept
+        self._contact: state.ContactRow | None = None  # as it was put last
 
     @property
     def journal(self) -> state.Journal | None:
@@ -62,9 +63,16 @@ class Keeper:
                 state.CONVERSATION, self._conversation, state.CONVERSATIONS.encode(row)
             )
 
+    def contact(self, row: state.ContactRow) -> None:
+        """Put what is known of the contact, if it is not as it was."""
+        if self.kept and row != self._contact:
+            self._contact = row
+            self._journal.put(state.CONTACT, self._conversation, state.CONTACTS.encode(row))
+
     def forget_conversation(self) -> None:
-        """Delete the conversation's row."""
+        """Delete the conversation's rows."""
         if self.kept:
+            self._journal.delete(state.CONTACT, self._conversation)
             self._journal.delete(state.CONVERSATION, self._conversation)
 
     def association(self, association: Association) -> None:

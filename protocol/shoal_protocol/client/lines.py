@@ -14,8 +14,8 @@ holds nothing back.
 from dataclasses import dataclass, field
 from typing import Final
 
-from shoal_protocol.client import parcel, state
-from shoal_protocol.client.parcel import Kind, Parcel, Part
+from shoal_protocol.client import state
+from shoal_protocol.client.parcel import Parcel, Part
 from shoal_protocol.errors import RemoteProtocolError
 
 MAX_LINES: Final = 16  # of one contact; the oldest is forgotten
@@ -25,18 +25,18 @@ MAX_PARTS: Final = 1024  # kept of one contact: more than all windows of an hone
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A message whose turn has come."""
+    """A message whose turn has come; ``data`` is what :mod:`contents` reads."""
 
     created: int
     number: int
-    text: str
-    file: bytes | None
+    kind: int
+    data: bytes
 
 
 @dataclass(slots=True)
 class _Message:
     created: int
-    kind: Kind
+    kind: int
     count: int
     parts: dict[int, bytes] = field(default_factory=dict[int, bytes])
 
@@ -77,9 +77,7 @@ class IncomingLines:
         line = self._lines.get(key[:8])
         if line is not None:
             number = int.from_bytes(key[8:12], "big")
-            message = line.messages.setdefault(
-                number, _Message(row.created, Kind(row.kind), row.parts)
-            )
+            message = line.messages.setdefault(number, _Message(row.created, row.kind, row.parts))
             message.parts[int.from_bytes(key[12:], "big")] = row.data
 
     def check(self, incoming: Parcel) -> None:
@@ -154,8 +152,7 @@ class IncomingLines:
         while self._is_whole(line, line.next):
             message = line.messages[line.next]
             data = b"".join(piece for _, piece in sorted(message.parts.items()))
-            text, file = parcel.read_content(message.kind, data)
-            shown.append(Whole(message.created, line.next, text, file))
+            shown.append(Whole(message.created, line.next, message.kind, data))
             self._forget(name, line, line.next)
             line.next += 1
         return shown

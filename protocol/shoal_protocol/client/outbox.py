@@ -59,6 +59,7 @@ class Outgoing:
     batch: int
     copies: int
     first_contact: bool = False
+    erases: bool = False  # takes a box back: done once it is stored everywhere
     fragment: bool = False  # of a file: it goes when nothing else does, to one relay
     session: bytes = b""
     index: int = 0
@@ -80,6 +81,11 @@ class Outgoing:
     def address(self) -> bytes:
         """Where it goes, 32 bytes."""
         return self.record[:32]
+
+    @property
+    def by_box(self) -> bool:
+        """Whether it is a box; a first contact is one (of index 1) where an invite says where."""
+        return not self.first_contact or self.index > 0
 
     @property
     def stored_everywhere(self) -> bool:
@@ -122,6 +128,25 @@ class Outbox:
         self._records[outgoing.key] = outgoing
         if outgoing.nonce is None:
             self._unpaid[outgoing.key] = outgoing
+
+    def erase(self, record: bytes, batch: int, owner: str, conversation: str, now: int) -> None:
+        """Take a tombstone (2,048 bytes) of a box that the reader has, at all its relays.
+
+        It goes like any other record, and is done once all keep it, or given up with its day.
+        """
+        self.add(
+            Outgoing(
+                record_key(record),
+                record,
+                now,
+                needs_ack=False,
+                batch=batch,
+                copies=self._params.replicas,
+                erases=True,
+                owner=owner,
+                conversation=conversation,
+            )
+        )
 
     @property
     def working(self) -> bool:
@@ -232,7 +257,8 @@ class Outbox:
         """
         expired: list[bytes] = []
         for outgoing in self._records.values():
-            if outgoing.created + self._life(outgoing) <= now:
+            done = outgoing.erases and outgoing.stored_everywhere
+            if done or outgoing.created + self._life(outgoing) <= now:
                 expired.append(outgoing.key)
             elif outgoing.again is not None and outgoing.again <= now:
                 outgoing.again = None
@@ -242,7 +268,9 @@ class Outbox:
         return self.done(expired)
 
     def _life(self, outgoing: Outgoing) -> int:
-        if outgoing.first_contact:
+        if outgoing.erases:
+            return clock.seconds(self._params.day_s)
+        if not outgoing.by_box:
             return clock.seconds(self._params.entry_life_s)
         return clock.seconds(self._params.box_days * self._params.day_s)
 

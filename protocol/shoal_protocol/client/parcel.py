@@ -4,7 +4,7 @@
 
     struct parcel {                  // big-endian; inside the session's ratchet
         u8  type;                    // 0 acknowledgement alone, 1 the same and asks for one,
-                                     // 2 text, 3 file
+                                     // 2 text, 3 rich, 4 profile, 5 receipt (contents.py)
         u32 ack_next;                // every box below it of the other direction has come
         u64 ack_bits;                // bit i: box ack_next + 1 + i has come
         u8  line[8];                 // the sender's numbering of this conversation
@@ -15,10 +15,9 @@
         u8  data[];                  // this part of the message's content
     }
 
-    struct content_of_a_file { u16 length; u8 manifest[length]; u8 text[]; }
-
 Boxes have their place in a stream and messages their number in a line: however boxes come,
-and over however many sessions, messages are shown once and in the order of their numbers.
+and over however many sessions, messages are shown once and in the order of their numbers. A type
+that a later version may bring is numbered and not shown, so that nothing waits for it.
 """
 
 import struct
@@ -35,7 +34,6 @@ ACK_WINDOW: Final = 64  # boxes beyond ack_next that an acknowledgement can name
 MAX_PARTS: Final = 64  # of one message
 MAX_NUMBER: Final = 2**32 - 2  # of a message: the one shown next has a number, too
 MAX_TIME: Final = 2**63 - 1  # ns; what a store can hold
-_FILE_HEAD: Final = struct.Struct(">H")
 
 
 class Kind(IntEnum):
@@ -44,7 +42,9 @@ class Kind(IntEnum):
     ACK = 0
     NUDGE = 1
     TEXT = 2
-    FILE = 3
+    RICH = 3
+    PROFILE = 4
+    RECEIPT = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +84,9 @@ class Acks:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a message; ``kind`` is TEXT or FILE."""
+    """One part of a message; ``kind`` is TEXT or beyond, known here or not."""
 
-    kind: Kind
+    kind: int
     number: int
     created: int
     part: int
@@ -134,47 +134,15 @@ def decode(data: bytes) -> Parcel:
     """Parse a parcel that was authenticated; raises RemoteProtocolError("parcel")."""
     if len(data) < HEAD_LENGTH:
         raise RemoteProtocolError("parcel")
-    value, ack_next, bits, line, number, least, created, part, parts = _HEAD.unpack_from(data)
-    try:
-        kind = Kind(value)
-    except ValueError:
-        raise RemoteProtocolError("parcel") from None
+    kind, ack_next, bits, line, number, least, created, part, parts = _HEAD.unpack_from(data)
     acks, rest = Acks(ack_next, bits), data[HEAD_LENGTH:]
     if kind in (Kind.ACK, Kind.NUDGE):
         if number or created or part or parts or rest:
             raise RemoteProtocolError("parcel")
-        return Parcel(acks, line, least, None, kind is Kind.NUDGE)
+        return Parcel(acks, line, least, None, kind == Kind.NUDGE)
     if not part < parts <= MAX_PARTS or not least <= number <= MAX_NUMBER or created > MAX_TIME:
         raise RemoteProtocolError("parcel")
     return Parcel(acks, line, least, Part(kind, number, created, part, parts, rest))
-
-
-def parts(kind: Kind, number: int, created: int, pieces: list[bytes]) -> list[Part]:
-    """Return the parts of message ``number`` whose content was :func:`split` into ``pieces``."""
-    return [
-        Part(kind, number, created, place, len(pieces), piece) for place, piece in enumerate(pieces)
-    ]
-
-
-def content(text: str, file: bytes | None) -> tuple[Kind, bytes]:
-    """Return the kind and the content of a message; ``file`` is a packed manifest."""
-    if file is None:
-        return Kind.TEXT, text.encode()
-    return Kind.FILE, _FILE_HEAD.pack(len(file)) + file + text.encode()
-
-
-def read_content(kind: Kind, data: bytes) -> tuple[str, bytes | None]:
-    """Return (text, packed manifest or None) of a whole message's content.
-
-    What is not UTF-8 is shown as such, and a file that names no manifest is a text: to
-    refuse it would leave a gap for ever.
-    """
-    file = None
-    if kind is Kind.FILE and len(data) >= _FILE_HEAD.size:
-        end = _FILE_HEAD.size + _FILE_HEAD.unpack_from(data)[0]
-        if end <= len(data):
-            file, data = data[_FILE_HEAD.size : end], data[end:]
-    return data.decode("utf-8", "replace"), file
 
 
 def split(data: bytes, size: int) -> list[bytes]:

@@ -3,9 +3,10 @@
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from shoal_protocol.client import state
+from shoal_protocol.client import contents, state
 from shoal_protocol.client.announcer import Announcer
 from shoal_protocol.client.association import Association
+from shoal_protocol.client.contents import Profile, Shown
 from shoal_protocol.client.correspondence import Correspondence
 from shoal_protocol.pseudonyms.persona import PREKEY_DAYS_KEPT, PersonaSecrets
 from shoal_protocol.sessions import handshake
@@ -21,6 +22,7 @@ class Persona:
     announcer: Announcer
     name: str | None = None
     kept: bool = True
+    shown: Shown = field(default_factory=Shown)
     conversations: dict[str, Correspondence] = field(default_factory=dict[str, Correspondence])
     by_pseudonym: dict[bytes, Correspondence] = field(default_factory=dict[bytes, Correspondence])
     owners: dict[bytes, tuple[Correspondence, Association]] = field(
@@ -35,6 +37,24 @@ class Persona:
     def name_bytes(self) -> bytes:
         """The id as rows hold it, 8 bytes."""
         return bytes.fromhex(self.id)
+
+    @property
+    def profile(self) -> Profile | None:
+        """What it shows to its contacts; None: nothing."""
+        return self.shown.profile
+
+    @property
+    def receipts(self) -> bool:
+        """Whether its contacts are told what was read, and are believed."""
+        return self.shown.receipts
+
+    def keep_shown(self, journal: state.Journal) -> None:
+        """Make durable what the persona shows."""
+        if self.kept:
+            profile = self.shown.profile
+            data = b"" if profile is None else contents.write_profile(profile)
+            row = state.ProfileRow(data, self.shown.receipts)
+            journal.put(state.PROFILE, self.name_bytes, state.PROFILES.encode(row))
 
     def keep_prekeys(self, journal: state.Journal) -> None:
         """Make prekeys durable that are new, and delete those that are erased."""
@@ -68,6 +88,7 @@ class Persona:
     def forget_rows(self, journal: state.Journal) -> None:
         """Delete the persona's own rows."""
         journal.delete(state.PERSONA, self.name_bytes)
+        journal.delete(state.PROFILE, self.name_bytes)
         for day in self.prekey_batches:
             journal.delete(state.PREKEYS, self._row(day))
         for day, ephemerals in self.kept_ephemerals.items():

@@ -32,6 +32,9 @@ UPLOAD: Final = "upload"  # id: message 12; a file on its way up
 DOWNLOAD: Final = "download"  # id: message 12; a file on its way down, or one that failed
 FRAGMENT: Final = "fragment"  # id: message 12, index 4; came, the file is not whole
 FILE: Final = "file"  # id: message 12, place 4; a piece of a whole file, not read at the start
+PROFILE: Final = "profile"  # id: persona 8; what it shows, and its settings
+CONTACT: Final = "contact"  # id: conversation 8; what is known of the contact
+NOTICE: Final = "notice"  # id: 12 bytes; numbered like a message, never shown
 KINDS: Final = (
     PERSONA,
     PREKEYS,
@@ -44,6 +47,9 @@ KINDS: Final = (
     DOWNLOAD,
     FRAGMENT,
     FILE,
+    PROFILE,
+    CONTACT,
+    NOTICE,
 )
 
 
@@ -52,7 +58,9 @@ class MessageRow:
     """One message of a conversation as the store keeps it; ``position`` orders them.
 
     Ids are hex; times in ns; ``state`` is a :class:`~shoal_protocol.client.history.MessageState`;
-    ``number`` is the message's number in its sender's line; ``file`` a packed manifest.
+    ``number`` is the message's number in its sender's line; ``file`` a packed manifest;
+    ``reply`` a packed :class:`ReplyRow`; ``expires`` when the message disappears, which is
+    ``expires_s`` after it was sent or came.
     """
 
     id: str
@@ -66,6 +74,9 @@ class MessageRow:
     received: int | None
     request: bool
     file: bytes | None
+    reply: bytes | None = None
+    expires_s: int | None = None
+    expires: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +265,67 @@ class UploadRow:
         return "UploadRow(…)"
 
 
+@dataclass(frozen=True, slots=True)
+class ReplyRow:
+    """Which message one answers; ``message`` is its id here, empty if it was not found."""
+
+    outgoing: bool
+    number: Annotated[int, wire.U32]
+    created: Annotated[int, wire.U64]
+    message: Annotated[bytes, wire.Size(0, 12)]
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileRow:
+    """What a persona shows (empty: nothing), and whether receipts are sent and believed."""
+
+    profile: Annotated[bytes, wire.Size(0, 8192)]
+    receipts: bool
+
+    def __repr__(self) -> str:
+        return "ProfileRow(…)"
+
+
+@dataclass(frozen=True, slots=True)
+class ContactRow:
+    """What is known of a contact, and what it knows of us.
+
+    ``profile``: what it shows; ``told``: digest of what it was told that we show; ``read``:
+    positions below it were read here, ``receipted`` those that it was told of, ``seen`` those
+    that it told of; ``invite``: the dumped capability by which the first contact goes.
+    """
+
+    alias: Annotated[str, wire.Size(1, 1024)] | None
+    verified: bool
+    invited: bool
+    blocked: bool
+    price_bits: Annotated[int, wire.U8] | None
+    expires_s: Annotated[int, wire.U32] | None
+    profile: Annotated[bytes, wire.Size(0, 8192)]
+    told: Annotated[bytes, wire.Size(0, 16)]
+    read: Annotated[int, wire.U64]
+    receipted: Annotated[int, wire.U64]
+    seen: Annotated[int, wire.U64]
+    invite: Annotated[bytes, wire.Size(0, 256)]
+
+    def __repr__(self) -> str:
+        return "ContactRow(…)"
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeRow:
+    """Something numbered that is never shown: a profile, a receipt, or a number in use."""
+
+    conversation: Annotated[bytes, wire.exactly(8)]
+    kind: Annotated[int, wire.U8]
+    number: Annotated[int, wire.U32]
+    created: Annotated[int, wire.U64]
+    data: Annotated[bytes, wire.Size(0, 8192)]
+
+    def __repr__(self) -> str:
+        return "NoticeRow(…)"
+
+
 PERSONAS: Final = wire.Codec(PersonaRow, limit=2048)
 PREKEY_DAYS: Final = wire.Codec(PrekeysRow, limit=256)
 CONVERSATIONS: Final = wire.Codec(ConversationRow, limit=4096)
@@ -261,6 +333,10 @@ ASSOCIATIONS: Final = wire.Codec(AssociationRow, limit=300_000)
 RECORDS: Final = wire.Codec(RecordRow, limit=4096)
 PARTS: Final = wire.Codec(PartRow, limit=4096)
 UPLOADS: Final = wire.Codec(UploadRow, limit=8192)
+REPLIES: Final = wire.Codec(ReplyRow, limit=64)
+PROFILES: Final = wire.Codec(ProfileRow, limit=10_000)
+CONTACTS: Final = wire.Codec(ContactRow, limit=12_000)
+NOTICES: Final = wire.Codec(NoticeRow, limit=10_000)
 
 
 class StoreDamaged(UserError):

@@ -99,8 +99,13 @@ class Transfers:
         name: str,
         media_type: str,
         now: int,
+        *,
+        reply_to: str | None = None,
+        expires_s: int | None = None,
     ) -> Message:
         """Queue a file with a text; the message goes once the file is stored.
+
+        ``reply_to`` and ``expires_s`` are as of :meth:`Correspondence.send`.
 
         Raises:
             UserError: the file or text is too long, or too many files wait.
@@ -116,7 +121,14 @@ class Transfers:
             name,
             media_type,
         )
-        message = correspondence.hold(message_id, text, manifests.encode(manifest), now)
+        message = correspondence.hold(
+            message_id,
+            text,
+            manifests.encode(manifest),
+            now,
+            reply_to=reply_to,
+            expires_s=expires_s,
+        )
         kept = correspondence.kept
         batch = self._journal.number if kept else 0
         upload = _Upload(message_id, correspondence, manifest, content, writer, b"", batch, kept)

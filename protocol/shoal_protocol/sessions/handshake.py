@@ -12,11 +12,11 @@
     msg = AEAD(KDF("… key 2", s2), padded text;  AD t2)
     session root = KDF("session root", s2, msg)
 
-    struct first_contact {             // 1,987 bytes
+    struct first_contact {             // 1,987 bytes; 1,923 in a box
         u8 ephemeral[32];              // EK
         u8 kem_ciphertext[1088];       // ct
         u8 who[176];                   // the bundle of 160 bytes, tag behind
-        u8 text[691];                  // the padded text, tag behind
+        u8 text[691];                  // the padded text, tag behind; in a box 627
     }
 
 After PQXDH (Signal, revision 3), with what Bhargavan et al. (USENIX Security 2024) ask
@@ -53,6 +53,8 @@ _WHO_AT: Final = _KEM_AT + crypto.MLKEM_CIPHERTEXT_LENGTH
 _TEXT_AT: Final = _WHO_AT + BUNDLE_LENGTH + crypto.AEAD_TAG_LENGTH
 _PADDED: Final = MESSAGE_LENGTH - _TEXT_AT - crypto.AEAD_TAG_LENGTH
 CAPACITY: Final = _PADDED - padding.OVERHEAD  # 673 bytes of text
+SHORTER: Final = 64  # bytes that a first contact in a box has less
+SHORT_CAPACITY: Final = CAPACITY - SHORTER  # 609 bytes of text
 _ZERO_NONCE: Final = bytes(crypto.AEAD_NONCE_LENGTH)  # each key seals once
 _DAY_LENGTH: Final = 4  # bytes in the transcript
 
@@ -145,6 +147,7 @@ def initiate(
     plaintext: bytes,
     *,
     rng: Rng,
+    short: bool = False,
     encapsulate: Encapsulate = crypto.mlkem_encapsulate,
 ) -> tuple[bytes, Session]:
     """Return the first contact's 1,987 bytes and this side of the session.
@@ -152,8 +155,9 @@ def initiate(
     Args:
         me: the persona that writes.
         announcement: of whom it writes to, opened for the same network.
-        plaintext: the first text, up to :data:`CAPACITY` bytes.
+        plaintext: the first text, up to :data:`CAPACITY` bytes, or :data:`SHORT_CAPACITY`.
         rng: draws the ephemeral key.
+        short: for a box: 1,923 bytes.
         encapsulate: ML-KEM encapsulation; vectors put a recorded one here.
 
     Raises:
@@ -186,7 +190,7 @@ def initiate(
     who = crypto.aead_seal(_key(b"1", stage), _ZERO_NONCE, bundle, transcript)
     transcript = _transcript_2(transcript, bundle, who)
     stage = _stage_2(transcript, stage, me.exchange(announcement.prekey))
-    padded = padding.pad(plaintext, _PADDED)
+    padded = padding.pad(plaintext, _PADDED - SHORTER if short else _PADDED)
     text = crypto.aead_seal(_key(b"2", stage), _ZERO_NONCE, padded, transcript)
     session = Session.begun(_root(stage, text), private)
     return ephemeral + ciphertext + who + text, session
@@ -209,7 +213,7 @@ def accept(
             "low-order point", "aead", "point" or "signature" (a bad bundle), "own
             pseudonym" or "padding".
     """
-    if len(message) != MESSAGE_LENGTH:
+    if len(message) not in (MESSAGE_LENGTH, MESSAGE_LENGTH - SHORTER):
         raise RemoteProtocolError("first contact")
     ephemeral, ciphertext = message[:_KEM_AT], message[_KEM_AT:_WHO_AT]
     who, text = message[_WHO_AT:_TEXT_AT], message[_TEXT_AT:]
