@@ -1,6 +1,7 @@
 """A node's API over a real loopback socket, and raw calls to it, for tests."""
 
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import trio
 
 import fake_node
 from shoal_node import home
-from shoal_node.api import server
+from shoal_node.api import bodies, server
 from shoal_node.api.endpoints import BASE, Endpoint
 
 TOKEN = "token-of-the-test"
@@ -21,7 +22,27 @@ PATIENCE = 10.0  # s until a call that hangs fails its test
 
 def path_of(row: Endpoint) -> str:
     """The path of a route, with names of nothing in it."""
-    return BASE + row.path.format(persona="x", conversation="x", message="x")
+    return BASE + re.sub(r"\{\w+\}", "x", row.path)
+
+
+EXAMPLES: Mapping[type, object] = {
+    bodies.NewContact: {"pseudonym": "shoal-x"},
+    bodies.ConversationPatch: {"expires_after": 60},
+    bodies.NewMessage: {"text": "x"},
+    bodies.ReadUpTo: {"message": "x"},
+    bodies.NewBackup: {"passphrase": "x"},
+    bodies.Panic: {"confirm": "erase"},
+}  # of the bodies that have fields that can't be left out
+
+
+def example(row: Endpoint) -> tuple[str, bytes, str | None]:
+    """A call to a route that its types allow: path with query, body, media type or None."""
+    query = {bodies.NewFile: "?name=x", bodies.Query: "?q=x"}.get(row.query, "")
+    if row.body is None:
+        return path_of(row) + query, b"", None
+    kind = row.takes.media_types[0].decode()
+    body = b"x" if row.body is bytes else json.dumps(EXAMPLES.get(row.body, {})).encode()
+    return path_of(row) + query, body, kind
 
 
 @dataclass
@@ -58,6 +79,14 @@ class Served:
         lines = [f"{method} {path} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in table.items() if value is not None]
         return await self.raw("\r\n".join([*lines, "", ""]).encode() + data)
+
+    async def call_row(
+        self, row: Endpoint, headers: Mapping[str, str | None] | None = None
+    ) -> tuple[int, Any, dict[str, str]]:
+        """Call a route as its types allow."""
+        path, body, kind = example(row)
+        given = {} if kind is None else {"Content-Type": kind}
+        return await self.call(row.method, path, raw=body, headers=given | dict(headers or {}))
 
     async def raw(self, request: bytes) -> tuple[int, Any, dict[str, str]]:
         """Send bytes and parse one answer; status 0 when the server only closes."""
@@ -119,8 +148,10 @@ async def _answer(stream: trio.SocketStream) -> tuple[int, Any, dict[str, str]]:
         elif isinstance(event, h11.Data):
             body += bytes(event.data)
         else:
-            plain = headers.get("content-type") == "application/octet-stream"
-            return status, body if plain else json.loads(body) if body else None, headers
+            kind = headers.get("content-type", "")
+            saved = "attachment" in headers.get("content-disposition", "")
+            plain = saved or not kind.endswith("json")
+            return status, body if plain and body else json.loads(body) if body else None, headers
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import trio
 
@@ -86,10 +87,20 @@ class Person(Relay):
             for place in range(1, 5)
         ]
 
+    @property
+    def person(self) -> "Person":
+        """It is never locked."""
+        return self
+
+    async def settle(self) -> None:
+        """Everything is where it is."""
+
     def personas(self) -> Sequence[backend.Persona]:
         return tuple(self._personas.values())
 
-    async def create_persona(self, name: str | None, ephemeral: bool) -> backend.Persona:
+    async def create_persona(
+        self, name: str | None, ephemeral: bool, *, random: bool = False
+    ) -> backend.Persona:
         made = f"persona{len(self._personas) + 1}"
         pseudonym = f"{self._config.data.name}.{made}"
         self._personas[made] = backend.Persona(
@@ -118,7 +129,7 @@ class Person(Relay):
 
     def conversations(self) -> Sequence[backend.Conversation]:
         return [
-            backend.Conversation(c.conversation, c.persona, c.id, c.pseudonym, c.state)
+            backend.Conversation(c.conversation, c.persona, c.id, c.pseudonym, c.state, c)
             for c in self._contacts.values()
         ]
 
@@ -131,21 +142,21 @@ class Person(Relay):
         return [self._seen(message) for message in page]
 
     async def send(
-        self, conversation_id: str, text: str, idempotency_key: str | None
+        self, conversation_id: str, draft: backend.Draft, idempotency_key: str | None
     ) -> backend.Message:
-        return self._send(conversation_id, text, None, b"")
+        return self._send(conversation_id, draft.text, None, b"")
 
     async def send_file(
         self,
         conversation_id: str,
-        text: str,
+        draft: backend.Draft,
         content: bytes,
         name: str,
         media_type: str,
         idempotency_key: str | None,
     ) -> backend.Message:
         file = backend.File(name, len(content), media_type, "whole", 2, 2)
-        return self._send(conversation_id, text, file, content)
+        return self._send(conversation_id, draft.text, file, content)
 
     async def file(self, conversation_id: str, message_id: str) -> backend.FileContent:
         message = next(m for m in self._history[conversation_id] if m.id == message_id)
@@ -278,7 +289,8 @@ async def _serve(config: NodeConfig, kind: type[Person], *, ends: bool = True) -
     node = person or Relay(config, clock)
     with home.Home(config.data) as data, _ending() as signals:
         async with trio.open_nursery() as nursery:
-            await nursery.start(partial(server.run_api, node, person, data=data))
+            house = cast(backend.Household | None, person)  # it does what commands ask for
+            await nursery.start(partial(server.run_api, node, house, data=data))
             if person is not None:
                 nursery.start_soon(person.deliver)
             async for _ in signals:

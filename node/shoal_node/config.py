@@ -7,7 +7,8 @@
     # config.toml
     listen = ["/ip4/0.0.0.0/tcp/4001"]
     bootstrap = ["/ip4/192.0.2.7/tcp/4001/p2p/12D3Koo…"]
-    api = "127.0.0.1:8080"
+    api = "127.0.0.1:8080"                # or "unix:/run/user/1000/shoal/api.sock"
+    browser = false                       # open no browser
     preset = "balanced"
     network = "main"
     passphrase_file = "/run/user/1000/shoal-passphrase"
@@ -18,13 +19,17 @@ loopback or private: such a network cannot have the subnets that the main one's 
 """
 
 import ipaddress
+import os
+import socket
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from shoal_node import home
+from shoal_node.api.client import UNIX
+from shoal_node.api.values import PresetName
 from shoal_node.transport import address
 from shoal_node.usage import UsageError
 from shoal_protocol import parameters
@@ -33,13 +38,15 @@ from shoal_protocol.errors import RemoteProtocolError
 Role = Literal["person", "relay"]
 
 DEFAULT_API: Final = "127.0.0.1:0"
-DEFAULT_PRESET: Final = "balanced"
+DEFAULT_PRESET: Final[PresetName] = "balanced"
 ANY_ADDRESS: Final = "/ip4/0.0.0.0/tcp/0"
 LOOPBACK_ADDRESS: Final = "/ip4/127.0.0.1/tcp/0"
 
 LISTS: Final = ("listen", "bootstrap")
 TEXTS: Final = ("api", "preset", "network", "relay", "passphrase_file")
+SWITCHES: Final = ("browser",)
 MAX_ADDRESSES: Final = 16
+MAX_SOCKET_PATH: Final = 100  # bytes; Linux allows 107, macOS 103
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +58,13 @@ class NodeConfig:
     listen: tuple[str, ...]  # multiaddrs without /p2p/; none for a person's node
     bootstrap: tuple[str, ...]  # multiaddrs with /p2p/; none for a network's first relay
     network: str = "main"
-    preset: str = DEFAULT_PRESET
+    preset: PresetName = DEFAULT_PRESET
+    preset_given: bool = False  # by flag, environment or file: it goes before the settings
     api_host: str = "127.0.0.1"
-    api_port: int = 0
+    api_port: int = 0  # without meaning when api_host is unix:PATH
     verbose: bool = False  # log at DEBUG
     passphrase_file: Path | None = None  # its first line locks the person's store
+    browser: bool = True  # open the page when somebody sits at the terminal
 
     @property
     def network_parameters(self) -> parameters.NetworkParameters:
@@ -99,7 +108,7 @@ def load(
         role: what the command starts.
         data: the node's home, where ``config.toml`` may be.
         flags: by name (``listen``, ``bootstrap``, ``api``, ``preset``, ``network``,
-            ``relay``, ``passphrase_file``); None or an empty list means not given.
+            ``relay``, ``passphrase_file``, ``browser``); None or an empty list means not given.
         environ: the environment.
         verbose: log at DEBUG.
 
@@ -115,6 +124,7 @@ def load(
             settings[name] = _Setting(value, variable)
         if flags.get(name):
             settings[name] = _Setting(flags[name], f"--{name.replace('_', '-')}")
+    browser = _switch(flags.get("browser"), environ.get("SHOAL_BROWSER"), settings.get("browser"))
     bootstrap = _addresses(settings.get("bootstrap"), peers=True)
     listen = _addresses(settings.get("listen"), peers=False)
     if role == "relay" and not listen:
@@ -137,11 +147,13 @@ def load(
         listen=tuple(str(one) for one in listen),
         bootstrap=tuple(str(one) for one in bootstrap),
         network=network,
-        preset=preset,
+        preset=cast(PresetName, preset),
+        preset_given="preset" in settings,
         api_host=host,
         api_port=port,
         verbose=verbose,
         passphrase_file=_file(settings.get("passphrase_file")) if role == "person" else None,
+        browser=browser,
     )
 
 
@@ -162,6 +174,8 @@ def _read_file(path: Path) -> dict[str, _Setting]:
             kind = "a list of texts"
         elif name in TEXTS:
             good, kind = isinstance(value, str), "a text"
+        elif name in SWITCHES:
+            good, kind = isinstance(value, bool), "true or false"
         else:
             raise UsageError(f"{where}: there is no such setting.")
         if not good:
@@ -222,6 +236,15 @@ def _choice(setting: _Setting | None, names: Sequence[str], default: str) -> str
     return str(setting.value)
 
 
+def _switch(flag: bool | None, variable: str | None, setting: _Setting | None) -> bool:
+    """Return whether a browser is wanted: by flag, by environment, by the file, by default."""
+    if flag is not None:
+        return flag
+    if variable:
+        return _choice(_Setting(variable, "SHOAL_BROWSER"), ("yes", "no"), "yes") == "yes"
+    return setting is None or bool(setting.value)
+
+
 def _file(setting: _Setting | None) -> Path | None:
     """Return the file that a setting names; it is read when the store is opened."""
     return None if setting is None else Path(setting.value).expanduser()
@@ -237,7 +260,23 @@ def _check_relay(role: Role, setting: _Setting | None) -> None:
         )
 
 
+def _socket(setting: _Setting) -> str:
+    """Return ``unix:`` with the absolute path of a Unix socket."""
+    path = Path(str(setting.value).removeprefix(UNIX)).expanduser()
+    if not hasattr(socket, "AF_UNIX"):
+        raise UsageError(f"{setting.where}: this platform has no Unix sockets; write HOST:PORT.")
+    if not path.name:
+        raise UsageError(
+            f"{setting.where}: write unix:PATH, such as unix:/run/user/1000/shoal.sock."
+        )
+    if len(os.fsencode(path.absolute())) > MAX_SOCKET_PATH:
+        raise UsageError(f"{setting.where}: a socket's path has at most {MAX_SOCKET_PATH} bytes.")
+    return f"{UNIX}{path.absolute()}"
+
+
 def _endpoint(setting: _Setting) -> tuple[str, int]:
+    if str(setting.value).startswith(UNIX):
+        return _socket(setting), 0
     host, colon, port = str(setting.value).rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     digits = port.isascii() and port.isdigit() and len(port) <= 5

@@ -3,7 +3,7 @@
 ::
 
     main ─► home ─► trio.run ─► root nursery ─┬─ signals ──► cancel everything
-                                              ├─ RelayNode.run or PersonNode.run
+                                              ├─ RelayNode.run or Household.run
                                               └─ run_api ─► api.json
 """
 
@@ -16,7 +16,7 @@ from typing import Final
 
 import trio
 
-from shoal_node import clock, home, person, relay
+from shoal_node import clock, home, household, page_link, relay
 from shoal_node.api import server
 from shoal_node.config import NodeConfig
 from shoal_node.transport import libp2p_host
@@ -71,17 +71,17 @@ async def _run(config: NodeConfig, directory: home.Home) -> None:
     ticking = clock.NodeClock()
     async with trio.open_nursery() as nursery:
         await nursery.start(_stop_on_signal, nursery.cancel_scope)
-        node: relay.RelayNode | person.PersonNode
+        node: relay.RelayNode | household.Household
         if config.role == "relay":
             node = relay.RelayNode(config, rng, ticking, libp2p_host.run_libp2p)
         else:
-            node = person.PersonNode(config, rng, ticking, libp2p_host.run_libp2p)
+            node = household.Household(config, rng, ticking, libp2p_host.run_libp2p)
         await nursery.start(node.run)
         answers = await nursery.start(
             partial(
                 server.run_api,
                 node,
-                node if isinstance(node, person.PersonNode) else None,
+                node if isinstance(node, household.Household) else None,
                 host=config.api_host,
                 port=config.api_port,
                 data=directory,
@@ -89,8 +89,21 @@ async def _run(config: NodeConfig, directory: home.Home) -> None:
         )
         log.info("node started: role=%s network=%s", config.role, config.network)
         print(f"The API answers at {answers.url}", file=sys.stderr)  # noqa: T201
+        if config.role == "person":
+            _show_page(answers, browser=config.browser)
         for address in node.status().addrs:
             print(f"Listening on {address}", file=sys.stderr)  # noqa: T201
+
+
+def _show_page(answers: server.Address, *, browser: bool) -> None:
+    """Say where the page is, and open it for whoever sits at the terminal."""
+    link = page_link.of(answers.url, answers.token)
+    if link is None:
+        return
+    shown = link if page_link.may_show() else "`shoal page` prints its address"
+    print(f"The page: {shown}", file=sys.stderr)  # noqa: T201
+    if browser and page_link.at_terminal():
+        page_link.open_browser(link)
 
 
 async def _stop_on_signal(

@@ -5,10 +5,13 @@
     DIR/relay    a relay's identity: Ed25519 seed, work, last version signed    (mode 0600)
     DIR/guards   a person's guards, sampled once and kept for months            (mode 0600)
 
+    write    beside, synced, renamed                destroy    overwritten, synced, unlinked
+
 A file is written beside, synced and renamed, and its directory synced: after a crash it
 holds the old or the new, never half. Nothing of a persona is kept here.
 """
 
+import logging
 import os
 import tempfile
 from dataclasses import dataclass, replace
@@ -23,6 +26,9 @@ from shoal_protocol.parameters import NetworkParameters
 from shoal_protocol.pseudonyms.work import NONCE_LENGTH
 from shoal_protocol.rng import Rng
 
+log = logging.getLogger(__name__)
+
+_BLOCK: Final = 4096  # bytes; what a small file takes on a disk
 RELAY_FILE: Final = "relay"
 GUARDS_FILE: Final = "guards"
 
@@ -35,12 +41,40 @@ def write(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(name, path)
+    sync(path.parent)
+
+
+def sync(directory: Path) -> None:
+    """Make durable which files a directory has."""
     if os.name == "posix":
-        directory = os.open(path.parent, os.O_RDONLY)
+        handle = os.open(directory, os.O_RDONLY)
         try:
-            os.fsync(directory)
+            os.fsync(handle)
         finally:
-            os.close(directory)
+            os.close(handle)
+
+
+def destroy(path: Path) -> None:
+    """Overwrite a small file with random bytes and unlink it, durably; nothing if it's not there.
+
+    Overwriting in place reaches the medium where the file system writes in place; on flash and
+    on copying file systems the old block may outlive it, which no program can help.
+
+    Raises:
+        OSError: it could not be unlinked.
+    """
+    try:
+        with path.open("r+b", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            file.write(os.urandom(max(size, _BLOCK)))
+            os.fsync(file.fileno())
+    except FileNotFoundError:
+        return
+    except OSError:
+        log.warning("a file could not be overwritten; it is unlinked")
+    path.unlink(missing_ok=True)
+    sync(path.parent)
 
 
 def read(path: Path) -> bytes | None:

@@ -142,16 +142,19 @@ async def test_the_socket_tells_the_state_then_each_event() -> None:
         )
         path = f"/conversations/{contact['conversation']}/messages"
         sent = await served.post(path, {"text": "你好"})
-        frames = [await follower.frame() for _ in range(5)]
-        assert [frame["type"] for frame in frames] == ["contact", *["status"] * 3, "message"]
-        assert [frame["seq"] for frame in frames] == list(range(hello["seq"] + 1, hello["seq"] + 6))
+        frames = [await follower.frame() for _ in range(6)]
+        types = ["persona", "contact", *["status"] * 3, "message"]
+        assert [frame["type"] for frame in frames] == types
+        assert [frame["seq"] for frame in frames] == list(range(hello["seq"] + 1, hello["seq"] + 7))
+        assert frames[0]["data"] == mine
+        frames = frames[1:]
         assert [frame["data"]["status"] for frame in frames[1:4]] == ["stored", "fetched", "read"]
         assert frames[1]["data"]["id"] == sent["id"]
         assert frames[4]["data"]["from"] == "shoal-other" and frames[4]["data"]["text"] == "你好"
 
     async with serving() as served:
         status, problem, _ = await served.raw(
-            api_calls.upgrade(served, f"/api/v1/events?since={hello['seq'] + 7}")
+            api_calls.upgrade(served, f"/api/v1/events?since={hello['seq'] + 8}")
         )
         assert status == 410 and "no longer kept" in problem["detail"]
 
@@ -164,10 +167,10 @@ async def test_since_resumes_over_a_new_connection() -> None:
         path = f"/personas/{mine['id']}/contacts"
         await served.post(path, {"pseudonym": "shoal-a"})
         await served.post(path, {"pseudonym": "shoal-b"})
-        async with following(served, seq + 1) as follower:
-            assert (await follower.frame())["seq"] == seq + 1
+        async with following(served, seq + 2) as follower:
+            assert (await follower.frame())["seq"] == seq + 2
             frame = await follower.frame()
-            assert frame["seq"] == seq + 2 and frame["data"]["pseudonym"] == "shoal-b"
+            assert frame["seq"] == seq + 3 and frame["data"]["pseudonym"] == "shoal-b"
 
 
 @pytest.mark.parametrize("query", ["since=x", "since=-1", "since=1&since=2", "until=3"])

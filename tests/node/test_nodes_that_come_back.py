@@ -33,7 +33,7 @@ async def greet(made: Lab, *, ephemeral: bool = False) -> None:
     await until_received(b, 1, 60)
     await b.send(b.conversations()[0].id, "hello back", None)
     await until_received(a, 1, 60)
-    await eventually(60, lambda: all(m.status == "read" for m in messages(a)))
+    await eventually(60, lambda: all(m.status == "fetched" for m in messages(a)))
 
 
 async def test_what_was_sent_while_a_node_was_off_is_there_after_it_starts_again(
@@ -59,7 +59,7 @@ async def test_what_was_sent_while_a_node_was_off_is_there_after_it_starts_again
         b = await made.person("person-1")  # nothing comes twice after another start
         a = await made.person("person-0")
         assert list(a.personas()) == before[0] and messages(a) == history
-        await eventually(120, lambda: all(m.status == "read" for m in messages(a)))
+        await eventually(120, lambda: all(m.status == "fetched" for m in messages(a)))
         await b.send(b.conversations()[0].id, "got it all", None)
         assert (await until_received(a, 2, 120))[-1] == "got it all"
         assert [m.text for m in received(b)] == ["hello", *texts]
@@ -146,7 +146,7 @@ async def test_followers_are_told_of_a_file_at_most_once_a_second_and_of_its_end
         await trio.testing.wait_all_tasks_blocked()
         await a.send_file(a.conversations()[0].id, "", content, "x", "text/plain", None)
         await eventually(300, lambda: messages(b)[-1].file is not None and _state(b) == "whole")
-        await eventually(60, lambda: messages(a)[-1].status == "read")
+        await eventually(60, lambda: messages(a)[-1].status == "fetched")
         await eventually(10, lambda: "whole" in _states(told["b"]))
         theirs = messages(b)[-1]
         assert (await b.file(theirs.conversation, theirs.id)).content == content

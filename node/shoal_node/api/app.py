@@ -3,7 +3,7 @@
 ::
 
     guard ──> route ──> query, body ──parse──> handler(call) ──> answer ──render──> JSON
-                                                  │                └── FileContent ──> bytes
+                                                  │                └── FileContent, … ──> bytes
                                                   └── ApiError ──> problem document
 
 Every route is one row of :data:`endpoints.ENDPOINTS`, and described from it at
@@ -25,7 +25,17 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from shoal_node import supervisor
-from shoal_node.api import backend, endpoints, events, guard, openapi, page, schema
+from shoal_node.api import (
+    backend,
+    bodies,
+    endpoints,
+    events,
+    guard,
+    handlers,
+    openapi,
+    page,
+    schema,
+)
 from shoal_node.api.endpoints import BASE
 
 BODY_TIMEOUT: Final = 10.0  # s for the whole body
@@ -35,7 +45,7 @@ PIECE: Final = 65_536  # bytes of a file that are written at once
 
 def create_app(
     node: backend.Backend,
-    person: backend.PersonBackend | None,
+    house: backend.Household | None,
     *,
     token: str,
     hosts: Sequence[str],
@@ -44,7 +54,7 @@ def create_app(
 
     Args:
         node: any node.
-        person: the same node when it is a person's, None for a relay.
+        house: the same when it is a person's, None for a relay.
         token: what every caller must know.
         hosts: every ``Host`` that is this server.
     """
@@ -55,13 +65,13 @@ def create_app(
 
     routes: list[BaseRoute] = [Route(f"{BASE}/openapi.json", describe, methods=["GET"])]
     routes += [
-        Route(BASE + row.path, partial(_serve, row, node, person), methods=[row.method])
+        Route(BASE + row.path, partial(_serve, row, node, house), methods=[row.method])
         for row in endpoints.ENDPOINTS
     ]
     routes.append(WebSocketRoute(f"{BASE}/events", partial(_follow, node)))
     application = Starlette(routes=routes, exception_handlers={HTTPException: _http_problem})
     application.router.redirect_slashes = False
-    files = None if person is None else page.Page(page.read_table())
+    files = None if house is None else page.Page(page.read_table())
     return guard.Guard(
         application, token=token, hosts=hosts, body_of=endpoints.body_rule, page=files
     )
@@ -70,12 +80,11 @@ def create_app(
 class FileResponse(Response):
     """A file's bytes, to be saved and never shown: written in pieces, so that each has its time."""
 
-    def __init__(self, file: backend.FileContent) -> None:
-        name = file.file.name
+    def __init__(self, name: str, content: bytes, media_type: str) -> None:
         plain = "".join(c if " " <= c <= "~" and c not in '"\\%' else "_" for c in name)
         disposition = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
         headers = {"content-disposition": disposition}
-        super().__init__(file.content, headers=headers, media_type=endpoints.BYTES_TYPE)
+        super().__init__(content, headers=headers, media_type=media_type)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Write it (ASGI)."""
@@ -94,7 +103,7 @@ def _problem(problem: guard.Problem) -> Response:
 
 
 def _of_error(error: backend.ApiError) -> guard.Problem:
-    return guard.Problem(error.status, str(error), title=error.title)
+    return guard.Problem(error.status, str(error), error.headers, error.title)
 
 
 async def _http_problem(_: Request, error: Exception) -> Response:
@@ -112,14 +121,14 @@ async def _http_problem(_: Request, error: Exception) -> Response:
 async def _serve(
     row: endpoints.Endpoint,
     node: backend.Backend,
-    person: backend.PersonBackend | None,
+    house: backend.Household | None,
     request: Request,
 ) -> Response:
     answers: list[Response] = []
 
     async def answer() -> None:
         try:
-            answers.append(await _answer(row, node, person, request))
+            answers.append(await _answer(row, node, house, request))
         except backend.ApiError as error:
             answers.append(_problem(_of_error(error)))
         except ClientDisconnect:
@@ -133,7 +142,7 @@ async def _serve(
 async def _answer(
     row: endpoints.Endpoint,
     node: backend.Backend,
-    person: backend.PersonBackend | None,
+    house: backend.Household | None,
     request: Request,
 ) -> Response:
     key = request.headers.get("idempotency-key")
@@ -151,11 +160,18 @@ async def _answer(
             )
         body = data if row.body is bytes else schema.parse(row.body, schema.load(data))
     ids = {name: str(value) for name, value in request.path_params.items()}
-    answer = await row.handler(endpoints.Call(node, person, ids, query, body, key))
+    answer = await row.handler(handlers.Call(node, house, ids, query, body, key))
     if row.answer is None:
         return Response(status_code=row.status)
-    if isinstance(answer, backend.FileContent):
-        return FileResponse(answer)
+    match answer:
+        case backend.FileContent(file, content):
+            return FileResponse(file.name, content, endpoints.BYTES_TYPE)
+        case backend.Attachment(name, media_type, content):
+            return FileResponse(name, content, media_type)
+        case backend.Picture(content):
+            return Response(content, media_type=endpoints.PICTURE_TYPE)
+        case _:
+            pass
     return Response(schema.dump(answer), row.status, media_type=endpoints.JSON_TYPE)
 
 
@@ -166,7 +182,7 @@ async def _follow(node: backend.Backend, socket: WebSocket) -> None:
 
 async def _follow_events(node: backend.Backend, socket: WebSocket) -> None:
     try:
-        since = schema.parse_query(endpoints.Since, socket.query_params.multi_items()).since
+        since = schema.parse_query(bodies.Since, socket.query_params.multi_items()).since
         async with node.events.subscribe(since) as following:
             first = node.events.last if since is None else since
             await socket.accept(subprotocol=guard.SUBPROTOCOL)

@@ -1,288 +1,113 @@
-"""What the API needs of a running node: two protocols and the values that cross them.
+"""What the API needs of a running node: three protocols over ``values`` and ``errors``.
 
 ::
 
     Backend                 every node: status, peers, events
-    └── PersonBackend       a person's node: personas, contacts, conversations, messages, path
+    └── Household           a person's process: lock, unlock, panic, settings
+          └── person ──►    PersonBackend   while it is unlocked: personas, contacts,
+                                            conversations, messages, path
 
-    UserError
-    └── ApiError            carries the HTTP status; ``str()`` is the sentence for the user
-        ├── BadRequest      400   the call is not understood
-        ├── NotFound        404   no such persona, conversation, contact or message
-        ├── Conflict        409   the node's state forbids it
-        ├── Gone            410   events were asked for that are no longer kept
-        ├── Unprocessable   422   understood, and not possible: a bad pseudonym, too long a text
-        └── Unavailable     503   not ready yet, or a queue is full: try again
-
-The values are rendered as JSON by ``schema``, from these types; a field's JSON name is its
-own unless :class:`JsonName` says otherwise. Times are integers of nanoseconds here and
-RFC 3339 in JSON. Nothing in this module imports a web framework, so that the node's
-services can be built and tested without one.
+Whoever implements them needs this module alone: the values and errors are named here, too.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Final, Literal, Protocol, TypeAlias
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeAlias
 
-from shoal_node.api import events
-from shoal_protocol.errors import UserError
+from shoal_node.api import events, values
+from shoal_node.api.errors import ApiError as ApiError
+from shoal_node.api.errors import BadRequest as BadRequest
+from shoal_node.api.errors import Conflict as Conflict
+from shoal_node.api.errors import Gone as Gone
+from shoal_node.api.errors import Locked as Locked
+from shoal_node.api.errors import NotFound as NotFound
+from shoal_node.api.errors import TooMany as TooMany
+from shoal_node.api.errors import Unavailable as Unavailable
+from shoal_node.api.errors import Unprocessable as Unprocessable
+from shoal_node.api.errors import Unsupported as Unsupported
+from shoal_node.api.values import EVENT_TYPES as EVENT_TYPES
+from shoal_node.api.values import Attachment as Attachment
+from shoal_node.api.values import Avatar as Avatar
+from shoal_node.api.values import Contact as Contact
+from shoal_node.api.values import ContactState as ContactState
+from shoal_node.api.values import Conversation as Conversation
+from shoal_node.api.values import Dht as Dht
+from shoal_node.api.values import EventData as EventData
+from shoal_node.api.values import File as File
+from shoal_node.api.values import FileContent as FileContent
+from shoal_node.api.values import FileState as FileState
+from shoal_node.api.values import HopInfo as HopInfo
+from shoal_node.api.values import HopRole as HopRole
+from shoal_node.api.values import Invite as Invite
+from shoal_node.api.values import Latency as Latency
+from shoal_node.api.values import Link as Link
+from shoal_node.api.values import LockState as LockState
+from shoal_node.api.values import Message as Message
+from shoal_node.api.values import MessageState as MessageState
+from shoal_node.api.values import MessageStatus as MessageStatus
+from shoal_node.api.values import NetworkState as NetworkState
+from shoal_node.api.values import PeerInfo as PeerInfo
+from shoal_node.api.values import Persona as Persona
+from shoal_node.api.values import Picture as Picture
+from shoal_node.api.values import Removed as Removed
+from shoal_node.api.values import Reply as Reply
+from shoal_node.api.values import Role as Role
+from shoal_node.api.values import SearchHit as SearchHit
+from shoal_node.api.values import Settings as Settings
+from shoal_node.api.values import Status as Status
+from shoal_node.api.values import Traffic as Traffic
 
-
-@dataclass(frozen=True, slots=True)
-class JsonName:
-    """Names a field in JSON where Python cannot (``from``)."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Rfc3339:
-    """Marks an integer of nanoseconds since the Unix epoch that JSON shows as RFC 3339."""
-
-
-Time: TypeAlias = Annotated[int, Rfc3339()]
-
-Role: TypeAlias = Literal["person", "relay"]
-MessageState: TypeAlias = Literal["queued", "stored", "fetched", "read", "failed"]
-FileState: TypeAlias = Literal["waiting", "sending", "fetching", "whole", "failed"]
-ContactState: TypeAlias = Literal["requested", "request", "accepted", "blocked"]
-HopRole: TypeAlias = Literal["guard", "mix", "service"]
-
-MESSAGE_STATES: Final[tuple[MessageState, ...]] = ("queued", "stored", "fetched", "read")
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """One-way latency, milliseconds."""
-
-    p50: float
-    p95: float
-
-
-@dataclass(frozen=True, slots=True)
-class Dht:
-    """What this node did with the DHT since it started."""
-
-    announcements: int  # personas whose announcement for today is acknowledged
-    lookups: int  # pseudonyms looked up, found or not
-    lookup_ms_p50: float | None  # None before the first lookup
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """What a person's preset costs and gives, from the parameters; nothing of it is measured."""
-
-    preset: str
-    packets_per_s: float  # up, decoys included; each draws one down
-    mean_delay_ms: int  # at each mix
-    quick_share: float  # of packets that are answered at once; the rest wait
-    waiting_gets: int  # of the person's own that may wait at once
-    up_kb_per_s: float  # 10^3 bytes, packets alone
-    down_kb_per_s: float
-    gb_per_day: float  # 10^9 bytes, up and down
-    link_ms: float  # what a link is taken to take
-    latency_ms: Latency  # of a message, links included
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """What the node sees. Unknown figures are None, never a guess."""
-
-    ready: bool  # messages can be sent; for a relay: it mixes
-    packet_bytes: int
-    role: Role
-    peer_id: str
-    addrs: Sequence[str]  # multiaddrs with /p2p/, dialable as they stand
-    reachable: bool
-    relays: int  # relays in the directory view
-    dht_peers: int
-    crowd: int | None  # people, as many at balanced's pace, estimated from what relays say
-    preset: str | None  # a relay has none
-    queue: int  # messages or packets waiting to be sent
-    version: str
-    network: str
-    entropy_bits: float | None = None  # of a message's sender, under the standard model
-    expected_latency_ms: Latency | None = None
-    traffic: Traffic | None = None  # a person's
-    traffic_class: int | None = None  # a relay's own, as in its lease
-    dht: Dht | None = None
-    warnings: Sequence[str] = ()  # whole sentences for the user
-    counters: Mapping[str, int] = field(default_factory=dict)  # by fixed labels, for operators
-
-
-@dataclass(frozen=True, slots=True)
-class PeerInfo:
-    """A node that this one holds a link to."""
-
-    relay_id: str  # 32 hex digits
-    address: str
-    role: Literal["guard", "relay", "person"]
-    connected: bool
-    since: Time | None
-
-
-@dataclass(frozen=True, slots=True)
-class HopInfo:
-    """One hop of the latest envelope, as this node built it."""
-
-    position: int  # 1 is the guard
-    role: HopRole
-    relay: str  # 32 hex digits
-    address: str
-    delay_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Persona:
-    """An identity on this machine; name and avatar None mean momo."""
-
-    id: str
-    pseudonym: str
-    created: Time
-    name: str | None = None
-    avatar: str | None = None
-    expires: Time | None = None  # set for ephemeral ones that end at a known time
-    ephemeral: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Contact:
-    """Somebody whom a persona knows by pseudonym."""
-
-    id: str
-    persona: str
-    conversation: str  # where messages with this contact are
-    pseudonym: str
-    state: ContactState  # requested: by us; request: by them, not answered yet
-    safety_code: str | None  # None until keys are agreed
-
-
-@dataclass(frozen=True, slots=True)
-class Conversation:
-    """One persona's messages with one contact."""
-
-    id: str
-    persona: str
-    contact: str
-    pseudonym: str
-    state: ContactState
-    unread: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """A file that goes with a message, and how far it has come, in pieces of the wire."""
-
-    name: str  # safe to save under: one component of a path
-    size: int  # bytes
-    media_type: str
-    state: FileState  # whole: outgoing, every piece is stored; incoming, all of it is here
-    done: int
-    total: int  # 0 where nothing is on its way
-
-
-@dataclass(frozen=True, slots=True)
-class FileContent:
-    """The bytes of a file, with what the message says of it."""
-
-    file: File
-    content: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message of a conversation, either way."""
-
-    id: str
-    conversation: str
-    persona: str
-    sender: Annotated[str, JsonName("from")]  # pseudonym
-    outgoing: bool
-    text: str
-    status: MessageState
-    request: bool  # the first message of somebody whom the persona did not know
-    created: Time  # outgoing: accepted by this node; incoming: the sender's claim
-    received: Time | None  # incoming: this node had all of it; outgoing: None
-    file: File | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class MessageStatus:
-    """An outgoing message moved on, or the file of a message either way."""
-
-    id: str
-    conversation: str
-    persona: str
-    status: MessageState
-    file: File | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkState:
-    """The node's view of the network changed."""
-
-    ready: bool
-    relays: int
-    queue: int
-
-
-EventData: TypeAlias = Message | MessageStatus | Contact | NetworkState
-EVENT_TYPES: Final[Mapping[type, str]] = {
-    Message: "message",
-    MessageStatus: "status",
-    Contact: "contact",
-    NetworkState: "network",
-}
 Hub: TypeAlias = events.Hub[EventData]
 
 
-class ApiError(UserError):
-    """A call that is answered with a problem document (RFC 9457)."""
+class Unset:
+    """The type of :data:`UNSET`: a field that a change leaves out."""
 
-    status: ClassVar[int]
-    title: ClassVar[str]
-
-
-class BadRequest(ApiError):
-    """The call is not understood."""
-
-    status = 400
-    title = "Bad request"
+    def __repr__(self) -> str:
+        return "UNSET"
 
 
-class NotFound(ApiError):
-    """What the call names does not exist here."""
-
-    status = 404
-    title = "Not found"
+UNSET: Final = Unset()
 
 
-class Conflict(ApiError):
-    """The node's present state forbids the call."""
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What is to be sent beside a text or a file."""
 
-    status = 409
-    title = "Conflict"
-
-
-class Gone(ApiError):
-    """What the call asks for was kept once and is no more."""
-
-    status = 410
-    title = "Gone"
+    text: str
+    reply_to: str | None = None  # a message's id
+    expires_after: int | Unset | None = UNSET  # s; UNSET: as the conversation says
 
 
-class Unprocessable(ApiError):
-    """The call is understood and cannot be done as asked."""
+@dataclass(frozen=True, slots=True)
+class PersonaChange:
+    """What is to be changed of a persona; UNSET leaves it."""
 
-    status = 422
-    title = "Not possible"
+    name: str | Unset | None = UNSET
+    random: bool = False  # draw a name and an avatar
+    momo: bool = False  # no name, no avatar
+    avatar: bytes | Sequence[int] | Unset | None = UNSET  # a picture's bytes, or four numbers
+    receipts: bool | Unset = UNSET
 
 
-class Unavailable(ApiError):
-    """The node cannot do it at the moment; the same call may succeed later."""
+@dataclass(frozen=True, slots=True)
+class ContactChange:
+    """What is to be changed of a contact; UNSET leaves it."""
 
-    status = 503
-    title = "Not available now"
+    alias: str | Unset | None = UNSET
+    verified: bool | Unset = UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsChange:
+    """What is to be changed of the settings; UNSET leaves it."""
+
+    preset: values.PresetName | Unset = UNSET
+    language: values.Language | Unset = UNSET
+    theme: values.Theme | Unset = UNSET
+    receipts_default: bool | Unset = UNSET
+    fresh_persona: bool | Unset = UNSET
+    persona_slots: int | Unset = UNSET
 
 
 class Backend(Protocol):
@@ -299,11 +124,15 @@ class Backend(Protocol):
         """The nodes that this one holds, or tries to hold, links to."""
 
 
-class PersonBackend(Backend, Protocol):
-    """What a person's node answers beside; ids are opaque text made by the node.
+class PersonBackend(Protocol):
+    """What a person's node answers while it is unlocked; ids are opaque text made by the node.
 
-    Every method that takes an id raises :class:`NotFound` when there is no such thing.
+    Every method that takes an id raises :class:`NotFound` when there is no such thing. What
+    changes something returns once that is durable.
     """
+
+    async def settle(self) -> None:
+        """Return once what the node knows is durable, or after a second: reads come after it."""
 
     def path(self) -> Sequence[HopInfo]:
         """The hops of the latest envelope in order; empty before the first."""
@@ -311,8 +140,20 @@ class PersonBackend(Backend, Protocol):
     def personas(self) -> Sequence[Persona]:
         """All personas, oldest first."""
 
-    async def create_persona(self, name: str | None, ephemeral: bool) -> Persona:
-        """Make a persona and begin to announce it; raises Conflict when there are too many."""
+    async def create_persona(
+        self, name: str | None, ephemeral: bool, *, random: bool = False
+    ) -> Persona:
+        """Make a persona and begin to announce it; raises Conflict when there are too many.
+
+        Args:
+            random: draw a name and an avatar; without it and a name it is a momo.
+        """
+
+    async def change_persona(self, persona_id: str, change: PersonaChange) -> Persona:
+        """Change how a persona shows itself; contacts are told with the next message.
+
+        Raises Unsupported for bytes that are no picture.
+        """
 
     async def burn_persona(self, persona_id: str) -> None:
         """Forget the persona, its keys and its conversations for good."""
@@ -327,13 +168,64 @@ class PersonBackend(Backend, Protocol):
         Raises Unprocessable for a text that is no pseudonym, or is the persona's own.
         """
 
+    async def use_invite(self, persona_id: str, code: str) -> Contact:
+        """Add the contact who made an invite, by its code or link.
+
+        Raises Unprocessable for a text that is none, or of another network, or expired.
+        """
+
+    async def change_contact(
+        self, persona_id: str, contact_id: str, change: ContactChange
+    ) -> Contact:
+        """Change what the person says of a contact, here only."""
+
+    async def accept_contact(self, persona_id: str, contact_id: str) -> Contact:
+        """Accept a request; an accepted contact stays as it is."""
+
+    async def ignore_contact(self, persona_id: str, contact_id: str) -> None:
+        """Forget a request silently; Conflict when it is none."""
+
+    async def block_contact(self, persona_id: str, contact_id: str) -> Contact:
+        """Drop whatever comes of this contact, unanswered, from now on."""
+
+    async def unblock_contact(self, persona_id: str, contact_id: str) -> Contact:
+        """Undo :meth:`block_contact`."""
+
+    def invites(self, persona_id: str) -> Sequence[Invite]:
+        """The persona's invites, oldest first."""
+
+    async def make_invite(self, persona_id: str) -> Invite:
+        """Make an invite; raises Conflict when there are too many."""
+
+    async def cancel_invite(self, persona_id: str, invite_id: str) -> None:
+        """Wait for nobody by this invite any more."""
+
     def conversations(self) -> Sequence[Conversation]:
         """All personas' conversations, oldest first."""
+
+    async def change_conversation(
+        self, conversation_id: str, expires_after: int | None
+    ) -> Conversation:
+        """Set after how many seconds new messages disappear, None for never."""
+
+    async def forget_conversation(self, conversation_id: str) -> None:
+        """Forget a conversation and its contact."""
 
     def messages(self, conversation_id: str, before: str | None, limit: int) -> Sequence[Message]:
         """At most ``limit`` messages, newest last: the last ones, or those before an id."""
 
-    async def send(self, conversation_id: str, text: str, idempotency_key: str | None) -> Message:
+    async def mark_read(self, conversation_id: str, message_id: str) -> None:
+        """Note that the person saw everything up to a message, and tell it where both want it."""
+
+    async def remove_message(self, conversation_id: str, message_id: str) -> None:
+        """Forget a message with its file, here only."""
+
+    async def send(
+        self,
+        conversation_id: str,
+        draft: Draft | str,
+        idempotency_key: str | None,
+    ) -> Message:
         """Queue a message and return it with status ``queued``; the text is kept exactly.
 
         The same key with the same conversation and text returns the first call's message
@@ -344,17 +236,25 @@ class PersonBackend(Backend, Protocol):
     async def send_file(
         self,
         conversation_id: str,
-        text: str,
+        draft: Draft | str,
         content: bytes,
         name: str,
         media_type: str,
         idempotency_key: str | None,
     ) -> Message:
-        """Queue a message with a file; ``text`` may be empty.
+        """Queue a message with a file; the text may be empty.
 
         The name is made safe, and a media type that is none becomes
         ``application/octet-stream``. Keys and errors as of :meth:`send`; the same key with
         the same text and content returns the first call's message.
+        """
+
+    async def send_picture(
+        self, conversation_id: str, draft: Draft, content: bytes, idempotency_key: str | None
+    ) -> Message:
+        """Queue a message with a picture, decoded and encoded anew without anything beside it.
+
+        Raises Unsupported or Unprocessable for bytes that are no picture, or too large a one.
         """
 
     async def file(self, conversation_id: str, message_id: str) -> FileContent:
@@ -362,3 +262,57 @@ class PersonBackend(Backend, Protocol):
 
         Raises NotFound for a message without a file, Conflict while it is not here.
         """
+
+    async def picture(self, conversation_id: str, message_id: str) -> Picture:
+        """Return a message's picture, decoded and encoded anew; errors as of :meth:`file`.
+
+        Raises Unsupported for a file that is no picture.
+        """
+
+    async def search(
+        self, text: str, persona_id: str | None, conversation_id: str | None, limit: int
+    ) -> Sequence[SearchHit]:
+        """At most ``limit`` messages that hold ``text``, newest first."""
+
+    async def export(self, conversation_id: str, form: str) -> Attachment:
+        """Return a whole conversation as ``json`` or ``text``."""
+
+    async def backup(self, passphrase: str) -> Attachment:
+        """Return everything that is kept, encrypted under a passphrase."""
+
+    def linkability(self) -> Sequence[Link]:
+        """What would let an observer take two personas for one person's."""
+
+
+class Household(Backend, Protocol):
+    """A person's process, locked or not."""
+
+    @property
+    def person(self) -> PersonBackend:
+        """The person's node; raises :class:`Locked` while there is none."""
+
+    def lock_state(self) -> LockState:
+        """Whether the store is open."""
+
+    async def unlock(self, passphrase: str | None) -> LockState:
+        """Open the store and start the person's node; an open one stays as it is.
+
+        An empty home gets a fresh store, under this passphrase or under none. Raises
+        Unprocessable for a wrong, missing or unneeded passphrase, TooMany for the next
+        attempt too soon.
+        """
+
+    async def lock(self) -> LockState:
+        """Stop the person's node and forget its keys; ephemeral personas are gone."""
+
+    async def panic(self) -> None:
+        """Destroy the store's keys, then the store, then whatever else tells of the person."""
+
+    async def change_passphrase(self, old: str | None, new: str | None) -> LockState:
+        """Encrypt the open store under another passphrase, or under none."""
+
+    def settings(self) -> Settings:
+        """What the person chose."""
+
+    async def change_settings(self, change: SettingsChange) -> Settings:
+        """Change it durably; another preset starts the person's node anew."""

@@ -5,80 +5,44 @@
     Endpoint(method, path, handler, body, query, answer)
         ├── app       parses query and body by their types, calls the handler, renders
         ├── openapi   describes it
-        └── guard     bounds its body: JSON of 64 KiB, or a file's bytes
+        └── guard     bounds its body: JSON of 64 KiB, a file's bytes, a picture's
 
-The events' WebSocket is the one route beside, with :class:`Since` and :class:`EventFrame`.
+The events' WebSocket is the one route beside, with ``Since`` and :class:`EventFrame`.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from shoal_node.api import backend, guard
+from shoal_node.api import backend, bodies, guard, handlers
+from shoal_node.api.handlers import Call
 from shoal_protocol.files.layout import MAX_FILE_LENGTH
-from shoal_protocol.files.manifest import ANY_MEDIA_TYPE
-from shoal_protocol.wire import Range, Size
 
 BASE: Final = "/api/v1"
-MAX_TEXT: Final = 32_768  # bytes of UTF-8; the node may allow less
-MAX_FILE_TEXT: Final = 4096  # bytes of UTF-8 of a text that goes with a file, in the query
-MAX_PAGE: Final = 500  # messages in one answer
 
 JSON_TYPE: Final = "application/json"
 BYTES_TYPE: Final = "application/octet-stream"
+PICTURE_TYPE: Final = "image/webp"
 PROBLEM_TYPE: Final = "application/problem+json"
 
+Handler = Callable[[Call], Awaitable[object]]
 
-@dataclass(frozen=True, slots=True)
-class NewPersona:
-    """A persona to make; both fields may be left out."""
-
-    name: Annotated[str, Size(1, 64)] | None = None
-    ephemeral: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class NewContact:
-    """A contact to add by pseudonym."""
-
-    pseudonym: Annotated[str, Size(1, 512)]
-
-
-@dataclass(frozen=True, slots=True)
-class NewMessage:
-    """A message to send; the text is kept exactly."""
-
-    text: Annotated[str, Size(1, MAX_TEXT)]
-
-
-@dataclass(frozen=True, slots=True)
-class NewFile:
-    """What goes with a file: its name, made safe by the node, and perhaps a text."""
-
-    name: Annotated[str, Size(1, 255)]
-    media_type: Annotated[str, Size(1, 128)] = ANY_MEDIA_TYPE
-    text: Annotated[str, Size(0, MAX_FILE_TEXT)] = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Which messages: at most ``limit``, those before the message ``before`` if given."""
-
-    before: Annotated[str, Size(1, 128)] | None = None
-    limit: Annotated[int, Range(1, MAX_PAGE)] = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Since:
-    """From which event on: the ``seq`` of the last one seen."""
-
-    since: Annotated[int, Range(0, 2**53 - 1)] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NoQuery:
-    """A call without parameters."""
+_FILE: Final = guard.BodyRule(
+    (BYTES_TYPE.encode(),),
+    MAX_FILE_LENGTH,
+    f"A file may have at most {MAX_FILE_LENGTH // 2**20} MiB.",
+)
+_PICTURE: Final = guard.BodyRule(
+    (b"image/webp", b"image/png", b"image/jpeg", b"image/gif"),
+    MAX_FILE_LENGTH,
+    f"A picture may have at most {MAX_FILE_LENGTH // 2**20} MiB.",
+)
+_AVATAR: Final = guard.BodyRule(
+    guard.JSON_BODY.media_types,
+    bodies.MAX_AVATAR + guard.MAX_BODY,
+    f"A picture may have at most {bodies.MAX_AVATAR // 2**20} MiB in base64.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,28 +55,6 @@ class EventFrame:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """One parsed request, as a handler sees it."""
-
-    node: backend.Backend
-    person: backend.PersonBackend | None
-    ids: Mapping[str, str]
-    query: Any
-    body: Any
-    key: str | None  # Idempotency-Key
-
-    @property
-    def owner(self) -> backend.PersonBackend:
-        """The person's node; raises NotFound on a relay."""
-        if self.person is None:
-            raise backend.NotFound("This node is a relay: it has no personas.")
-        return self.person
-
-
-Handler = Callable[[Call], Awaitable[object]]
-
-
-@dataclass(frozen=True, slots=True)
 class Endpoint:
     """One row of the API's table."""
 
@@ -120,156 +62,300 @@ class Endpoint:
     path: str  # below BASE
     summary: str
     handler: Handler
-    answer: Any  # type of the answer, None for no content
+    answer: Any = None  # type of the answer, None for no content
     status: int = 200
-    body: type | None = None  # bytes: as they come, up to MAX_FILE_LENGTH
-    query: type = NoQuery
+    body: type | None = None  # bytes: as they come
+    query: type = bodies.NoQuery
+    takes: guard.BodyRule = guard.JSON_BODY
 
 
-async def _status(call: Call) -> object:
-    return call.node.status()
+_PERSONA: Final = "/personas/{persona}"
+_CONTACT: Final = _PERSONA + "/contacts/{contact}"
+_TALK: Final = "/conversations/{conversation}"
+_MESSAGE: Final = _TALK + "/messages/{message}"
 
+_NODE: Final = (
+    Endpoint("GET", "/status", "What the node sees", handlers.status, backend.Status),
+    Endpoint("GET", "/peers", "Nodes linked to", handlers.peers, Sequence[backend.PeerInfo]),
+    Endpoint(
+        "GET", "/path", "Hops of the latest envelope", handlers.path, Sequence[backend.HopInfo]
+    ),
+    Endpoint("GET", "/lock", "Whether the store is open", handlers.lock_state, backend.LockState),
+    Endpoint(
+        "POST",
+        "/unlock",
+        "Open the store; attempts are limited",
+        handlers.unlock,
+        backend.LockState,
+        body=bodies.Unlock,
+    ),
+    Endpoint(
+        "POST",
+        "/lock",
+        "Close the store and forget its keys",
+        handlers.lock,
+        backend.LockState,
+        body=bodies.NoBody,
+    ),
+    Endpoint(
+        "POST",
+        "/panic",
+        "Destroy the store, its keys first",
+        handlers.panic,
+        status=204,
+        body=bodies.Panic,
+    ),
+    Endpoint(
+        "POST",
+        "/passphrase",
+        "Set, change or remove the store's passphrase",
+        handlers.change_passphrase,
+        backend.LockState,
+        body=bodies.NewPassphrase,
+    ),
+    Endpoint("GET", "/settings", "What the person chose", handlers.settings, backend.Settings),
+    Endpoint(
+        "PATCH",
+        "/settings",
+        "Change settings",
+        handlers.change_settings,
+        backend.Settings,
+        body=bodies.SettingsPatch,
+    ),
+)
 
-async def _peers(call: Call) -> object:
-    return call.node.peers()
-
-
-async def _path(call: Call) -> object:
-    return call.owner.path()
-
-
-async def _personas(call: Call) -> object:
-    return call.owner.personas()
-
-
-async def _create_persona(call: Call) -> object:
-    return await call.owner.create_persona(call.body.name, call.body.ephemeral)
-
-
-async def _burn_persona(call: Call) -> object:
-    await call.owner.burn_persona(call.ids["persona"])
-    return None
-
-
-async def _contacts(call: Call) -> object:
-    return call.owner.contacts(call.ids["persona"])
-
-
-async def _add_contact(call: Call) -> object:
-    return await call.owner.add_contact(call.ids["persona"], call.body.pseudonym)
-
-
-async def _conversations(call: Call) -> object:
-    return call.owner.conversations()
-
-
-async def _messages(call: Call) -> object:
-    return call.owner.messages(call.ids["conversation"], call.query.before, call.query.limit)
-
-
-async def _send(call: Call) -> object:
-    return await call.owner.send(call.ids["conversation"], call.body.text, call.key)
-
-
-async def _send_file(call: Call) -> object:
-    query: NewFile = call.query
-    return await call.owner.send_file(
-        call.ids["conversation"], query.text, call.body, query.name, query.media_type, call.key
-    )
-
-
-async def _file(call: Call) -> object:
-    return await call.owner.file(call.ids["conversation"], call.ids["message"])
-
-
-ENDPOINTS: Final = (
-    Endpoint("GET", "/status", "What the node sees", _status, backend.Status),
-    Endpoint("GET", "/peers", "Nodes linked to", _peers, Sequence[backend.PeerInfo]),
-    Endpoint("GET", "/path", "Hops of the latest envelope", _path, Sequence[backend.HopInfo]),
-    Endpoint("GET", "/personas", "All personas", _personas, Sequence[backend.Persona]),
+_PEOPLE: Final = (
+    Endpoint("GET", "/personas", "All personas", handlers.personas, Sequence[backend.Persona]),
     Endpoint(
         "POST",
         "/personas",
         "Make a persona",
-        _create_persona,
+        handlers.create_persona,
         backend.Persona,
         status=201,
-        body=NewPersona,
+        body=bodies.NewPersona,
     ),
-    Endpoint("DELETE", "/personas/{persona}", "Burn a persona", _burn_persona, None, status=204),
+    Endpoint(
+        "PATCH",
+        _PERSONA,
+        "Change how a persona shows itself",
+        handlers.change_persona,
+        backend.Persona,
+        body=bodies.PersonaPatch,
+        takes=_AVATAR,
+    ),
+    Endpoint("DELETE", _PERSONA, "Burn a persona", handlers.burn_persona, status=204),
     Endpoint(
         "GET",
-        "/personas/{persona}/contacts",
+        f"{_PERSONA}/contacts",
         "A persona's contacts",
-        _contacts,
+        handlers.contacts,
         Sequence[backend.Contact],
     ),
     Endpoint(
         "POST",
-        "/personas/{persona}/contacts",
-        "Add a contact",
-        _add_contact,
+        f"{_PERSONA}/contacts",
+        "Add a contact by pseudonym or invite",
+        handlers.add_contact,
         backend.Contact,
         status=201,
-        body=NewContact,
+        body=bodies.NewContact,
     ),
+    Endpoint(
+        "PATCH",
+        _CONTACT,
+        "Change what is said of a contact, here only",
+        handlers.change_contact,
+        backend.Contact,
+        body=bodies.ContactPatch,
+    ),
+    Endpoint(
+        "POST",
+        f"{_CONTACT}/accept",
+        "Accept a request",
+        handlers.accept_contact,
+        backend.Contact,
+        body=bodies.NoBody,
+    ),
+    Endpoint(
+        "POST",
+        f"{_CONTACT}/ignore",
+        "Forget a request silently",
+        handlers.ignore_contact,
+        status=204,
+        body=bodies.NoBody,
+    ),
+    Endpoint(
+        "POST",
+        f"{_CONTACT}/block",
+        "Drop whatever comes of a contact",
+        handlers.block_contact,
+        backend.Contact,
+        body=bodies.NoBody,
+    ),
+    Endpoint(
+        "POST",
+        f"{_CONTACT}/unblock",
+        "Take in what comes of a contact again",
+        handlers.unblock_contact,
+        backend.Contact,
+        body=bodies.NoBody,
+    ),
+    Endpoint(
+        "GET",
+        f"{_PERSONA}/invites",
+        "A persona's invites",
+        handlers.invites,
+        Sequence[backend.Invite],
+    ),
+    Endpoint(
+        "POST",
+        f"{_PERSONA}/invites",
+        "Make an invite",
+        handlers.make_invite,
+        backend.Invite,
+        status=201,
+        body=bodies.NoBody,
+    ),
+    Endpoint(
+        "DELETE",
+        f"{_PERSONA}/invites/{{invite}}",
+        "Cancel an invite",
+        handlers.cancel_invite,
+        status=204,
+    ),
+    Endpoint(
+        "GET",
+        "/linkability",
+        "What would link two personas",
+        handlers.linkability,
+        Sequence[backend.Link],
+    ),
+    Endpoint(
+        "POST",
+        "/backup",
+        "Everything that is kept, encrypted",
+        handlers.backup,
+        backend.Attachment,
+        body=bodies.NewBackup,
+    ),
+)
+
+_TALKS: Final = (
     Endpoint(
         "GET",
         "/conversations",
         "All conversations",
-        _conversations,
+        handlers.conversations,
         Sequence[backend.Conversation],
     ),
     Endpoint(
+        "PATCH",
+        _TALK,
+        "When new messages disappear",
+        handlers.change_conversation,
+        backend.Conversation,
+        body=bodies.ConversationPatch,
+    ),
+    Endpoint(
+        "DELETE",
+        _TALK,
+        "Forget a conversation and its contact",
+        handlers.forget_conversation,
+        status=204,
+    ),
+    Endpoint(
         "GET",
-        "/conversations/{conversation}/messages",
+        f"{_TALK}/messages",
         "Messages, newest last",
-        _messages,
+        handlers.messages,
         Sequence[backend.Message],
-        query=Page,
+        query=bodies.Page,
     ),
     Endpoint(
         "POST",
-        "/conversations/{conversation}/messages",
+        f"{_TALK}/messages",
         "Send a message; idempotent by Idempotency-Key",
-        _send,
+        handlers.send,
         backend.Message,
         status=202,
-        body=NewMessage,
+        body=bodies.NewMessage,
     ),
     Endpoint(
         "POST",
-        "/conversations/{conversation}/files",
+        f"{_TALK}/read",
+        "Mark everything up to a message as read",
+        handlers.mark_read,
+        status=204,
+        body=bodies.ReadUpTo,
+    ),
+    Endpoint("DELETE", _MESSAGE, "Forget a message, here", handlers.remove_message, status=204),
+    Endpoint(
+        "POST",
+        f"{_TALK}/files",
         "Send a file, the body, with a text or none; idempotent by Idempotency-Key",
-        _send_file,
+        handlers.send_file,
         backend.Message,
         status=202,
         body=bytes,
-        query=NewFile,
+        query=bodies.NewFile,
+        takes=_FILE,
+    ),
+    Endpoint(
+        "POST",
+        f"{_TALK}/pictures",
+        "Send a picture, the body, encoded anew; idempotent by Idempotency-Key",
+        handlers.send_picture,
+        backend.Message,
+        status=202,
+        body=bytes,
+        query=bodies.NewPicture,
+        takes=_PICTURE,
     ),
     Endpoint(
         "GET",
-        "/conversations/{conversation}/messages/{message}/file",
+        f"{_MESSAGE}/file",
         "The bytes of a message's file",
-        _file,
+        handlers.file,
         backend.FileContent,
+    ),
+    Endpoint(
+        "GET",
+        f"{_MESSAGE}/picture",
+        "A message's picture, encoded anew",
+        handlers.picture,
+        backend.Picture,
+    ),
+    Endpoint(
+        "GET",
+        f"{_TALK}/export",
+        "A conversation to be saved",
+        handlers.export,
+        backend.Attachment,
+        query=bodies.ExportForm,
+    ),
+    Endpoint(
+        "GET",
+        "/search",
+        "Messages that hold a text, newest first",
+        handlers.search,
+        Sequence[backend.SearchHit],
+        query=bodies.Query,
     ),
 )
 
-_FILE_BODY: Final = guard.BodyRule(
-    (BYTES_TYPE.encode(),),
-    MAX_FILE_LENGTH,
-    f"A file may have at most {MAX_FILE_LENGTH // 2**20} MiB.",
-)
-_FILE_PATHS: Final = tuple(
-    re.compile(re.sub(r"\{\w+\}", "[^/]+", BASE + row.path))
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (*_NODE, *_PEOPLE, *_TALKS)
+
+_OTHER_BODIES: Final = tuple(
+    (re.compile(re.sub(r"\{\w+\}", "[^/]+", BASE + row.path)), row.takes)
     for row in ENDPOINTS
-    if row.body is bytes
+    if row.takes is not guard.JSON_BODY
 )
 
 
 def body_rule(path: str) -> guard.BodyRule:
     """Return what the body of a call to ``path`` may be."""
-    if any(pattern.fullmatch(path) for pattern in _FILE_PATHS):
-        return _FILE_BODY
+    for pattern, rule in _OTHER_BODIES:
+        if pattern.fullmatch(path):
+            return rule
     return guard.JSON_BODY

@@ -3,14 +3,16 @@
 from typing import Any
 
 from shoal_node.api import backend, schema
+from shoal_node.api.bodies import Since
 from shoal_node.api.endpoints import (
     BASE,
     BYTES_TYPE,
     ENDPOINTS,
     JSON_TYPE,
+    PICTURE_TYPE,
     PROBLEM_TYPE,
+    Endpoint,
     EventFrame,
-    Since,
 )
 
 
@@ -35,7 +37,7 @@ def document(version: str) -> dict[str, Any]:
             "responses": {str(row.status): answer, "default": problem},
         }
         if row.body is not None:
-            content = _content(row.body, components, strict=True)
+            content = _body(row, row.body, components)
             operation["requestBody"] = {"required": True, "content": content}
         paths.setdefault(BASE + row.path, {})[row.method.lower()] = operation
     frame = schema.describe(EventFrame, components)
@@ -61,9 +63,22 @@ def document(version: str) -> dict[str, Any]:
     }
 
 
+def _bytes(media_type: str) -> dict[str, Any]:
+    return {media_type: {"schema": {"type": "string", "contentMediaType": media_type}}}
+
+
+def _body(row: Endpoint, body: type, components: dict[str, Any]) -> dict[str, Any]:
+    if body is bytes:
+        kinds = [_bytes(kind.decode()) for kind in row.takes.media_types]
+        return {name: shape for kind in kinds for name, shape in kind.items()}
+    return _content(body, components, strict=True)
+
+
 def _content(annotation: Any, components: dict[str, Any], *, strict: bool) -> dict[str, Any]:
-    if annotation in (bytes, backend.FileContent):
-        return {BYTES_TYPE: {"schema": {"type": "string", "contentMediaType": BYTES_TYPE}}}
+    if annotation is backend.Picture:
+        return _bytes(PICTURE_TYPE)
+    if annotation in (backend.FileContent, backend.Attachment):
+        return _bytes(BYTES_TYPE)
     return {JSON_TYPE: {"schema": schema.describe(annotation, components, strict=strict)}}
 
 

@@ -8,7 +8,9 @@
 
 A field is ``bool``, ``int``, ``float``, ``str``, one of a ``Literal``'s strings, another
 dataclass, a sequence or a mapping of those, or any of them ``| None``. ``wire.Size``
-bounds a text in bytes of UTF-8 and ``wire.Range`` an integer, as on the wire.
+bounds a text in bytes of UTF-8 or a list in items, and ``wire.Range`` an integer. A field
+whose type has :class:`~shoal_node.api.backend.Unset` may be left out of a body, which is
+another thing than null.
 """
 
 import dataclasses
@@ -20,7 +22,9 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from shoal_node.api.backend import BadRequest, JsonName, Rfc3339, Unprocessable
+from shoal_node.api.backend import Unset
+from shoal_node.api.errors import BadRequest, Unprocessable
+from shoal_node.api.values import JsonName, Rfc3339
 from shoal_protocol.wire import Range, Size
 
 T = TypeVar("T")
@@ -63,7 +67,7 @@ def _fields_of(cls: Any) -> tuple[_Field, ...]:
     hints = typing.get_type_hints(cls, include_extras=True)
     found = []
     for field in dataclasses.fields(cls):
-        annotation = hints[field.name]
+        annotation = _given(hints[field.name])
         names = [note.name for note in _notes(annotation) if isinstance(note, JsonName)]
         required = (
             field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
@@ -87,10 +91,20 @@ def _bare(annotation: Any) -> Any:
 def _optional(annotation: Any) -> Any | None:
     """Return X when ``annotation`` is ``X | None``, else None."""
     if typing.get_origin(annotation) in (types.UnionType, typing.Union):
-        others = [a for a in typing.get_args(annotation) if a is not types.NoneType]
-        if len(others) == 1:
+        members = typing.get_args(annotation)
+        others = [a for a in members if a is not types.NoneType]
+        if len(others) == 1 and len(members) == 2:
             return others[0]
     return None
+
+
+def _given(annotation: Any) -> Any:
+    """Return ``annotation`` without :class:`Unset`, which stands for a field left out."""
+    if typing.get_origin(annotation) in (types.UnionType, typing.Union):
+        members = typing.get_args(annotation)
+        if Unset in members:
+            return typing.Union[tuple(a for a in members if a is not Unset)]  # noqa: UP007
+    return annotation
 
 
 def render(value: object) -> Any:
@@ -140,10 +154,15 @@ def load(data: bytes) -> Any:
         raise BadRequest("The body is not JSON in UTF-8.") from None
 
 
-def parse(cls: type[T], value: Any) -> T:
-    """Turn parsed JSON into ``cls``; raises BadRequest or Unprocessable naming the field."""
+def parse(cls: type[T], value: Any, name: str | None = None) -> T:
+    """Turn parsed JSON into ``cls``; raises BadRequest or Unprocessable naming the field.
+
+    Args:
+        name: of the field that holds it; None for the whole body.
+    """
     if not isinstance(value, dict):
-        raise BadRequest("The body must be a JSON object.")
+        where = "The body" if name is None else _shown(name)
+        raise BadRequest(f"{where} must be a JSON object.")
     fields = _fields(cls)
     unknown = sorted(set(value) - {field.name for field in fields})
     if unknown:
@@ -183,6 +202,12 @@ def _check(annotation: Any, value: Any, name: str) -> Any:
     if inner is not None:
         return None if value is None else _check(inner, value, name)
     bare = _bare(annotation)
+    if dataclasses.is_dataclass(bare):
+        return parse(typing.cast(Any, bare), value, name)
+    if typing.get_origin(bare) is Sequence:
+        return _check_list(annotation, value, name)
+    if typing.get_origin(bare) is typing.Literal:
+        return _check_choice(typing.get_args(bare), value, name)
     if type(value) is not bare:
         kind = {bool: "true or false", int: "a whole number", str: "a text"}[bare]
         raise BadRequest(f"{_shown(name)} must be {kind}.")
@@ -199,6 +224,26 @@ def _check(annotation: Any, value: Any, name: str) -> Any:
             raise Unprocessable(
                 f"{_shown(name)} must be {bounds.least} to {bounds.most}{unit}, not {measure}."
             )
+    return value
+
+
+def _check_list(annotation: Any, value: Any, name: str) -> Any:
+    if not isinstance(value, list):
+        raise BadRequest(f"{_shown(name)} must be a list.")
+    for bounds in _notes(annotation):
+        if isinstance(bounds, Size) and not bounds.least <= len(value) <= bounds.most:
+            raise Unprocessable(
+                f"{_shown(name)} must have {bounds.least} to {bounds.most} items, not {len(value)}."
+            )
+    item = typing.get_args(_bare(annotation))[0]
+    return tuple(_check(item, one, name) for one in value)
+
+
+def _check_choice(choices: Sequence[str], value: Any, name: str) -> Any:
+    if not isinstance(value, str):
+        raise BadRequest(f"{_shown(name)} must be a text.")
+    if value not in choices:
+        raise Unprocessable(f"{_shown(name)} must be {' or '.join(choices)}.")
     return value
 
 
@@ -225,7 +270,9 @@ def describe(annotation: Any, components: dict[str, Any], *, strict: bool = Fals
         return {"type": "object", "additionalProperties": item}
     if origin is Sequence:
         item = describe(typing.get_args(bare)[0], components, strict=strict)
-        return {"type": "array", "items": item}
+        sizes = [note for note in notes if isinstance(note, Size)]
+        bounds = {"minItems": sizes[0].least, "maxItems": sizes[0].most} if sizes else {}
+        return {"type": "array", "items": item} | bounds
     if any(isinstance(note, Rfc3339) for note in notes):
         return {"type": "string", "format": "date-time"}
     schema = dict(_SCALARS[bare])

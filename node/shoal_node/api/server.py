@@ -19,6 +19,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, cast
 
 import trio
@@ -29,7 +30,8 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, ConnectionState
 
 from shoal_node import home, supervisor
-from shoal_node.api import app, backend
+from shoal_node.api import app, backend, unix_socket
+from shoal_node.api.client import UNIX
 from shoal_node.transport.interface import TaskStatus
 from shoal_protocol.errors import UserError
 
@@ -106,6 +108,8 @@ def _config() -> Config:
 
 
 async def _listeners(host: str, port: int) -> Sequence[trio.SocketListener]:
+    if host.startswith(UNIX):
+        return [unix_socket.listen(Path(host.removeprefix(UNIX)))]
     try:
         loopback = ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -123,6 +127,8 @@ async def _listeners(host: str, port: int) -> Sequence[trio.SocketListener]:
 
 def _names(listener: trio.SocketListener) -> list[str]:
     """Every ``Host`` by which this listener may be called; the first makes the URL."""
+    if listener.socket.family not in (socket.AF_INET, socket.AF_INET6):
+        return ["localhost"]
     address, port = listener.socket.getsockname()[:2]
     literal = f"[{address}]" if listener.socket.family == socket.AF_INET6 else address
     return [f"{literal}:{port}", f"localhost:{port}"]
@@ -130,7 +136,7 @@ def _names(listener: trio.SocketListener) -> list[str]:
 
 async def run_api(
     node: backend.Backend,
-    person: backend.PersonBackend | None,
+    house: backend.Household | None,
     *,
     host: str = "127.0.0.1",
     port: int = 0,
@@ -142,8 +148,8 @@ async def run_api(
 
     Args:
         node: the node.
-        person: the same node when it is a person's, None for a relay.
-        host: a loopback address.
+        house: the same when it is a person's, None for a relay.
+        host: a loopback address, or ``unix:`` with the path of a socket.
         port: 0 for a random one.
         data: where ``api.json`` appears once the API answers, and goes away in the end.
         token: the bearer token; a fresh one when None.
@@ -156,9 +162,9 @@ async def run_api(
     listeners = await _listeners(host, port)
     hosts = [name for listener in listeners for name in _names(listener)]
     application = ASGIWrapper(
-        cast(ASGIFramework, app.create_app(node, person, token=token, hosts=hosts))
+        cast(ASGIFramework, app.create_app(node, house, token=token, hosts=hosts))
     )
-    address = Address(f"http://{hosts[0]}", token)
+    address = Address(host if host.startswith(UNIX) else f"http://{hosts[0]}", token)
     handle = _Connections(application)
     try:
         async with trio.open_nursery() as nursery:
@@ -180,6 +186,8 @@ async def run_api(
     finally:
         for listener in listeners:
             listener.socket.close()
+        if host.startswith(UNIX):
+            unix_socket.remove(Path(host.removeprefix(UNIX)))
 
 
 class _Connections:
