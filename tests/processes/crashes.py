@@ -7,9 +7,10 @@
         ─► writers end ─► settles ─► histories and states compared
         ─► kill −9 of everybody ─► every store checked
 
-Who is killed, when, and for how long is drawn from one seed; what the machine makes of it is
-not. A node may be killed while it starts. Passes when no acknowledged message is lost, none is
-there twice, order holds in each direction, no state has lied, and every store is sound.
+Fifty kills take 3 minutes, five hundred half an hour. Who is killed, when, and for how long
+is drawn from one seed; what the machine makes of it is not. A node may be killed while it
+starts. Passes when no acknowledged message is lost, none is there twice, order holds in each
+direction, no state has lied, and every store is sound.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from processes import writers
+from processes.waiting import PAUSE_S as LOOK_PAUSE_S
 from processes.waiting import pause
 from processes.writers import Person, Writer
 from shoal_node import fleet
@@ -45,6 +47,7 @@ PERSON_SHARE: Final = 0.4  # of kills
 PAIR_SHARE: Final = 0.2  # of kills that take two at once
 LOOK_S: Final = 0.5  # between two looks at the states
 SETTLE_S: Final = 120.0  # until everything has arrived, after the last node is back
+BEHIND_S: Final = 0.5  # and so much longer for each message that had to come then
 READ_S: Final = 60.0  # and until the writers' nodes know
 SAY_S: Final = 20.0  # between two lines about how it goes
 CALL_S: Final = 60.0  # until the last call is answered
@@ -66,6 +69,7 @@ class Figures:
     lost: int = 0
     again: dict[str, int] = field(default_factory=dict)  # calls made again, by reason
     chaos_s: float = 0.0
+    behind: int = 0  # messages that had to come when the last node was back
     settled_s: float = 0.0
     read_s: float = 0.0
     unread: int = 0
@@ -200,15 +204,23 @@ def _kill(
         if now >= told + SAY_S:
             told = now
             taken = sum(len(letter.acknowledged) for letter in letters)
-            say(f"{killer.killed} of {figures.kills} killed, {taken} messages acknowledged")
+            left = (figures.kills - killer.killed) * GAP_S / (1 + PAIR_SHARE) / 60
+            say(
+                f"{killer.killed} of {figures.kills} killed, {taken} messages acknowledged; "
+                f"about {left:.0f} minutes to go"
+            )
         pause()
 
 
 def _settle(
     network: fleet.Fleet, letters: list[Writer], figures: Figures, say: Callable[[str], None]
 ) -> None:
-    figures.settled_s = _await(letters, Writer.missing, SETTLE_S, "has to come", figures, say)
-    figures.read_s = _await(letters, Writer.unread, READ_S, "is to be known as read", figures, say)
+    figures.behind = _count(letters, Writer.missing)
+    within_s = SETTLE_S + BEHIND_S * figures.behind
+    figures.settled_s = _await(letters, Writer.missing, within_s, "has to come", figures, say)
+    figures.read_s = _await(
+        letters, Writer.unread, READ_S, "is to be known as fetched", figures, say
+    )
     network.check()
     figures.acknowledged = sum(len(letter.acknowledged) for letter in letters)
     figures.lost = _count(letters, Writer.missing)
@@ -229,7 +241,7 @@ def _await(
     say: Callable[[str], None],
 ) -> float:
     """Wait until nothing is left to count; returns the seconds, or complains."""
-    began = told = time.monotonic()
+    began = told = looked = time.monotonic()
     while left := _count(letters, what):
         now = time.monotonic()
         if now - began > within_s:
@@ -239,7 +251,8 @@ def _await(
             told = now
             lines = [f"{letter.name}: {what(letter)}" for letter in letters if what(letter)]
             say(f"after {now - began:.0f} s {name}: {', '.join(lines)}")
-        pause()
+        pause(max(LOOK_PAUSE_S, 2 * (now - looked)))  # long histories are not all that nodes do
+        looked = time.monotonic()
     return round(time.monotonic() - began, 1)
 
 

@@ -26,6 +26,7 @@ from shoal_protocol.errors import UserError
 from shoal_protocol.rng import Rng
 
 RANKS: Final = ("queued", "stored", "fetched", "read")
+THERE: Final = frozenset({"fetched", "read"})  # the whole message is in the reader's history
 RECENT: Final = 40  # messages that one look at the states asks for
 AGAIN_S: Final = 0.2  # before a call is made again
 LATER: Final = frozenset({422, 429, 503})  # refusals that pass by themselves
@@ -184,9 +185,9 @@ class Writer:
         return sum(text not in shown for text in self.acknowledged)
 
     def unread(self) -> int:
-        """How many messages the writer's node does not show as read yet."""
+        """How many messages the writer's node does not show as fetched yet."""
         mine = [m for m in self.source.history(self.target.name) if m["outgoing"]]
-        return sum(m["status"] != "read" for m in mine)
+        return sum(m["status"] not in THERE for m in mine)
 
     def compare(self) -> list[str]:
         """Return what is wrong with both histories, once all is quiet."""
