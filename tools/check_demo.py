@@ -52,6 +52,7 @@ def offline_complaints(
         "file_bytes": file_bytes,
         "file_ok": True,
         "honest": True,
+        "fetched": messages + 1,
         "read": messages + 1,
         "verified": True,
     }

@@ -10,7 +10,7 @@
                                                     starts again on its home
                           ───────────────────────►  M messages, then the file
                                                     both compared, byte for byte
-    starts again ◄────────────────────────────────  everything is read
+    starts again ◄────────────────────────────────  everything is fetched
 
 The two are never on at the same time between the greeting and the end, so whatever came lay on
 relays meanwhile. While B's node is off, A's may say of no message that it was fetched or read.
@@ -30,7 +30,8 @@ from shoal_protocol.errors import UserError
 from shoal_protocol.rng import Rng
 
 STALL_S: Final = 120.0  # without any progress: then it is given up
-SETTLE_S: Final = 60.0  # until all of it shows as read, after A's node is ready again
+SETTLE_S: Final = 60.0  # until all of it shows as fetched, after A's node is ready again
+HAS: Final = ("fetched", "read")  # the reader's node has the whole message
 FILE_NAME: Final = "一条鱼 🐟.bin"
 FILE_TEXT: Final = "and a file"
 _PAUSE: Final = 0.3  # s between two looks
@@ -64,7 +65,8 @@ class Result:
     file_pieces: int  # of the wire, parity included
     file_ok: bool  # its bytes and its name
     honest: bool  # no message was said to be fetched or read while the reader's node was off
-    read: int  # of sent + 1: what shows as read in the end
+    fetched: int  # of sent + 1: what A's node shows as fetched, or read, in the end
+    read: int  # the same, by its older name
     verified: bool
     setup_s: float  # until both have each other's greeting
     send_s: float  # from the first message to the last piece of the file being stored
@@ -72,7 +74,7 @@ class Result:
     first_ms: float | None  # from B's start to its node having the first message
     fetch_messages_s: float | None  # from B's start to its node having all messages
     fetch_file_s: float | None  # from then on to its node having the file
-    settle_s: float  # from A's node being ready again to everything showing as read
+    settle_s: float  # from A's node being ready again to everything showing as fetched
     preset: str
     seed: str
     warnings: list[str]
@@ -126,7 +128,7 @@ def run(options: Options, step: Step, main: fleet.Main = fleet.daemon_main) -> R
         file_ok = talk.file_is_whole()
         talk.start(0)
         settling = time.monotonic()
-        read = talk.settle()
+        came = talk.settle()
         settle_s = time.monotonic() - settling
         compared = demo.compare(talk.reader, talk.sender)
         delivered = talk.delivered()
@@ -142,12 +144,13 @@ def run(options: Options, step: Step, main: fleet.Main = fleet.daemon_main) -> R
         file_pieces=talk.pieces,
         file_ok=file_ok,
         honest=honest,
-        read=read,
+        fetched=came,
+        read=came,
         verified=compared.verified
         and compared.in_order
         and file_ok
         and honest
-        and read == options.messages + 1,
+        and came == options.messages + 1,
         setup_s=round(setup_s, 2),
         send_s=round(send_s, 2),
         send_messages_s=round(send_messages_s, 2),
@@ -178,7 +181,7 @@ class _Offline:
         self._began = 0  # ns, when the latest start began
 
     def greet(self) -> None:
-        """Let the two find each other, and exchange a greeting that both know to be read."""
+        """Let the two find each other, and exchange a greeting that both know to be fetched."""
         report = self._step("Greeting", 2)
         demo.Talk(
             self.sender, self.reader, self._options.seed, preset=self._options.preset
@@ -186,7 +189,7 @@ class _Offline:
         report(1)
         self.reader.send(self.reader.texts[0])
         people = (self.sender, self.reader)
-        self._must(lambda: sum(m["status"] == "read" for p in people for m in _own(p)), 2)
+        self._must(lambda: sum(m["status"] in HAS for p in people for m in _own(p)), 2)
         report(2)
 
     def send(self) -> tuple[float, float]:
@@ -268,15 +271,15 @@ class _Offline:
         )
 
     def settle(self) -> int:
-        """Wait until all shows as read on A's node, for a time; returns how much does."""
+        """Wait until all shows as fetched on A's node, for a time; returns how much does."""
         total = self._options.messages + 1
-        report = self._step("Shown as read", total)
+        report = self._step("Shown as fetched", total)
         deadline = time.monotonic() + SETTLE_S
         while True:
-            read = len([m for m in _own(self.sender)[1:] if m["status"] == "read"])
-            report(read)
-            if read >= total or time.monotonic() > deadline:
-                return read
+            came = len([m for m in _own(self.sender)[1:] if m["status"] in HAS])
+            report(came)
+            if came >= total or time.monotonic() > deadline:
+                return came
             time.sleep(_PAUSE)
 
     def _received(self) -> list[dict[str, Any]]:

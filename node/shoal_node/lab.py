@@ -5,8 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from shoal_node import fleet
+from shoal_node import fleet, page_link
 
+NAMES: Final = (
+    "Ada", "Bei", "Chen", "Dana", "Emil", "Fei", "Gita", "Hugo", "Ines", "Jun", "Kofi", "Lian",
+)  # fmt: skip
 _PAUSE: Final = 0.5  # s between two looks at the processes
 
 
@@ -17,8 +20,15 @@ class Place:
     name: str
     data: str
     url: str
+    page: str  # the page's address, with the token
     persona: str
     pseudonym: str
+
+
+def name_of(place: int) -> str:
+    """The name of the person at ``place``, from 0 on: Ada, Bei, …, and then Ada 2."""
+    rounds, rest = divmod(place, len(NAMES))
+    return NAMES[rest] + (f" {rounds + 1}" if rounds else "")
 
 
 def run(
@@ -47,14 +57,16 @@ def run(
         network.start(step("Starting nodes", total))
         network.await_ready(step("Joining the network", total))
         places = []
-        for node in network.people:
+        for place, node in enumerate(network.people):
             client = node.client()
-            persona = client.post("personas", body={})
+            name = name_of(place)
+            persona = client.post("personas", body={"name": name})
             places.append(
                 Place(
-                    node.name,
+                    name,
                     str(node.data),
                     client.api.url,
+                    page_link.of(client.api.url, client.api.token) or "",
                     persona["id"],
                     persona["pseudonym"],
                 )

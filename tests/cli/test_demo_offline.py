@@ -42,6 +42,7 @@ def test_everything_that_was_sent_to_a_node_that_was_off_is_verified() -> None:
         "file_pieces": 2,
         "file_ok": True,
         "honest": True,
+        "fetched": 6,
         "read": 6,
         "verified": True,
         "data": None,

@@ -34,6 +34,7 @@ OFFLINE: dict[str, Any] = {
     "file_pieces": 80,
     "file_ok": True,
     "honest": True,
+    "fetched": 21,
     "read": 21,
     "setup_s": 9.0,
     "send_s": 20.0,
@@ -97,7 +98,14 @@ def test_a_missing_figure_of_an_offline_run_is_named(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("read", 20), ("file_ok", False), ("honest", None), ("in_order", 0), ("fetch_file_s", None)],
+    [
+        ("fetched", 20),
+        ("read", 20),
+        ("file_ok", False),
+        ("honest", None),
+        ("in_order", 0),
+        ("fetch_file_s", None),
+    ],
 )
 def test_a_wrong_figure_of_an_offline_run_is_named(name: str, value: object) -> None:
     (wrong,) = offline_complaints({**OFFLINE, name: value})

@@ -148,7 +148,7 @@ def _demo_offline(arguments: argparse.Namespace) -> None:
         raise UserError(
             f"The demo found a fault: {result.lost} of {result.sent} messages lost, "
             f"{result.duplicates} shown twice, the file {'whole' if result.file_ok else 'not'} "
-            f"there, {result.read} shown as read (--seed {result.seed} --keep shows it again)."
+            f"there, {result.fetched} shown as fetched (--seed {result.seed} --keep shows it again)."
         )
 
 
@@ -166,7 +166,7 @@ def _show_offline(result: "OfflineResult") -> None:
     )
     compared = "the same, byte for byte" if result.file_ok else "NOT what was sent"
     console.out(f"The file took {result.fetch_file_s or 0:.0f} s more and is {compared}.")
-    console.out(f"Back again, A's node shows {result.read} of {result.sent + 1} as read.")
+    console.out(f"Back again, A's node shows {result.fetched} of {result.sent + 1} as fetched.")
     for warning in result.warnings:
         console.out(f"! {console.clean(warning)}")
     if result.data is not None:
@@ -222,21 +222,22 @@ def _lab(arguments: argparse.Namespace) -> None:
 
 def _show_lab(places: "list[Place]", *, as_json: bool) -> None:
     if as_json:
-        people = [
-            {name: getattr(place, name) for name in ("name", "data", "url", "persona", "pseudonym")}
-            for place in places
-        ]
-        console.out_json({"people": people})
+        from dataclasses import asdict
+
+        console.out_json({"people": [asdict(place) for place in places]})
         return
     console.out()
+    console.out("Everybody's page, each for a browser window of its own:")
+    console.table([(place.name, place.page) for place in places])
+    console.out()
     for place in places:
-        console.out(f"{place.name}  API {place.url}  (token in {place.data}/api.json)")
-        console.out(f"    --data {place.data}")
-        console.out(f"    persona {place.persona}, pseudonym {place.pseudonym}")
+        console.out(f"{place.name}: --data {place.data} --persona {place.persona}")
+        console.out(f"    {place.pseudonym}")
     if len(places) > 1:
         one, other = places[:2]
         console.out()
-        console.out("Try, in two other terminals:")
+        console.out(f"In {one.name}'s window, add {other.name} by the pseudonym above and write;")
+        console.out(f"{other.name}'s window shows the request. Or in two other terminals:")
         console.out(f"    shoal inbox --data {other.data} --persona {other.persona} --follow")
         console.out(
             f"    shoal send --data {one.data} --from {one.persona} --to {other.pseudonym} 你好"

@@ -4,12 +4,22 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from shoal_node.cli import options
+from shoal_node.cli import console, options
+from shoal_protocol.errors import UserError
 
 if TYPE_CHECKING:
     from shoal_node.config import Role
 
-_FLAGS = ("listen", "bootstrap", "api", "preset", "network", "relay", "passphrase_file")
+_FLAGS = (
+    "listen",
+    "bootstrap",
+    "api",
+    "preset",
+    "network",
+    "relay",
+    "passphrase_file",
+    "browser",
+)
 
 
 def add(commands: options.Commands) -> None:
@@ -32,6 +42,21 @@ def add(commands: options.Commands) -> None:
         metavar="F",
         help="file whose first line is the store's passphrase; the first run decides",
     )
+    up.add_argument(
+        "--browser",
+        action=argparse.BooleanOptionalAction,
+        help="open the page when started at a terminal with a screen (default: yes)",
+    )
+    page = options.command(
+        commands,
+        "page",
+        _page,
+        "print the address of the running node's page; whoever has it has the node",
+        "shoal page --open",
+    )
+    options.add_data(page)
+    options.add_json(page)
+    page.add_argument("--open", action="store_true", help="open it in a browser as well")
     relay = options.command(
         commands,
         "relay",
@@ -58,8 +83,9 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--api",
-        metavar="HOST:PORT",
-        help="where the local API answers (default 127.0.0.1, a random port)",
+        metavar="WHERE",
+        help="where the local API answers: HOST:PORT (default 127.0.0.1, a random port) or "
+        "unix:PATH",
     )
     parser.add_argument("--preset", choices=options.PRESETS, help="traffic (default balanced)")
     parser.add_argument(
@@ -78,6 +104,23 @@ def _up(arguments: argparse.Namespace) -> int | None:
 
 def _relay(arguments: argparse.Namespace) -> int | None:
     return _run("relay", arguments)
+
+
+def _page(arguments: argparse.Namespace) -> None:
+    from shoal_node import page_link
+
+    client = options.client(arguments)
+    if client.get("status")["role"] != "person":
+        raise UserError("This node is a relay: it has no page.")
+    link = page_link.of(client.api.url, client.api.token)
+    if link is None:
+        raise UserError("This node answers on a Unix socket, which browsers do not open.")
+    if arguments.json:
+        console.out_json({"page": link})
+    else:
+        console.out(link)
+    if arguments.open and not page_link.open_browser(link):
+        raise UserError("There is no browser with windows here.")
 
 
 def _run(role: "Role", arguments: argparse.Namespace) -> int | None:

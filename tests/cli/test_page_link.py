@@ -1,0 +1,108 @@
+"""The page's address: who is shown it, and when a browser opens."""
+
+import json
+import webbrowser
+from pathlib import Path
+
+import pytest
+
+from cli.running import Running, running_node, shoal, shoal_json
+from shoal_node import config, home, lab, page_link
+
+
+def test_the_page_of_a_running_node_is_printed(
+    running: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api = home.read_api(running.data)
+    link = f"{api.url}/#{api.token}"
+    assert shoal(capsys, "page") == (0, f"{link}\n", "")
+    assert shoal_json(capsys, "page") == {"page": link}
+
+
+def test_a_relay_has_no_page_to_print(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with running_node(tmp_path / "relay", relay=True):
+        result = shoal(capsys, "page", "--data", str(tmp_path / "relay"))
+    assert result == (1, "", "shoal: This node is a relay: it has no page.\n")
+
+
+def test_a_unix_socket_has_no_page() -> None:
+    assert page_link.of("unix:/run/shoal/api.sock", "t") is None
+
+
+@pytest.mark.parametrize(
+    ("environ", "platform", "screen"),
+    [
+        ({}, "linux", False),
+        ({"DISPLAY": ":0"}, "linux", True),
+        ({"WAYLAND_DISPLAY": "wayland-0"}, "linux", True),
+        ({"DISPLAY": ":10", "SSH_CONNECTION": "x"}, "linux", False),
+        ({"DISPLAY": ":0", "JOURNAL_STREAM": "8:1"}, "linux", False),
+        ({}, "darwin", True),
+        ({"SSH_CONNECTION": "x"}, "darwin", False),
+        ({}, "win32", True),
+    ],
+)
+def test_a_browser_needs_a_screen(environ: dict[str, str], platform: str, screen: bool) -> None:
+    assert page_link.has_screen(environ, platform) is screen
+
+
+def test_the_journal_is_not_told_the_token() -> None:
+    assert page_link.may_show({}) and not page_link.may_show({"JOURNAL_STREAM": "8:1"})
+
+
+def test_a_browser_of_text_does_not_take_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BROWSER", raising=False)
+    monkeypatch.setattr(webbrowser, "get", lambda: webbrowser.GenericBrowser("lynx"))
+    assert page_link.open_browser("http://127.0.0.1:1/#t") is False
+
+
+@pytest.mark.parametrize(
+    ("flag", "variable", "line", "wanted"),
+    [
+        (None, None, None, True),
+        (None, None, "false", False),
+        (None, "yes", "false", True),
+        (None, "no", "true", False),
+        (True, "no", "false", True),
+        (False, "yes", "true", False),
+    ],
+)
+def test_a_browser_is_wanted_by_flag_environment_or_file(
+    tmp_path: Path, flag: bool | None, variable: str | None, line: str | None, wanted: bool
+) -> None:
+    if line is not None:
+        (tmp_path / "config.toml").write_text(f"browser = {line}\n")
+    environ = {} if variable is None else {"SHOAL_BROWSER": variable}
+    flags = {"bootstrap": [], "listen": ["/ip4/127.0.0.1/tcp/0"], "browser": flag}
+    assert config.load("relay", tmp_path, flags, environ).browser is wanted
+
+
+def test_the_api_may_be_told_a_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from shoal_node.usage import UsageError
+
+    monkeypatch.chdir(tmp_path)
+    told = config.load("relay", tmp_path, {"api": "unix:here/api.sock"}, {})
+    assert told.api_host == f"unix:{tmp_path}/here/api.sock"
+    for bad in ("unix:", f"unix:/{'x' * 100}"):
+        with pytest.raises(UsageError, match="--api: "):
+            config.load("relay", tmp_path, {"api": bad}, {})
+
+
+def test_people_of_a_lab_have_names_of_their_own() -> None:
+    names = [lab.name_of(place) for place in range(50)]
+    assert names[:2] == ["Ada", "Bei"] and len(set(names)) == 50
+
+
+def test_what_a_lab_prints_has_everybodys_page(capsys: pytest.CaptureFixture[str]) -> None:
+    from shoal_node.cli import network
+
+    page = "http://127.0.0.1:1/#t"
+    places = [
+        lab.Place(name, f"/tmp/{name}", "http://127.0.0.1:1", page, "p1", f"shoal1{name}")
+        for name in ("Ada", "Bei")
+    ]
+    network._show_lab(places, as_json=True)
+    people = json.loads(capsys.readouterr().out)["people"]
+    assert set(people[0]) == {"name", "data", "url", "page", "persona", "pseudonym"}
+    network._show_lab(places, as_json=False)
+    assert f"Ada  {page}\nBei  {page}\n" in capsys.readouterr().out
