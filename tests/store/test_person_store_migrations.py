@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from shoal_node.store import person_schema
 from shoal_node.store.person_schema import STEPS, Connection
 from shoal_node.store.person_store import PersonStore
+from shoal_protocol.client.state import Kept
 from shoal_protocol.errors import UserError
 from store.fixtures import write_person_store
 from store.fixtures.write_person_store import SECRET, content, place, same
@@ -43,12 +45,20 @@ def rebuild(connection: Connection) -> None:
 LATER = (*STEPS, widen, rebuild)
 
 
+@dataclass(frozen=True)
+class Old:
+    """A copy of the database of an earlier version, and what it is to hold."""
+
+    path: Path
+    content: Kept
+
+
 @pytest.fixture(params=VERSIONS)
-def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A copy of the database of each earlier version."""
+def old(request: pytest.FixtureRequest, tmp_path: Path) -> Old:
+    """Return a copy of the database of each earlier version."""
     path = tmp_path / "person.db"
     shutil.copy(place(request.param), path)
-    return path
+    return Old(path, content(request.param))
 
 
 def test_every_version_of_the_schema_has_a_database_in_the_fixtures() -> None:
@@ -56,14 +66,14 @@ def test_every_version_of_the_schema_has_a_database_in_the_fixtures() -> None:
     assert sorted(write_person_store.FOLDER.glob("*.db")) == [place(v) for v in VERSIONS]
 
 
-def test_a_database_of_every_version_opens_with_all_rows_kept(old: Path) -> None:
-    store = PersonStore.open(old, SECRET)
-    assert same(store.load(), content())
+def test_a_database_of_every_version_opens_with_all_rows_kept(old: Old) -> None:
+    store = PersonStore.open(old.path, SECRET)
+    assert same(store.load(), old.content)
     assert store.integrity() == []
     store.close()
 
 
-def test_later_steps_run_once_and_keep_all_rows(old: Path) -> None:
+def test_later_steps_run_once_and_keep_all_rows(old: Old) -> None:
     ran: list[int] = []
 
     def counted(number: int, step: person_schema.Step) -> person_schema.Step:
@@ -75,22 +85,22 @@ def test_later_steps_run_once_and_keep_all_rows(old: Path) -> None:
 
     steps = [counted(number, step) for number, step in enumerate(LATER, start=1)]
     for _ in range(2):
-        store = PersonStore.open(old, SECRET, steps=steps)
-        assert same(store.load(), content())
+        store = PersonStore.open(old.path, SECRET, steps=steps)
+        assert same(store.load(), old.content)
         assert store.integrity() == []
         store.close()
     assert ran[-2:] == [len(LATER) - 1, len(LATER)] and len(ran) == len(set(ran))
 
 
-def test_a_step_that_fails_leaves_the_version_before(old: Path) -> None:
+def test_a_step_that_fails_leaves_the_version_before(old: Old) -> None:
     def fail(connection: Connection) -> None:
         connection.execute("DELETE FROM messages")
         raise ArithmeticError
 
     with pytest.raises(ArithmeticError):
-        PersonStore.open(old, SECRET, steps=(*STEPS, widen, fail))
-    store = PersonStore.open(old, SECRET, steps=(*STEPS, widen))
-    assert same(store.load(), content())
+        PersonStore.open(old.path, SECRET, steps=(*STEPS, widen, fail))
+    store = PersonStore.open(old.path, SECRET, steps=(*STEPS, widen))
+    assert same(store.load(), old.content)
     store.close()
 
 
@@ -130,12 +140,15 @@ def fatal(steps: Sequence[person_schema.Step], statement: int) -> list[person_sc
     return [counted(step) for step in steps]
 
 
-def test_killed_in_any_step_the_database_is_before_or_after_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", VERSIONS)
+def test_killed_in_any_step_the_database_is_before_or_after_it(
+    version: int, tmp_path: Path
+) -> None:
     tests = Path(__file__).parents[1]
     deaths = 0
     for statement in range(100):
         path = tmp_path / f"{statement}.db"
-        shutil.copy(place(1), path)
+        shutil.copy(place(version), path)
         done = subprocess.run(
             [sys.executable, "-c", KILLED, str(path), str(statement)],
             cwd=tests,
@@ -149,10 +162,11 @@ def test_killed_in_any_step_the_database_is_before_or_after_it(tmp_path: Path) -
         assert (done.returncode, done.stdout, done.stderr) == (-9, "", "")
         deaths += 1
         store = PersonStore.open(path, SECRET, steps=LATER)
-        assert same(store.load(), content())
+        assert same(store.load(), content(version))
         assert store.integrity() == []
         store.close()
-    assert deaths == (3 + 1) + (4 + 1)  # in each step, and before its commit
+    statements = [4, 3, 4][version - 1 :]  # of the second step, and of the two later ones
+    assert deaths == sum(count + 1 for count in statements)  # and before each commit
 
 
 def test_killed_while_it_is_made_the_store_is_made_at_the_next_start(tmp_path: Path) -> None:
@@ -170,17 +184,17 @@ def test_killed_while_it_is_made_the_store_is_made_at_the_next_start(tmp_path: P
         store.close()
 
 
-def test_a_newer_version_is_refused_with_one_sentence_and_stays_as_it_is(old: Path) -> None:
-    PersonStore.open(old, SECRET, steps=LATER).close()
-    before = old.read_bytes()
+def test_a_newer_version_is_refused_with_one_sentence_and_stays_as_it_is(old: Old) -> None:
+    PersonStore.open(old.path, SECRET, steps=LATER).close()
+    before = old.path.read_bytes()
     with pytest.raises(UserError) as error:
-        PersonStore.open(old, SECRET)
+        PersonStore.open(old.path, SECRET)
     assert str(error.value) == (
-        f"The store {old} was written by a newer version of Shoal (schema {len(LATER)}, and this "
+        f"The store {old.path} was written by a newer version of Shoal (schema {len(LATER)}, and this "
         f"one knows {len(STEPS)}): use that version."
     )
-    assert old.read_bytes() == before
-    PersonStore.open(old, SECRET, steps=LATER).close()
+    assert old.path.read_bytes() == before
+    PersonStore.open(old.path, SECRET, steps=LATER).close()
 
 
 def test_the_store_says_which_version_of_the_program_wrote_its_schema(tmp_path: Path) -> None:

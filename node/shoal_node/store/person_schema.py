@@ -2,8 +2,8 @@
 
 ::
 
-    0, an empty file ──step 1──► 1: rows, messages, meta ──step 2──► …
-                                 PRAGMA user_version = 1
+    0, an empty file ──step 1──► 1: rows, messages, meta ──step 2──► 2: replies, deadlines
+                                 PRAGMA user_version = 1             PRAGMA user_version = 2
 
 Each step runs in one transaction with the change of the number, so that a crash leaves the
 database before or after it. A step is never edited once released: a change is a new step,
@@ -49,7 +49,18 @@ def _first(connection: Connection) -> None:
     connection.execute("CREATE TABLE meta (name TEXT PRIMARY KEY NOT NULL, value TEXT) STRICT")
 
 
-STEPS: Final[tuple[Step, ...]] = (_first,)
+def _second(connection: Connection) -> None:
+    """What a message answers, and when it disappears; *fetched* is what *read* was.
+
+    State 2 was of a message of which a part had come, and is *stored* now.
+    """
+    connection.execute("ALTER TABLE messages ADD COLUMN reply BLOB")
+    connection.execute("ALTER TABLE messages ADD COLUMN expires_s INTEGER")
+    connection.execute("ALTER TABLE messages ADD COLUMN expires INTEGER")
+    connection.execute("UPDATE messages SET state = state - 1 WHERE state IN (2, 3)")
+
+
+STEPS: Final[tuple[Step, ...]] = (_first, _second)
 
 
 def version_of(connection: Connection) -> int:

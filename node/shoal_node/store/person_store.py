@@ -48,6 +48,8 @@ ERASED_AT_ONCE: Final = frozenset(
         state.ASSOCIATION,
         state.UPLOAD,
         state.FILE,
+        state.PROFILE,
+        state.CONTACT,
     }
 )
 
@@ -85,9 +87,10 @@ _PUT_ROW: Final = (
     " ON CONFLICT (kind, id) DO UPDATE SET data = excluded.data"
 )
 _COLUMNS: Final = (
-    "id, conversation, position, outgoing, number, text, state, created, received, request, file"
+    "id, conversation, position, outgoing, number, text, state, created, received, request, file,"
+    " reply, expires_s, expires"
 )
-_PUT_MESSAGE: Final = f"INSERT OR REPLACE INTO messages ({_COLUMNS}) VALUES (?{', ?' * 10})"  # noqa: S608  names of columns
+_PUT_MESSAGE: Final = f"INSERT OR REPLACE INTO messages ({_COLUMNS}) VALUES (?{', ?' * 13})"  # noqa: S608  names of columns
 
 
 class PersonStore:
@@ -175,6 +178,9 @@ class PersonStore:
                     received=values[8],
                     request=bool(values[9]),
                     file=values[10],
+                    reply=values[11],
+                    expires_s=values[12],
+                    expires=values[13],
                 )
                 for values in self._connection.execute(
                     f"SELECT {_COLUMNS} FROM messages ORDER BY position, conversation, id"  # noqa: S608
@@ -382,6 +388,9 @@ def _values(row: MessageRow) -> tuple[object, ...]:
         row.received,
         row.request,
         row.file,
+        row.reply,
+        row.expires_s,
+        row.expires,
     )
 
 
