@@ -184,11 +184,11 @@ class Person(Relay):
         return message
 
     def _seen(self, message: backend.Message) -> backend.Message:
-        """The message as it stands now: read once nothing of it lies undelivered."""
+        """The message as it stands now: fetched once nothing of it lies undelivered."""
         if not message.outgoing:
             return message
         lies = any(self._post.glob(f"*-{message.sender}-{message.id}-*"))
-        return replace(message, status="stored" if lies and self.honest else "read")
+        return replace(message, status="stored" if lies and self.honest else "fetched")
 
     honest = True  # whether it says so of a message that nobody has
 
@@ -278,7 +278,7 @@ def _ending() -> contextlib.AbstractContextManager[AsyncIterator[int]]:
 
 
 class Liar(Person):
-    """A person's node that says at once that everything was read."""
+    """A person's node that says at once that everything was fetched."""
 
     honest = False
 
@@ -311,7 +311,7 @@ def run_losing(config: NodeConfig) -> None:
 
 
 def run_lying(config: NodeConfig) -> None:
-    """A stand-in whose people's nodes say of every message that it was read."""
+    """A stand-in whose people's nodes say of every message that it was fetched."""
     trio.run(_serve, config, Liar)
 
 
