@@ -135,17 +135,17 @@ def test_replicas_beyond_k_have_their_turn_when_answers_come() -> None:
     assert set(used) == set(ranked)
 
 
-def test_a_stream_has_two_gets_at_its_next_box_and_one_at_the_one_behind() -> None:
+def test_a_stream_has_three_gets_at_its_next_box_and_two_at_the_one_behind() -> None:
     reading = Reading(personas=0)
     (session,) = reading.follow(1)
     mine, _ = sides("stream 0", day=DAY)
     assert session == mine.id
     gets = [get for get in reading.waiting(START, 20) if real(get)]
     assert Counter(address(get) for get in gets) == {
-        mine.address(0, DAY): 2,
-        mine.address(1, DAY): 1,
+        mine.address(0, DAY): 3,
+        mine.address(1, DAY): 2,
     }
-    ranked = placement.rank(mine.address(0, DAY), reading.relays, 2)
+    ranked = placement.rank(mine.address(0, DAY), reading.relays, 3)
     asked = {g.relay.relay_id for g in gets if address(g) == mine.address(0, DAY)}
     assert asked == set(ranked)
     reading.reader.unfollow(session)
@@ -238,11 +238,11 @@ def test_as_many_gets_wait_at_an_address_whether_it_is_a_streams_or_a_decoy() ->
     reading, decoying = Reading(personas=0, preset=WIDE), Reading(personas=0)
     reading.follow(8)
     held = Counter(address(g) for g in reading.waiting(START, 300) if real(g))
-    assert set(held.values()) <= {1, DECOY_GETS}
     decoys = [g for g in decoying.waiting(START, 60) if isinstance(g.purpose, DecoyGet)]
-    assert set(Counter(address(get) for get in decoys).values()) <= {1, DECOY_GETS}
-    for one, gets in ((reading, held), (decoying, Counter(address(g) for g in decoys))):
-        assert max(gets.values()) == DECOY_GETS, one
+    seen = Counter(address(get) for get in decoys)
+    for counts in (held, seen):
+        assert set(DECOY_GETS) <= set(counts.values())
+        assert max(counts.values()) <= 2 * max(DECOY_GETS)  # one that waits briefly is followed
 
 
 def test_decoys_are_asked_again_at_the_ranks_at_which_streams_are() -> None:
@@ -278,7 +278,7 @@ def test_decoys_change_with_time_and_are_never_many() -> None:
     assert len(seen) > 24
     for _ in range(3):
         waited = reading.waiting(now, 100)
-        assert len(reading.reader._decoys) <= 300 // DECOY_GETS
+        assert len(reading.reader._decoys) <= 300 // min(DECOY_GETS)
         for get in waited:
             reading.end(get, now)
 

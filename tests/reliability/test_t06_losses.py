@@ -17,10 +17,15 @@ WEATHER: Final = Weather(LEAST_MS, MOST_MS, loss=1 - (1 - PATH_LOSS) ** (1 / LIN
 MESSAGES: Final = 40  # each way
 GAP_S: Final = 2.0
 SLOWEST_S: Final = 30.0  # what two losses of one message cost, and those behind it wait for it
+SEEDS: Final = ("losses", "more losses")
 
 
-def floor_p50(samples: int = 20_000) -> float:
-    """Return in ms what a slot, mixing delays and links alone give, one way, with no loss."""
+def floor(samples: int = 20_000) -> tuple[float, float]:
+    """Return (p50, p95) in ms of one way where nothing is lost and a GET always waits.
+
+    That is the wait for a quick slot, the delays of the PUT's three mixes and of the three on
+    the reply's way, and eight links: what the design itself asks for, computed by drawing.
+    """
     rng, preset = seeded("floor of a slow network"), PRESETS["fast"]
     found = sorted(
         rng.exponential(1000 / (preset.rate * preset.quick_share))
@@ -28,12 +33,12 @@ def floor_p50(samples: int = 20_000) -> float:
         + sum(LEAST_MS + rng.uniform() * (MOST_MS - LEAST_MS) for _ in range(LINKS))
         for _ in range(samples)
     )
-    return found[samples // 2]
+    return found[samples // 2], found[samples * 95 // 100]
 
 
-def test_with_one_path_in_twenty_lost_everything_arrives_and_half_as_if_nothing_were() -> None:
-    """T6, in virtual time: 100 % delivered, in order; half within 1.5 times the floor."""
-    world = World(8, 2, seed="losses")
+def talk(seed: str) -> list[float]:
+    """Let two people write to each other in bad weather; return all messages' latencies in ms."""
+    world = World(8, 2, seed=seed)
     ada, bob = world.people
     a, b = personas(world)
     write(ada, a, b, "first")
@@ -56,6 +61,14 @@ def test_with_one_path_in_twenty_lost_everything_arrives_and_half_as_if_nothing_
             ((there.received or 0) - here.created) / MILLISECOND
             for here, there in zip(sent[1:], came[1:], strict=True)
         ]
-    delays.sort()
-    assert delays[-1] <= SLOWEST_S * 1000
-    assert delays[len(delays) // 2] <= 1.5 * floor_p50()
+    return delays
+
+
+def test_with_one_path_in_twenty_lost_everything_arrives_within_twice_the_floor() -> None:
+    """T6, in virtual time: 100 % delivered, in order; p95 within twice that without losses."""
+    p50, p95 = floor()
+    for seed in SEEDS:
+        delays = sorted(talk(seed))
+        assert delays[-1] <= SLOWEST_S * 1000
+        assert delays[len(delays) // 2] <= 1.1 * p50
+        assert delays[len(delays) * 95 // 100] <= 2 * p50 <= 2 * p95

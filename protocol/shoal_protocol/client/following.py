@@ -2,15 +2,19 @@
 
 ::
 
-    next box to come = n       rank 0 ──GET, waits──┐
-                               rank 1 ──GET, waits──┴─► box n ─► n + 1 …
+    boxes to come: n, n + 1    rank 0 ──GET, waits──┐
+                               rank 1 ──GET, waits──┼─► box n ─► n + 1 …
+    n alone, to spare          rank 2 ──GET, waits──┘
     boxes flow: n … n + ahead at rank 0 too       nothing came: another rank now and then
 
-A live box is waited for at the two best replicas, as the first PUT goes to rank 0. When
+A live box is waited for at the two best replicas, as the first PUT goes to rank 0, and at a third
+while few GETs are on their way: two of three may be lost and the box still comes at once. When
 boxes flow in, several are asked for at once and each at one replica, so that catching up
-costs one GET a box. A GET of a box that later ones have overtaken does not wait on: it is taken
-for lost, and the box is asked for again. Days go up along a stream: after absence the next box
-is asked for on each day since the last, once, and again after a while.
+costs one GET a box. A GET counts as waiting for as long as it asked to wait, from when it went:
+the one that follows it then comes to the relay about when it ends there, and no box falls into
+the gap of a round trip. A GET of a box that later ones have overtaken is taken for lost, and the
+box is asked for again. Days go up along a stream: after absence the next box is asked for on each
+day since the last, once, and again after a while.
 """
 
 from collections.abc import Callable, Container, Sequence
@@ -26,6 +30,7 @@ from shoal_protocol.streams import box
 EDGE_LEAST_S: Final = 1800  # around midnight both days are asked, for so long …
 EDGE_MORE_S: Final = 3600  # … and at random up to so much longer
 AHEAD_LEAST: Final = 2  # boxes asked for at once
+TWICE: Final = 2  # of these are waited for at two relays, the first at one more to spare
 AHEAD_MOST: Final = 8
 FLOWING: Final = (
     4  # boxes at once from which on a second replica is asked only when the first is slow
@@ -40,12 +45,13 @@ OTHER_SHARE: Final = 4  # one GET in so many asks another rank, once one has bee
 
 @dataclass(frozen=True, slots=True)
 class BoxAsked:
-    """One GET on its way for box ``index`` of ``day`` at ``relay``."""
+    """One GET on its way for box ``index`` of ``day`` at ``relay``, made at ``at`` (ns)."""
 
     index: int
     day: int
     relay: bytes
     waits: bool
+    at: int
 
 
 @dataclass(slots=True)
@@ -55,7 +61,9 @@ class _Place:
     address: bytes
     ranked: list[bytes] = field(default_factory=list[bytes])
     view: int = -1
-    out: dict[bytes, int] = field(default_factory=dict[bytes, int])  # relay: asked at (ns)
+    out: dict[bytes, tuple[int, int]] = field(  # relay: newest GET there, made at, counts until
+        default_factory=dict[bytes, tuple[int, int]]
+    )
     vain: set[bytes] = field(default_factory=set[bytes])  # relays that had nothing
     vain_at: int = 0
     round: int = 0  # relays in vain since the present round began
@@ -134,7 +142,13 @@ class Following:
         return now - self._active < HOT
 
     def next_ask(
-        self, rank: Callable[[bytes], list[bytes]], view: int, hot: bool, slow: int, now: int
+        self,
+        rank: Callable[[bytes], list[bytes]],
+        view: int,
+        hot: bool,
+        spare: bool,
+        slow: int,
+        now: int,
     ) -> tuple[bytes, BoxAsked] | None:
         """Return (address, what is asked) of the GET that this stream wants most, or None.
 
@@ -142,6 +156,7 @@ class Following:
             rank: gives the relays of an address that may be asked, best first.
             view: a number that changes when they do.
             hot: whether the stream may be waited at; else it has its turn now and then.
+            spare: whether there are GETs to spare, for a third relay.
             slow: ns after which an answer that does not wait is late.
         """
         if not hot and now < self._turn:
@@ -152,6 +167,9 @@ class Following:
         first = self.association.come.next
         missing = [i for i in range(first, first + WINDOW) if self.association.expects(i)]
         missing = missing[: self._ahead]
+        places = {index: 2 for index in missing[:TWICE]}
+        if spare and missing:
+            places[missing[0]] = 3
         # A past day on which boxes may lie unread comes before what may come today.
         for day in range(max(self.association.day, today - box.DAYS_KEPT), today):
             if day in live:
@@ -163,17 +181,18 @@ class Following:
         for index in missing:
             # The day that was asked longest ago comes first, or one of two would be left out.
             for day in sorted(live, key=lambda one: self._asked_at(index, one)):
-                found = self._live(index, day, index == first, rank, view, slow, now)
+                found = self._live(index, day, places.get(index, 1), rank, view, slow, now)
                 if found is not None:
                     return found
         if not hot:
             self._turn = now + COLD_LEAST + self._rng.below(COLD_MORE)
         return None
 
-    def sent(self, asked: BoxAsked, now: int) -> None:
-        """Note that a GET went out."""
+    def sent(self, asked: BoxAsked, until: int) -> None:
+        """Note that a GET went out; after ``until`` (ns) another may follow it."""
         place = self._places[asked.index, asked.day]
-        place.out[asked.relay] = place.asked_at = now
+        place.out[asked.relay] = asked.at, until
+        place.asked_at = asked.at
 
     def lost(self, asked: BoxAsked, now: int) -> None:
         """Note that no answer came: another rank may know more."""
@@ -193,7 +212,8 @@ class Following:
     def _ended(self, asked: BoxAsked, now: int, *, vain: bool) -> None:
         place = self._places.get((asked.index, asked.day))
         if place is not None:
-            place.out.pop(asked.relay, None)
+            if place.out.get(asked.relay, (0, 0))[0] == asked.at:
+                del place.out[asked.relay]
             if vain:
                 place.vain.add(asked.relay)
                 place.vain_at = now
@@ -219,32 +239,32 @@ class Following:
                 left = place.ranked
         if place.out or not left or place.round >= PAST_REPLICAS:
             return None
-        return place.address, BoxAsked(index, day, left[0], waits=False)
+        return place.address, BoxAsked(index, day, left[0], waits=False, at=now)
 
     def _live(
         self,
         index: int,
         day: int,
-        first: bool,
+        places: int,
         rank: Callable[[bytes], list[bytes]],
         view: int,
         slow: int,
         now: int,
     ) -> tuple[bytes, BoxAsked] | None:
         place = self._place(index, day, rank, view)
-        if first and self.association.come.bits:
+        if index == self.association.come.next and self.association.come.bits:
             # Boxes after this one have come, so it lies there: an answer so late was lost.
-            place.out = {relay: at for relay, at in place.out.items() if now - at < slow}
-        best = place.ranked[:2] if first else place.ranked[:1]
+            place.out = {relay: out for relay, out in place.out.items() if now - out[0] < slow}
+        waiting = {relay for relay, (_, until) in place.out.items() if now < until}
+        best = place.ranked[:places]
         for position, relay in enumerate(best):
-            if relay in place.out:
+            if relay in waiting:
                 continue
-            if position and self._ahead > FLOWING:
-                asked_at = place.out.get(best[0])
-                if asked_at is not None and now - asked_at < slow:
+            if position and self._ahead > FLOWING and best[0] in waiting:
+                if now - place.out[best[0]][0] < slow:
                     return None
-            relay = instead(relay, place.ranked, place.out, place.vain, self._rng)
-            return place.address, BoxAsked(index, day, relay, waits=True)
+            relay = instead(relay, place.ranked, waiting, place.vain, self._rng)
+            return place.address, BoxAsked(index, day, relay, waits=True, at=now)
         return None
 
     def _place(

@@ -25,6 +25,7 @@ from shoal_protocol.client.courier import Courier, Question
 from shoal_protocol.client.cover import CoverSchedule, SlotClass
 from shoal_protocol.client.outbox import TAKEN_BY, Outbox, Outgoing
 from shoal_protocol.client.paths import PathChooser
+from shoal_protocol.client.patience import FIRST, Patience
 from shoal_protocol.client.people import Changed, People
 from shoal_protocol.client.reader import FileGet, Get, InboxGet, Reader, StreamGet
 from shoal_protocol.directory.descriptor import Descriptor
@@ -34,8 +35,7 @@ from shoal_protocol.parameters import NetworkParameters, Preset
 from shoal_protocol.rng import Rng
 from shoal_protocol.service.messages import EMPTY_RECORD, Reply, RequestType, Status
 
-MARGIN: Final = 2 * clock.SECOND  # for links and machines, beyond the mixing delays
-DELAY_FACTOR: Final = 3  # times the mean of all mixing delays on a round trip
+DELAY_FACTOR: Final = 2  # times the mean of all mixing delays: what they seldom reach together
 LOOKUP_PATIENCE: Final = 8 * clock.SECOND  # a DHT operation takes this much longer
 DEAF_PACKETS: Final = 32  # sent in a row without any answer, …
 DEAF_AFTER: Final = 30 * clock.SECOND  # … for so long: the guard passes nothing on
@@ -95,6 +95,18 @@ class _Echo:
 _Purpose = _Put | _Read | _Announce | _Lookup | _Echo
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question on its way; ``due`` (ns): its answer's time if links took none.
+
+    ``prompt``: it is answered at once, so how long it takes tells how long answers take.
+    """
+
+    purpose: _Purpose
+    due: int
+    prompt: bool
+
+
 class PersonMachine:
     """One session of a person's node.
 
@@ -121,15 +133,16 @@ class PersonMachine:
         self._preset = preset
         self._rng = rng
         mixing_ms = 2 * params.path_mixes * preset.mean_delay_ms * DELAY_FACTOR
-        self._patience = mixing_ms * clock.MILLISECOND + MARGIN
-        self.outbox: Final = Outbox(params, self._patience, rng)
-        self.reader: Final = Reader(params, preset, self._patience, rng)
+        self._mixing: Final = mixing_ms * clock.MILLISECOND
+        self._patience: Final = Patience()
+        self.outbox: Final = Outbox(params, self._mixing + FIRST, rng)
+        self.reader: Final = Reader(params, preset, self._mixing + FIRST, rng)
         self.journal: Final = state.Journal()
         self.people: Final = People(params, rng, self.outbox, self.reader, self.journal)
         self.people.online = False
         if kept is not None:
             self.people.restore(kept, now)
-        self._courier: Courier[_Purpose] = Courier(client, network=params.hash, rng=rng)
+        self._courier: Courier[_Asked] = Courier(client, network=params.hash, rng=rng)
         self._cover = CoverSchedule(preset, rng, now)
         self._guard: bytes | None = None
         self._relays: dict[bytes, Descriptor] = {}
@@ -171,8 +184,8 @@ class PersonMachine:
             gone = self._relays.keys() - usable.keys()
             self._relays = usable
             self._choose()
-            for purpose in self._courier.give_up(gone):
-                self._lost(purpose, now)
+            for asked in self._courier.give_up(gone):
+                self._lost(asked.purpose, now)
 
     def guard_up(self, relay_id: bytes, now: int) -> None:
         """Note that the link to this guard is there."""
@@ -185,8 +198,8 @@ class PersonMachine:
         self._guard = None
         self._round_trips = 0
         self._choose()
-        for purpose in self._courier.reset():
-            self._lost(purpose, now)
+        for asked in self._courier.reset():
+            self._lost(asked.purpose, now)
 
     def next_deadline(self, now: int) -> int:
         """When :meth:`handle_timer` has work (ns)."""
@@ -198,9 +211,11 @@ class PersonMachine:
 
     def handle_timer(self, now: int) -> list[Event]:
         """Do what is due: a slot, what is overdue, a slice of proof of work."""
-        for purpose in self._courier.expire(now):
+        for asked in self._courier.expire(now):
             self.counters["overdue"] += 1
-            self._lost(purpose, now)
+            if asked.prompt:
+                self._patience.overdue(now)
+            self._lost(asked.purpose, now)
         events: list[Event] = list(self.people.work(now))
         slot = self._cover.draw(now)
         if slot is None:
@@ -216,13 +231,15 @@ class PersonMachine:
     def packet(self, packet: bytes, now: int) -> list[Event]:
         """Take a packet that the guard delivered; what is wrong is dropped and counted."""
         try:
-            purpose, reply = self._courier.receive(packet)
+            asked, reply = self._courier.receive(packet)
         except RemoteProtocolError as error:
             self.counters[error.reason] += 1
             return []
         self._round_trips += 1
         self._unanswered, self._heard = 0, now
-        return list(self._answered(purpose, reply, now))
+        if asked.prompt:
+            self._patience.answered(now - asked.due)
+        return list(self._answered(asked.purpose, reply, now))
 
     def take_changes(self) -> state.Changes | None:
         """Return what is to be made durable, or None; see :mod:`~shoal_protocol.client.state`."""
@@ -252,6 +269,7 @@ class PersonMachine:
             case SlotClass.QUICK:
                 packet = self._quick(self._chooser, now)
             case SlotClass.WAITING:
+                self.reader.patience = self._mixing + self._patience.margin
                 get = self.reader.next_get(self._askable, self._view, self.journal.settled, now)
                 packet = None if get is None else self._get(self._chooser, get, now)
             case _:
@@ -284,14 +302,13 @@ class PersonMachine:
         outgoing, relay = put
         assert outgoing.nonce is not None, "what is put has been paid for"
         question = Question(
-            RequestType.INBOX_PUT if outgoing.first_contact else RequestType.BOX_PUT,
+            RequestType.BOX_PUT if outgoing.by_box else RequestType.INBOX_PUT,
             outgoing.record,
             effort=self._params.put_work_bits,
             nonce=outgoing.nonce,
         )
-        packet = self._ask(
-            chooser, question, self._relays[relay], _Put(outgoing, relay), self._patience, now
-        )
+        asked = _Put(outgoing, relay)
+        packet = self._ask(chooser, question, self._relays[relay], asked, 0, now)
         if packet is not None:
             self.outbox.sent(outgoing, relay)
         return packet
@@ -302,13 +319,11 @@ class PersonMachine:
         service = chooser.any_service()
         if service is None:
             return None
-        patience = self._patience + LOOKUP_PATIENCE
-        return self._ask(chooser, question, service, purpose, patience, now)
+        return self._ask(chooser, question, service, purpose, LOOKUP_PATIENCE, now)
 
     def _get(self, chooser: PathChooser, get: Get, now: int) -> bytes | None:
-        patience = self._patience + get.question.wait_ms * clock.MILLISECOND
-        purpose = _Read(get.purpose)
-        packet = self._ask(chooser, get.question, get.relay, purpose, patience, now)
+        wait = get.question.wait_ms * clock.MILLISECOND
+        packet = self._ask(chooser, get.question, get.relay, _Read(get.purpose), wait, now)
         if packet is None:
             self.reader.lost(get.purpose, now)
         return packet
@@ -319,16 +334,20 @@ class PersonMachine:
         question: Question,
         service: Descriptor,
         purpose: _Purpose,
-        patience: int,
+        more: int,
         now: int,
     ) -> bytes | None:
+        """Return the packet of a question; the relay may take ``more`` ns to answer it."""
         trip = chooser.round_trip(service)
         if trip is None:
             return None
         forward = self._hops(trip.forward, self._params.path_mixes, now)
         reply = self._hops(trip.reply, self._params.path_mixes, now)
+        drawn = sum(hop.delay_ms for hop in (*forward, *reply)) * clock.MILLISECOND
+        asked = _Asked(purpose, now + drawn, isinstance(purpose, _Put | _Echo))
+        deadline = asked.due + more + self._patience.margin
         try:
-            packet = self._courier.ask(question, forward, reply, purpose, now + patience)
+            packet = self._courier.ask(question, forward, reply, asked, deadline)
         except RemoteProtocolError as error:
             self.counters[error.reason] += 1
             return None
@@ -344,7 +363,7 @@ class PersonMachine:
         if service is None:
             return None
         question = Question(RequestType.ECHO, EMPTY_RECORD)
-        return self._ask(chooser, question, service, _Echo(), self._patience, now)
+        return self._ask(chooser, question, service, _Echo(), 0, now)
 
     def _hops(self, way: Sequence[Descriptor], mixes: int, now: int) -> list[Hop]:
         delay = self._preset.mean_delay_ms

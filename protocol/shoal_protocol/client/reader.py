@@ -38,7 +38,7 @@ HOT_STRANGERS: Final = 2  # of these at most, for requests that the person has n
 DECOY_LIFE_S: Final = 1800  # mean; as long as a stream stays hot
 DECOY_INBOXES: Final = 2  # of the decoys
 SHORT_SHARE: Final = 8  # one decoy in so many does not wait
-DECOY_GETS: Final = 2  # waiting at each decoy, as at a stream
+DECOY_GETS: Final = (2, 3)  # waiting at a decoy, as at a stream's boxes
 
 
 @dataclass(slots=True, eq=False)
@@ -60,12 +60,15 @@ class Decoy:
     address: bytes
     ranked: list[bytes] = field(default_factory=list[bytes])
     view: int = -1
-    out: set[bytes] = field(default_factory=set[bytes])
+    out: dict[bytes, tuple[int, int]] = field(  # relay: newest GET there, made at, counts until
+        default_factory=dict[bytes, tuple[int, int]]
+    )
     vain: set[bytes] = field(default_factory=set[bytes])  # relays that had nothing, of course
 
-    def ended(self, relay: bytes) -> None:
+    def ended(self, relay: bytes, at: int) -> None:
         """Note that a GET ended, as it always does: in vain."""
-        self.out.discard(relay)
+        if self.out.get(relay, (0, 0))[0] == at:
+            del self.out[relay]
         self.vain.add(relay)
 
 
@@ -75,6 +78,7 @@ class DecoyStream:
 
     ends: int
     edge: int  # s around midnight
+    gets: int  # that wait at it
     places: dict[int, Decoy] = field(default_factory=dict[int, Decoy])  # by day
 
 
@@ -127,6 +131,7 @@ class DecoyGet:
 
     decoy: Decoy
     relay: bytes
+    at: int
 
 
 Purpose = InboxGet | StreamGet | FileGet | DecoyGet
@@ -145,13 +150,13 @@ class Reader:
     """All that one node reads.
 
     Args:
-        patience: ns after which an answer that does not wait is late.
+        patience: ns after which an answer that does not wait is late; it may be set anew.
     """
 
     def __init__(self, params: NetworkParameters, preset: Preset, patience: int, rng: Rng) -> None:
         self._params = params
         self._preset = preset
-        self._patience = patience
+        self.patience = patience
         self._rng = rng
         self._personas: dict[str, tuple[PersonaSecrets, int]] = {}
         self._boxes: dict[tuple[str, int], ReadingBox] = {}
@@ -160,6 +165,9 @@ class Reader:
         self._decoy_inboxes: list[tuple[int, ReadingBox]] = []
         self._decoys: list[DecoyStream] = []
         self._edge_s = edge_s(rng)
+        slot_s = 1 / (preset.rate * (1 - preset.quick_share))
+        mixing = params.path_mixes * preset.mean_delay_ms * clock.MILLISECOND
+        self._lead: Final = clock.seconds(slot_s) + mixing
         self._outstanding = 0
         self._relays: dict[bytes, Descriptor] = {}
         self._view = -1
@@ -245,8 +253,8 @@ class Reader:
             case FileGet(source, token):
                 self._end(True)
                 source.lost(token)
-            case DecoyGet(decoy, relay):
-                decoy.ended(relay)
+            case DecoyGet(decoy, relay, at):
+                decoy.ended(relay, at)
 
     def answered(self, purpose: Purpose) -> None:
         """Note that a GET was answered; what the answer says is the caller's business."""
@@ -255,8 +263,8 @@ class Reader:
                 self._end(one.persona is not None)
             case StreamGet() | FileGet():
                 self._end(True)
-            case DecoyGet(decoy, relay):
-                decoy.ended(relay)
+            case DecoyGet(decoy, relay, at):
+                decoy.ended(relay, at)
 
     def _end(self, real: bool) -> None:
         self._outstanding -= real
@@ -339,12 +347,15 @@ class Reader:
         return ordered
 
     def _stream(self, one: Following, hot: bool, now: int) -> Get | None:
-        found = one.next_ask(self._rank, self._view, hot, self._patience, now)
+        # A third GET at a box only while half of all may still go: it takes nobody's place.
+        spare = 2 * self._outstanding < self._preset.outstanding_gets
+        found = one.next_ask(self._rank, self._view, hot, spare, self.patience, now)
         if found is None:
             return None
         address, asked = found
-        one.sent(asked, now)
-        question = self._question(address, self._wait() if asked.waits else 0)
+        wait = self._wait() if asked.waits else 0
+        one.sent(asked, self._until(wait, now) if asked.waits else now + self.patience)
+        question = self._question(address, wait)
         return Get(question, self._relays[asked.relay], StreamGet(one, asked))
 
     def _file(self, source: Source, now: int) -> Get | None:
@@ -375,7 +386,8 @@ class Reader:
             get = self._decoy_get(decoy, now)
             if get is not None:
                 return get
-        decoy = DecoyStream(now + self._life(), edge_s(self._rng))
+        gets = self._rng.choice(DECOY_GETS)
+        decoy = DecoyStream(now + self._life(), edge_s(self._rng), gets)
         self._decoys.append(decoy)
         return self._decoy_get(decoy, now)
 
@@ -385,24 +397,31 @@ class Reader:
         for day in days:
             if day not in stream.places:
                 stream.places[day] = Decoy(box.random_address(self._rng))
-            get = self._decoy_at(stream.places[day])
+            get = self._decoy_at(stream.places[day], stream.gets, now)
             if get is not None:
                 return get
         return None
 
-    def _decoy_at(self, decoy: Decoy) -> Get | None:
+    def _decoy_at(self, decoy: Decoy, gets: int, now: int) -> Get | None:
         if decoy.view != self._view:
             decoy.ranked = self._rank(decoy.address)
             decoy.view = self._view
-        free = [relay for relay in decoy.ranked[:DECOY_GETS] if relay not in decoy.out]
+        waiting = {relay for relay, (_, until) in decoy.out.items() if now < until}
+        free = [relay for relay in decoy.ranked[:gets] if relay not in waiting]
         if not free:
             return None
-        relay = instead(free[0], decoy.ranked, decoy.out, decoy.vain, self._rng)
-        decoy.out.add(relay)
+        relay = instead(free[0], decoy.ranked, waiting, decoy.vain, self._rng)
         # Boxes of past days and of files are not waited for: nor are some decoys.
         waits = self._rng.below(SHORT_SHARE) > 0
-        question = self._question(decoy.address, self._wait() if waits else 0)
-        return Get(question, self._relays[relay], DecoyGet(decoy, relay))
+        wait = self._wait() if waits else 0
+        decoy.out[relay] = now, self._until(wait, now) if waits else now + self.patience
+        return Get(
+            self._question(decoy.address, wait), self._relays[relay], DecoyGet(decoy, relay, now)
+        )
+
+    def _until(self, wait_ms: int, now: int) -> int:
+        """Return when the GET that follows one that waits may go, so as to come as it ends."""
+        return now + wait_ms * clock.MILLISECOND - self._lead
 
     def _life(self) -> int:
         return clock.seconds(self._rng.exponential(DECOY_LIFE_S))
