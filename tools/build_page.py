@@ -3,7 +3,7 @@
 ::
 
     node/web ──npm ci, npm run build──> node/shoal_node/page    (in no repository)
-                                          └── .sources          checksum of what it was built from
+      └── node_modules/.shoal-page      checksum of what it was built from
 
 Usage: ``python tools/build_page.py [--quiet]``. Without Node it says in one line what is missing
 (not with ``--quiet``) and succeeds, since all but the page works. The build of a wheel runs it too
@@ -22,7 +22,7 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 WEB: Final = ROOT / "node" / "web"
 PAGE: Final = ROOT / "node" / "shoal_node" / "page"
-STAMP: Final = PAGE / ".sources"
+STAMP: Final = WEB / "node_modules" / ".shoal-page"
 INDEX: Final = PAGE / "index.html"
 NO_SOURCES: Final = frozenset({"node_modules", "test", "dist"})
 OLDEST_NODE: Final = (20, 19)
@@ -87,6 +87,7 @@ def build() -> bool:
     _run("npm", "run", "build")
     if not INDEX.is_file():
         raise PageNotBuilt(f"The build of the web page made no {INDEX.name}.")
+    STAMP.parent.mkdir(exist_ok=True)
     STAMP.write_text(sources)
     return True
 
@@ -110,6 +111,7 @@ def _run(*command: str) -> None:
             text=True,
             errors="replace",
             check=False,
+            env=os.environ | {"NO_COLOR": "1"},
             timeout=TIMEOUT,
         )
     except subprocess.TimeoutExpired:

@@ -26,7 +26,7 @@ def main(wheel: str, *, page: bool) -> int:
         path.relative_to(folder).as_posix()
         for package, folder in FOLDERS.items()
         for path in (folder / package).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts and path.name != ".sources"
+        if path.is_file() and "__pycache__" not in path.parts
     }
     for name in sorted(present - packed):
         sys.stderr.write(f"missing from the wheel: {name}\n")
