@@ -6,7 +6,7 @@
           ├─ weather: loss, copies, overtaking, long latencies
           ├─ walls between two halves, healed later
           ├─ disks that are slow, full, or fail for a while
-          ├─ guards that are cut off
+          ├─ guards that are cut off; where relays replicate, one or two gone for good
           └─ clocks: a few seconds off, up to an epoch; steps that the next start finds
 
 At the end of the scenario's length everything is mended: weather, walls, disks and clocks,
@@ -25,6 +25,8 @@ from support import seeded
 
 if TYPE_CHECKING:
     from bench.nodes import Node
+    from bench.people import Person
+    from bench.relays import Relay
     from bench.scenario import Scenario
     from bench.world import World
 
@@ -122,13 +124,15 @@ class Plan:
             node.disk.most_ms = rng.choice((0, 5, 20, 60, 400, 1500))
             if rng.below(3) == 0:
                 node.wall_offset = seconds((rng.uniform() * 2 - 1) * SMALL_SKEW_S)
-        if rng.below(3) == 0:
-            rng.choice(world.people).disk.most_ms = 4000
+        if rng.below(2) == 0:
+            slow = world.people if rng.below(2) == 0 else [rng.choice(world.people)]
+            for person in slow:
+                person.disk.most_ms = 4000  # packets can be faster by far
         self._weather(rng, 0.0)
         for _ in range(rng.below(3)):
             self._weather(rng, rng.uniform() * length)
-        for person, start, end in scenario.away:
-            self._away(world.people[person], start, end)
+        for number, start, end in scenario.away:
+            self._away(world.people[number], start, end)
         nodes = [*world.relays, *world.people, *world.people]
         for _ in range(rng.below(4)):
             self._crash(rng, rng.choice(nodes), length)
@@ -142,6 +146,12 @@ class Plan:
             self._cut(rng, length)
         for _ in range(rng.below(3)):
             self._clock(rng, rng.choice(nodes), length)
+        if scenario.copies:
+            for relay in rng.sample(world.relays, scenario.deaths):
+                self._death(rng, relay, length)
+        for person in world.people:
+            if rng.below(2) == 0:
+                self._early(rng, person, length)
 
     def _add(self, at_s: float, name: str, act: Callable[[], None]) -> None:
         self.faults.append(Fault(at_s, name, act))
@@ -171,10 +181,27 @@ class Plan:
         runs = node.runs
 
         def start() -> None:
-            if not node.up and node.runs == runs and node.name not in self._absent:
+            absent = node.name in self._absent or node in self._dead()
+            if not node.up and node.runs == runs and not absent:
                 node.start()
 
         self._world.engine.after(seconds(down_s), f"{node.name} may start", start)
+
+    def _dead(self) -> list["Relay"]:
+        return [relay for relay in self._world.relays if relay.gone]
+
+    def _death(self, rng: Rng, relay: "Relay", length: float) -> None:
+        def die() -> None:
+            relay.gone = True
+            if relay.up:
+                relay.crash()
+
+        self._add(rng.uniform() * length, f"{relay.name} is gone for good", die)
+
+    def _early(self, rng: Rng, person: "Person", length: float) -> None:
+        """Crash somebody just after a packet went ahead of what is being written."""
+        step = "packet went before a commit"
+        self.triggers.append(Trigger(person.name, step, 1 + rng.below(20), self._down(rng, length)))
 
     def _crash(self, rng: Rng, node: "Node", length: float) -> None:
         at_s, down_s = rng.uniform() * length, self._down(rng, length)

@@ -6,9 +6,11 @@
                                                                └─► stored, fetched, read
 
 Of each incoming message: somebody said it, to this reader, and has it on disk; it is there
-once, and behind what that speaker said before it. Of each outgoing one: its state goes
-forward; *stored* means that some relay's disk holds every part of it, *read* that the reader's
-disk does. Nothing fails and nothing disappears. A relay that begins has what it acknowledged.
+once, and behind what that speaker said before it. No relay is given what its writer's disk
+never held: what goes out before it is durable is found when it arrives. Of each outgoing one:
+its state goes forward; *stored* means that some relay's disk holds every part of it, *read*
+that the reader's disk does. Nothing fails and nothing disappears. A relay acknowledges what its
+disk has, and begins with all of it.
 At the end everything promised has been read.
 """
 
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from shoal_protocol.client import state
 from shoal_protocol.client.history import MessageState
 from shoal_protocol.clock import SECOND
+from shoal_protocol.service import storage
 from shoal_protocol.service.messages import Status
 from shoal_protocol.service.storage import (
     Operation,
@@ -53,8 +56,14 @@ class Oracle:
     def shown(self, person: "Person", event: "Changed") -> None:
         """See what a person is told."""
 
+    def asked(self, relay: "Relay", operation: Operation) -> None:
+        """See what a relay's store is asked to do."""
+
+    def executed(self, relay: "Relay", operation: Operation, outcome: Outcome) -> None:
+        """See what a relay's store has done, durably from here on; nobody knows of it yet."""
+
     def answers(self, relay: "Relay", operation: Operation, outcome: Outcome) -> None:
-        """See what a relay's store has done, as it is about to be answered."""
+        """See the same, as it is about to be answered."""
 
     def begins(self, relay: "Relay") -> None:
         """See a relay begin with what its disk holds."""
@@ -69,8 +78,8 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class _Acknowledged:
-    """A record that a relay said it keeps, to its end (ns); ``number`` is an entry's."""
+class _Taken:
+    """A record that a relay's disk took, to its end (ns); ``number`` is an entry's."""
 
     ends: int
     number: int = 0
@@ -89,7 +98,8 @@ class Judge(Oracle):
         self._read: dict[tuple[str, str], str] = {}  # (reader, text): message id
         self._newest: dict[tuple[str, str], tuple[int, int]] = {}  # (reader, speaker): places
         self._told: dict[tuple[str, str], int] = {}  # (person, message id): state shown
-        self._acknowledged: dict[str, dict[bytes, _Acknowledged]] = {}  # by relay and record
+        self._durable: set[bytes] = set()  # names of records that a person's disk held once
+        self._kept_by: dict[str, dict[bytes, _Taken]] = {}  # by relay and record
 
     def said(self, text: str, speaker: str, reader: str) -> None:
         """Note that somebody sits down to say something."""
@@ -103,6 +113,8 @@ class Judge(Oracle):
     def lands(self, person: "Person", changes: "Changes") -> None:
         """Judge a transaction before it is applied."""
         for (kind, row_id), data in changes.rows.items():
+            if kind == state.RECORD and data is not None:
+                self._durable.add(storage.name_of(state.RECORDS.decode(data).record))
             if kind == state.CONVERSATION and data is not None:
                 row = state.CONVERSATIONS.decode(data)
                 other = self.pseudonyms.get(row.pseudonym)
@@ -137,33 +149,54 @@ class Judge(Oracle):
             raise self._broken(person, f"is told that {message.text[:20]!r} went backward")
         self._told[key] = message.state
 
-    def answers(self, relay: "Relay", operation: Operation, outcome: Outcome) -> None:
-        """Remember what a relay acknowledges, and let go what it is told to."""
-        kept = self._acknowledged.setdefault(relay.name, {})
+    def asked(self, relay: "Relay", operation: Operation) -> None:
+        """Judge that a record which comes to a relay is one that its writer cannot lose."""
+        match operation:
+            case PutBox(tombstone=False, record=record) | PutEntry(record=record):
+                if storage.name_of(record) not in self._durable:
+                    raise self._broken(relay, "is given a record that no person's disk has held")
+            case _:
+                pass
+
+    def executed(self, relay: "Relay", operation: Operation, outcome: Outcome) -> None:
+        """Note what a relay has from here on, and what it lets go."""
+        kept = self._kept_by.setdefault(relay.name, {})
         match operation, outcome:
             case PutBox(tombstone=False, record=record, day=day), Status.OK:
                 params = self.world.params
                 ends = (day + params.box_days + 1) * params.day_s * SECOND
-                kept[record] = _Acknowledged(ends)
+                kept[record] = _Taken(ends)
             case PutEntry(record=record, expires=expires), PutEntryOutcome(Status.OK, number):
-                kept.setdefault(record, _Acknowledged(expires, number))
+                kept.setdefault(record, _Taken(expires, number))
             case Release(address, floor), _:
                 for record, one in list(kept.items()):
                     if record.startswith(address) and one.number and one.number <= floor:
                         del kept[record]
+            case PutBox(address=address, tombstone=True), _:
+                for record in [record for record in kept if record.startswith(address)]:
+                    del kept[record]
+            case _:
+                pass
+
+    def answers(self, relay: "Relay", operation: Operation, outcome: Outcome) -> None:
+        """Judge that what a relay acknowledges is on its disk."""
+        match operation, outcome:
+            case PutBox(tombstone=False, record=record), Status.OK:
+                if record in self._kept_by.get(relay.name, {}) and not relay.keeps(record):
+                    raise self._broken(relay, "acknowledges a record that its disk lacks")
             case _:
                 pass
 
     def begins(self, relay: "Relay") -> None:
-        """Judge that a relay has all that it acknowledged in earlier runs."""
-        for record, one in self._acknowledged.get(relay.name, {}).items():
+        """Judge that a relay has all that its disk took in earlier runs."""
+        for record, one in self._kept_by.get(relay.name, {}).items():
             if relay.now() < one.ends and not relay.keeps(record):
-                raise self._broken(relay, "acknowledged a record and has lost it")
+                raise self._broken(relay, "took a record and has lost it")
 
     def done(self) -> bool:
         """Return whether everything promised has been read and is known to be."""
         return all(
-            row.state == MessageState.FETCHED
+            row.state == MessageState.READ
             for person in self.world.people
             for row in person.messages.values()
             if row.outgoing
@@ -176,7 +209,7 @@ class Judge(Oracle):
                 said = self.texts[text]
                 if (said.reader, text) not in self._read:
                     raise self._broken(person, f"{text[:20]!r} has not come to {said.reader}")
-            late = [r for r in person.messages.values() if r.state != MessageState.FETCHED]
+            late = [r for r in person.messages.values() if r.state != MessageState.READ]
             if late:
                 one = late[0]
                 what = MessageState(one.state).name
@@ -247,7 +280,7 @@ class Judge(Oracle):
         match MessageState(message.state):
             case MessageState.FAILED:
                 raise self._broken(person, f"has {message.text[:20]!r} fail")
-            case MessageState.FETCHED:
+            case MessageState.READ:
                 if (said.reader, message.text) not in self._read:
                     raise self._broken(
                         person, f"believes {message.text[:20]!r} read; {said.reader} has it not"

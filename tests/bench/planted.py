@@ -63,9 +63,11 @@ class AnswersBeforeCommit(Relay):
         self._writing = True
         self._durable = self._durable or deepcopy(self.store)
         self.disk.commit(lambda: None, lambda _: self._synced())
-        outcomes = self.store.execute([access.operation for access in batch], self.now())
-        for access, outcome in zip(batch, outcomes, strict=True):
-            self._stored(access, outcome)
+        outcomes = self.store.execute([operation for operation, _ in batch], self.now())
+        for (operation, answer), outcome in zip(batch, outcomes, strict=True):
+            self.world.oracle.executed(self, operation, outcome)
+            self.world.oracle.answers(self, operation, outcome)
+            answer(outcome)
 
     def _synced(self) -> None:
         self._durable = None

@@ -4,32 +4,37 @@
 
     packet ─► RelayMachine ─┬─ SendPacket ─► links
                             ├─ DhtPut, DhtGet ─► DhtNode ─► finish
-                            └─ Access ─► batch ─(commit)─► Store ─► stored ─► SendPacket
-    durable: the store, the identity, the last version signed
+                            └─ Access ─┐
+    other relays ─► Copying ── Access ─┴─► batch ─(commit)─► Store ─► stored ─► SendPacket
+    durable: the store, the identity, the last version signed, whom the last walk was for
     lost:    mix keys and replay tags, GETs that wait, the batch on its way, DHT records
 """
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from bench.copying import Copying
 from bench.kademlia import DhtNode
 from bench.nodes import Node
 from shoal_protocol import crypto, identity
 from shoal_protocol.clock import MILLISECOND, SECOND
 from shoal_protocol.directory import own
 from shoal_protocol.directory.envelope import Version
-from shoal_protocol.errors import StoreError, StoreFull
+from shoal_protocol.errors import StoreError, StoreFailed, StoreFull
 from shoal_protocol.packets.keys import MixKeyring
 from shoal_protocol.relay.machine import Event, RelayMachine
 from shoal_protocol.relay.mix import MixMachine, SendPacket
 from shoal_protocol.service import storage
 from shoal_protocol.service.desk import Access, DhtGet, DhtPut, ServiceDesk
 from shoal_protocol.service.memory_store import MemoryStore
-from shoal_protocol.service.storage import Outcome
+from shoal_protocol.service.storage import Operation, Outcome
 from support import seeded
 
 if TYPE_CHECKING:
     from bench.world import World
 
+Done = Callable[[Outcome | StoreError], None]
+Waiting = tuple[Operation, Done]
 NONCE: Final = bytes(8)  # lab networks ask no work of an identity
 
 
@@ -49,7 +54,10 @@ class Relay(Node):
         self.address: Final = f"/ip4/127.0.{number // 250}.{number % 250 + 1}/tcp/4001"
         self.store = MemoryStore(world.params, rng.bytes(16))
         self.version: Version | None = None
-        self._pending: list[Access] = []
+        self.walked = b""  # what its Replicator kept
+        self.gone = False  # for good, with its disk
+        self.copying: Copying | None = None
+        self._pending: list[Waiting] = []
         self._writing = False
         self._entry: own.OwnEntry | None = None
 
@@ -69,20 +77,24 @@ class Relay(Node):
             params=params,
             rng=rng,
             last=self.version,
+            traffic=mixer.traffic.level,
         )
         self.dht = DhtNode(self, rng)
+        self.copying = Copying(self, rng) if world.copies else None
         self._keep_entry()
         world.board.join(self)
         self._arm()
 
     def followed(self) -> None:
-        """Let the DHT try whom the directory names."""
+        """Let the DHT try whom the directory names, and the store hand on what is theirs."""
         self.dht.follow()
+        if self.copying is not None:
+            self.copying.follow(self._relay_ids())
 
     def receive(self, packet: bytes, peer: bytes) -> None:
         """Take a packet from a neighbour or a person."""
         if self.up:
-            self._handle(self.machine.receive(packet, peer, self.now()))
+            self.handle(self.machine.receive(packet, peer, self.now()))
 
     def keeps(self, record: bytes) -> bool:
         """Return whether this relay's disk holds a box or entry."""
@@ -98,13 +110,14 @@ class Relay(Node):
         return [relay.relay_id for relay in self.view.relays(self.now())]
 
     def _tick(self) -> None:
-        self._handle(self.machine.handle_timer(self.now()))
+        self.handle(self.machine.handle_timer(self.now()))
 
     def _arm(self) -> None:
         if self.up:
             self.wake_at(self.machine.next_deadline(), self._tick)
 
-    def _handle(self, events: list[Event]) -> None:
+    def handle(self, events: Sequence[Event]) -> None:
+        """Carry out what the machine asks for."""
         for event in events:
             match event:
                 case SendPacket(next_id, packet, _):
@@ -116,16 +129,24 @@ class Relay(Node):
                 case DhtPut() | DhtGet():
                     self._operate(event)
                 case Access():
-                    self._pending.append(event)
+                    self.world.oracle.asked(self, event.operation)
+                    done = lambda outcome, event=event: self._stored(event, outcome)  # noqa: E731
+                    self._pending.append((event.operation, done))
         self._write()
         self._arm()
+
+    def access(self, operation: Operation, done: Done) -> None:
+        """Have the store execute ``operation`` with the next transaction."""
+        self.world.oracle.asked(self, operation)
+        self._pending.append((operation, done))
+        self._write()
 
     def _operate(self, event: DhtPut | DhtGet) -> None:
         asked = event.record if isinstance(event, DhtPut) else event.key
         self.dht.operate(
             asked,
             isinstance(event, DhtPut),
-            lambda reply: self._handle(self.machine.finish(event, reply)),
+            lambda reply: self.handle(self.machine.finish(event, reply)),
         )
 
     def _write(self) -> None:
@@ -139,37 +160,37 @@ class Relay(Node):
 
         def land() -> None:
             try:
-                outcomes.extend(self.store.execute([a.operation for a in batch], self.now()))
+                outcomes.extend(self.store.execute([each for each, _ in batch], self.now()))
             except StoreError as error:
                 errors.append(error)
+                return
+            for (operation, _), outcome in zip(batch, outcomes, strict=True):
+                self.world.oracle.executed(self, operation, outcome)
 
         self.disk.commit(land, lambda done: self._written(batch, outcomes, errors, done))
 
     def _written(
-        self, batch: list[Access], outcomes: list[Outcome], errors: list[StoreError], done: bool
+        self, batch: list[Waiting], outcomes: list[Outcome], errors: list[StoreError], done: bool
     ) -> None:
         self._writing = False
         if errors or not done:
-            self._refuse(batch, full=any(isinstance(error, StoreFull) for error in errors))
-            return
-        for access, outcome in zip(batch, outcomes, strict=True):
-            self._stored(access, outcome)
-            if not self.up or self.step("one of a batch is answered"):
+            outcomes = []
+        failure = errors[0] if errors else StoreFailed()
+        for place, (operation, answer) in enumerate(batch):
+            if outcomes:
+                self.world.oracle.answers(self, operation, outcomes[place])
+            answer(outcomes[place] if outcomes else failure)
+            if not self.up or (outcomes and self.step("one of a batch is answered")):
                 return
         self._write()
 
-    def _stored(self, access: Access, outcome: Outcome) -> None:
-        """Answer an access that is durable."""
-        self.world.oracle.answers(self, access.operation, outcome)
-        self._handle(self.machine.stored(access.ticket, outcome, self.now()))
-
-    def _refuse(self, batch: list[Access], *, full: bool) -> None:
-        """Answer a batch that failed: nothing of it has happened."""
-        for access in batch:
-            self._handle(self.machine.store_failed(access.ticket, self.now(), full=full))
-            if not self.up:
-                return
-        self._write()
+    def _stored(self, access: Access, outcome: Outcome | StoreError) -> None:
+        """Answer an access: it is durable, or nothing of its batch has happened."""
+        if isinstance(outcome, StoreError):
+            full = isinstance(outcome, StoreFull)
+            self.handle(self.machine.store_failed(access.ticket, self.now(), full=full))
+        else:
+            self.handle(self.machine.stored(access.ticket, outcome, self.now()))
 
     def _keep_entry(self) -> None:
         """Keep this relay's descriptor and lease going."""

@@ -65,6 +65,7 @@ class Run:
             params=self.scenario.params,
             start=self.scenario.start,
             calm=False,
+            copies=self.scenario.copies,
             oracle=self.judge,
             relay=relay,
             person=person,

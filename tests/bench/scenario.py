@@ -38,7 +38,8 @@ class Line:
 class Scenario:
     """All that is drawn before the world begins, but for its faults.
 
-    ``away`` are absences: (person, from, to) in seconds.
+    ``away`` are absences: (person, from, to) in seconds. Where relays replicate (``copies``),
+    so many of them as ``deaths`` says go for good, with their disks.
     """
 
     kind: str
@@ -52,6 +53,8 @@ class Scenario:
     settle_s: float
     lines: tuple[Line, ...]
     away: tuple[tuple[int, float, float], ...]
+    copies: bool = False
+    deaths: int = 0
 
 
 def draw(seed: int) -> Scenario:
@@ -86,6 +89,8 @@ def _chat(seed: int, rng: Rng) -> Scenario:
         settle_s=3600,
         lines=_lines(rng, people, length_s, 4 + rng.below(10), whole=True),
         away=(),
+        copies=rng.below(3) == 0,
+        deaths=rng.below(3),
     )
 
 
@@ -116,6 +121,7 @@ def _long(seed: int, rng: Rng, kind: str, length_s: float) -> Scenario:
         settle_s=4 * 3600,
         lines=_lines(rng, people, length_s, 3 + rng.below(6), whole=False),
         away=tuple(away),
+        copies=rng.below(4) == 0,
     )
 
 

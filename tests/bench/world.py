@@ -39,6 +39,7 @@ class World:
         preset: of people's traffic, or its name.
         latency_ms: of every link while the weather is calm.
         start: ns since the Unix epoch.
+        copies: whether relays replicate.
         oracle: what watches; nothing is judged without one.
         relay, person: the classes of nodes, for tests that plant a fault in them.
         log: gets a line for each thing that happens.
@@ -55,6 +56,7 @@ class World:
         latency_ms: int = 1,
         start: int = START,
         calm: bool = True,
+        copies: bool = False,
         oracle: Oracle | None = None,
         relay: type[Relay] = Relay,
         person: type[Person] = Person,
@@ -63,6 +65,7 @@ class World:
         self.seed: Final = str(seed)
         self.params: Final = params
         self.calm: Final = calm
+        self.copies: Final = copies
         self.engine: Final = Engine(start, log)
         self.rng: Final = seeded(f"{seed} world")
         self.names: Final[dict[bytes, str]] = {}
@@ -97,7 +100,7 @@ class World:
     def begin(self) -> None:
         """Start every node that isn't up."""
         for node in self.nodes():
-            if not node.up:
+            if not node.up and not (isinstance(node, Relay) and node.gone):
                 node.start()
 
     def nodes(self) -> Iterator[Node]:
