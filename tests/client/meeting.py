@@ -34,6 +34,17 @@ def write(sender: Person, own: Persona, to: Persona, text: str) -> Message:
     return sent[0]
 
 
+def accept(person: Person, persona: Persona) -> None:
+    """Let somebody accept every request that a persona got."""
+
+    def do() -> None:
+        for talk in list(persona.conversations.values()):
+            if talk.pending:
+                person.machine.people.accept(talk, person.now())
+
+    person.do(do, lambda _: None)
+
+
 def incoming(persona: Persona) -> list[Message]:
     """Return what came for a persona, as it is shown."""
     return [m for c in persona.conversations.values() for m in c.history if not m.outgoing]

@@ -130,6 +130,12 @@ class Neighbour:
         self.commit()
         return due[1]
 
+    def accept(self, now: int) -> None:
+        """Accept every request."""
+        for talk in list(self.persona.conversations.values()):
+            if talk.pending:
+                self.people.accept(talk, now)
+
     def outgoing(self) -> list[Outgoing]:
         """Return records that are durable and were not handed on before."""
         durable = self.journal.durable
@@ -230,9 +236,15 @@ def pass_on(sender: Neighbour, reader: Neighbour, now: int) -> list[bytes]:
     return [outgoing.record for outgoing in fresh]
 
 
-def settle(a: Neighbour, b: Neighbour, now: int, rounds: int = 4) -> int:
-    """Pass everything to and fro, acknowledgements too; returns the time after it."""
+def settle(a: Neighbour, b: Neighbour, now: int, rounds: int = 4, *, accept: bool = True) -> int:
+    """Pass everything to and fro, acknowledgements too; returns the time after it.
+
+    Both ``accept`` who asks, as nothing is acknowledged before.
+    """
     for _ in range(rounds):
+        for one in (a, b):
+            if accept:
+                one.accept(now)
         for one, other in ((a, b), (b, a)):
             one.look_up(other, now)
         pass_on(a, b, now)

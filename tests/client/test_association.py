@@ -205,6 +205,8 @@ def test_a_row_holds_no_root_of_the_streams_that_have_passed() -> None:
     roots = ada.session.outgoing_root, ada.session.incoming_root
     for index, record in write(ada, 3):
         open_box(bob, index, record)
+    ada.acknowledged(bob.come)
+    ada.let_go()
     passed = WriteCapability.from_root(roots[0], NETWORK, associations.STREAM)
     for side in (ada, bob):
         row = side.row(b"talk no1")

@@ -1,9 +1,11 @@
 """tests/vectors/client.json: building gives these bytes, and parsing takes them."""
 
 import json
+from dataclasses import replace
 from typing import Any, Final
 
-from shoal_protocol.client import parcel
+from shoal_protocol.client import contents, parcel
+from shoal_protocol.client.contents import Content
 from shoal_protocol.client.lines import IncomingLines
 from shoal_protocol.client.parcel import Acks, Kind, Parcel, Part
 from vectors import write_client
@@ -28,6 +30,27 @@ def test_the_parcels_of_the_vectors_are_built_and_parsed() -> None:
         assert parcel.decode(bytes.fromhex(vector["parcel"])) == one
 
 
+def test_the_contents_of_the_vectors_are_read() -> None:
+    for vector in VECTORS["messages"]:
+        kind, data = vector["kind"], bytes.fromhex(vector["data"])
+        if kind == Kind.PROFILE:
+            assert contents.write_profile(contents.read_profile(data)) == data
+        elif kind == Kind.RECEIPT:
+            receipt = contents.read_receipt(data)
+            assert receipt is not None
+            assert (receipt.number, receipt.created) == (7, write_client.CREATED)
+        else:
+            assert contents.write(_mirrored(contents.read(kind, data))) == (kind, data)
+
+
+def _mirrored(content: Content) -> Content:
+    """Return a content as its sender has it: whose message it answers is the other way round."""
+    reply = content.reply
+    if reply is not None:
+        reply = replace(reply, outgoing=not reply.outgoing)
+    return replace(content, reply=reply)
+
+
 def test_boxes_in_the_order_of_the_vectors_give_their_acknowledgements() -> None:
     come = Acks()
     for step in VECTORS["acknowledgements"]:
@@ -43,7 +66,7 @@ def test_parcels_in_the_order_of_the_vectors_show_their_messages() -> None:
     for step in VECTORS["lines"]:
         said = parcel.decode(bytes.fromhex(step["parcel"]))
         incoming.check(said)
-        texts = [whole.text for whole in incoming.take(said)]
+        texts = [whole.data.decode() for whole in incoming.take(said)]
         assert texts == step["shown"]
         shown += texts
     first, second, _, last = write_client.TEXTS

@@ -16,6 +16,7 @@ from client.neighbours import (
 )
 from shoal_protocol import clock
 from shoal_protocol.client import association as associations
+from shoal_protocol.client import correspondence as correspondences
 from shoal_protocol.client import exchange as exchanges
 from shoal_protocol.client import parcel
 from shoal_protocol.client.association import AHEAD, ASIDE, WINDOW

@@ -2,7 +2,7 @@
 
 from bench.links import Weather
 from bench.world import World
-from client.meeting import balanced, incoming, outgoing, personas, texts, write
+from client.meeting import accept, balanced, incoming, outgoing, personas, texts, write
 from shoal_protocol import clock
 from shoal_protocol.client import latency
 from shoal_protocol.client.history import MessageState
@@ -12,12 +12,14 @@ from support import seeded
 
 def test_a_first_message_arrives_by_pseudonym_alone_and_is_read() -> None:
     world = World(8, 2)
-    alice, _ = world.people
+    alice, bob = world.people
     a, b = personas(world)
     text = "你好 🦕 hello"
     write(alice, a, b, text)
     assert world.run(60, lambda: texts(b) == [text])
     assert incoming(b)[0].request
+    assert not world.run(20, lambda: outgoing(a)[0].state is MessageState.FETCHED)
+    accept(bob, b)
     assert world.run(60, lambda: outgoing(a)[0].state is MessageState.FETCHED)
     assert set(world.sizes) == {world.params.packet_bytes}
 

@@ -13,8 +13,8 @@ from client.neighbours import (
     settle,
 )
 from shoal_protocol import clock
+from shoal_protocol.client import contacts, roster, state
 from shoal_protocol.client import people as peoples
-from shoal_protocol.client import state
 from shoal_protocol.client.association import STREAM
 from shoal_protocol.client.history import MessageState
 from shoal_protocol.client.parcel import Acks, Kind, Parcel, Part, encode
@@ -335,11 +335,16 @@ def test_both_of_ones_personas_get_their_own_answers() -> None:
 
 def test_personas_and_conversations_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     ada, bob = pair()
-    for number in range(peoples.MAX_PERSONAS - 1):
+    for number in range(roster.PERSONAS - 1):
+        ada.people.create(bytes([number]) * 32, START)
+    with pytest.raises(UserError, match="3 personas"):
+        ada.people.create(b"x" * 32, START)
+    ada.people.slots = 100
+    for number in range(roster.PERSONAS - 1, roster.MAX_PERSONAS - 1):
         ada.people.create(bytes([number]) * 32, START)
     with pytest.raises(UserError, match="16 personas"):
         ada.people.create(b"x" * 32, START)
-    monkeypatch.setattr(peoples, "MAX_CONVERSATIONS", 3)
+    monkeypatch.setattr(roster, "MAX_CONVERSATIONS", 3)
     for number in range(3):
         stranger = Neighbour(f"stranger {number}").pseudonym
         ada.people.open_conversation(ada.persona, stranger, START)
@@ -355,7 +360,7 @@ def test_requests_of_strangers_give_way_to_newer_ones_and_never_keep_the_owner_o
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(peoples, "MAX_REQUESTS", 3)
-    monkeypatch.setattr(peoples, "MAX_CONVERSATIONS", 2)
+    monkeypatch.setattr(roster, "MAX_CONVERSATIONS", 2)
     ada = Neighbour("ada")
     strangers = [Neighbour(f"stranger {number}") for number in range(6)]
     for number, stranger in enumerate(strangers):
@@ -383,7 +388,7 @@ def test_nobody_writes_to_oneself() -> None:
 
 
 def test_no_more_is_taken_than_the_outbox_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peoples, "MAX_RECORDS", 3)
+    monkeypatch.setattr(contacts, "MAX_RECORDS", 3)
     ada, bob = pair()
     for _ in range(3):
         ada.write(bob, "text", START)
@@ -471,7 +476,10 @@ def test_a_message_goes_through_its_states_in_order() -> None:
     (changed,) = ada.people.stored(records[-1], now)
     assert changed.message is not None
     assert changed.message.state is ada.states()[-1] is MessageState.STORED
-    for some, state_then in ((records[:2], MessageState.STORED), (records[2:], MessageState.FETCHED)):
+    for some, state_then in (
+        (records[:2], MessageState.STORED),
+        (records[2:], MessageState.FETCHED),
+    ):
         for record in some:
             bob.keep(record)
         bob.read(now)

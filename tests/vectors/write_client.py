@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from shoal_protocol import crypto
-from shoal_protocol.client import parcel
+from shoal_protocol.client import contents, parcel
+from shoal_protocol.client.contents import Content, Profile, Reply
 from shoal_protocol.client.lines import IncomingLines
 from shoal_protocol.client.parcel import MAX_NUMBER, Acks, Kind, Parcel, Part
 from shoal_protocol.rng import Rng
@@ -44,7 +45,7 @@ def spelled(one: Parcel) -> dict[str, Any]:
 
 def parcels() -> list[dict[str, Any]]:
     """Parcels at the edges of their fields."""
-    file, content = parcel.content("with a file", b"manifest")
+    file, content = contents.write(Content("with a file", b"manifest"))
     most = 2**32 - 1
     made = [
         Parcel(Acks(), LINE, 0, None),
@@ -56,6 +57,29 @@ def parcels() -> list[dict[str, Any]]:
         Parcel(Acks(1, 0), LINE, 1, Part(file, 1, CREATED, 0, 1, content)),
     ]
     return [spelled(one) for one in made]
+
+
+def messages() -> list[dict[str, Any]]:
+    """What messages say, and profiles and receipts."""
+    made: list[tuple[str, int, bytes]] = []
+    for name, content in {
+        "text": Content("你好"),
+        "file": Content("with a file", b"manifest"),
+        "reply": Content("yes", reply=Reply(True, 7, CREATED)),
+        "reply to the other": Content("no", reply=Reply(False, 0, CREATED), expires_s=5),
+        "disappears": Content("", b"manifest", expires_s=2_419_200),
+    }.items():
+        kind, data = contents.write(content)
+        made.append((name, kind, data))
+    for name, profile in {
+        "nothing": None,
+        "name": Profile("小鱼"),
+        "drawn": Profile(None, (1, 65535), b"\x01\x00\x01\x02\xff"),
+        "picture": Profile("shoal", None, b"\x02" + bytes(range(9))),
+    }.items():
+        made.append((name, Kind.PROFILE, contents.write_profile(profile)))
+    made.append(("read", Kind.RECEIPT, contents.write_receipt(7, CREATED)))
+    return [{"says": name, "kind": kind, "data": data.hex()} for name, kind, data in made]
 
 
 def acknowledgements(rng: Rng) -> list[dict[str, Any]]:
@@ -76,7 +100,7 @@ def lines(rng: Rng) -> list[dict[str, Any]]:
             Acks(), LINE, 3 if number > 2 else 0, Part(kind, number, CREATED, n, len(cut), piece)
         )
         for number, text in enumerate(TEXTS)
-        for kind, data in [parcel.content(text, None)]
+        for kind, data in [contents.write(Content(text))]
         for cut in [parcel.split(data, SIZE)]
         for n, piece in enumerate(cut)
         if (number, n) != (2, 1)
@@ -85,7 +109,7 @@ def lines(rng: Rng) -> list[dict[str, Any]]:
     rng.shuffle(earlier)
     incoming, steps = IncomingLines(bytes(8), None), list[dict[str, Any]]()
     for one in [*earlier, last]:
-        shown = [whole.text for whole in incoming.take(one)]
+        shown = [whole.data.decode() for whole in incoming.take(one)]
         steps.append({"parcel": parcel.encode(one).hex(), "shown": shown})
     return steps
 
@@ -93,7 +117,12 @@ def lines(rng: Rng) -> list[dict[str, Any]]:
 def make() -> dict[str, Any]:
     """Return everything that the file holds."""
     rng = Rng(crypto.seeded_source(b"shoal client vectors"))
-    return {"parcels": parcels(), "acknowledgements": acknowledgements(rng), "lines": lines(rng)}
+    return {
+        "parcels": parcels(),
+        "messages": messages(),
+        "acknowledgements": acknowledgements(rng),
+        "lines": lines(rng),
+    }
 
 
 if __name__ == "__main__":

@@ -1,0 +1,241 @@
+"""Requests of strangers: nothing tells them anything before the person accepts."""
+
+import pytest
+
+from client.neighbours import (
+    ENTRY_LIFE,
+    MINUTE,
+    PARAMS,
+    TODAY,
+    Neighbour,
+    met,
+    pair,
+    pass_on,
+    settle,
+)
+from shoal_protocol import clock
+from shoal_protocol.client import people as peoples
+from shoal_protocol.client.contents import Profile
+from shoal_protocol.client.history import MessageState
+from shoal_protocol.client.outbox import record_key
+from shoal_protocol.errors import UserError
+from shoal_protocol.rng import Rng
+from shoal_protocol.streams.capability import WriteCapability
+from support import START, seeded
+
+FETCHED = MessageState.FETCHED
+DAY = clock.seconds(PARAMS.day_s)
+
+
+def asked(bits: int | None = None) -> tuple[Neighbour, Neighbour]:
+    """Return a stranger and who was asked by it."""
+    ada, bob = pair()
+    ada.write(bob, "may I?", START)
+    ada.commit()
+    (contact,) = ada.outgoing()
+    bob.keep(contact)
+    bob.read_entries = 1
+    bob.people.entry(bob.persona.id, TODAY, contact.record, START, price_bits=bits)
+    bob.commit()
+    return ada, bob
+
+
+def test_nothing_at_all_is_said_to_a_stranger_before_the_person_accepts() -> None:
+    ada, bob = asked()
+    bob.people.set_profile(bob.persona, Profile("Bob"))
+    bob.people.set_receipts(bob.persona, True)
+    talk = bob.talk(ada)
+    now = START
+    for number in range(20):
+        ada.write(bob, str(number), now)
+        pass_on(ada, bob, now)
+        now += 10 * MINUTE
+        bob.people.tick(now)
+        bob.people.mark_read(talk, list(talk.history)[-1].id, now)
+    assert len(bob.got()) == 21
+    assert (talk.state, talk.unread) == ("request", 0)
+    assert len(bob.outbox) == 0
+    bob.restart(now)
+    bob.people.tick(now + MINUTE)
+    assert len(bob.outbox) == 0 and bob.talk(ada).state == "request"
+    assert set(ada.states()) <= {MessageState.QUEUED, MessageState.STORED}
+    (changed,) = bob.people.accept(bob.talk(ada), now)
+    assert changed.message is None
+    assert bob.talk(ada).state == "accepted"
+    settle(ada, bob, now)
+    assert set(ada.states()) == {FETCHED}
+    assert ada.talk(bob).state == "accepted"  # an acknowledgement says so
+    assert ada.talk(bob).profile is None  # it comes with what is said
+
+
+def test_an_answer_accepts_and_brings_the_profile() -> None:
+    ada, bob = asked()
+    bob.people.set_profile(bob.persona, Profile("Bob", avatar=b"\x01\x00\x01\x02\x03"))
+    bob.write(ada, "yes", START)
+    settle(ada, bob, START)
+    assert ada.got() == ["yes"]
+    assert ada.talk(bob).profile == Profile("Bob", avatar=b"\x01\x00\x01\x02\x03")
+
+
+def test_who_is_ignored_is_forgotten_and_asks_again_by_writing_again() -> None:
+    ada, bob = asked()
+    talk = bob.talk(ada)
+    (changed,) = bob.people.ignore(talk)
+    assert changed.removed and changed.message is None and changed.conversation == talk.id
+    bob.commit()
+    assert bob.disk.messages == {}
+    assert {key[0] for key in bob.disk.rows} <= {"persona", "profile", "prekeys", "ephemeral"}
+    assert bob.associations() == [] and len(bob.outbox) == 0
+    for record in bob.entries:  # the same entry again, from another replica
+        assert bob.people.entry(bob.persona.id, TODAY, record, START) == []
+    assert bob.persona.conversations == {}
+    bob.restart(START)
+    now = START + ENTRY_LIFE + MINUTE
+    ada.people.tick(now)  # the first contact outlived its place
+    ada.look_up(bob, now)
+    pass_on(ada, bob, now)
+    assert bob.got() == ["may I?"]
+    assert bob.talk(ada).state == "request"
+
+
+def test_only_a_request_can_be_ignored() -> None:
+    ada, bob, _ = met()
+    with pytest.raises(UserError, match="Only a request"):
+        bob.people.ignore(bob.talk(ada))
+
+
+def test_who_is_blocked_is_not_heard_by_streams_or_first_contacts_even_after_a_restart() -> None:
+    ada, bob, now = met()
+    (old,) = bob.associations()
+    bob.write(ada, "on its way", now)
+    assert any(o.needs_ack for o in bob.outbox.records())
+    (changed,) = bob.people.block(bob.talk(ada), now)
+    assert changed.message is None
+    bob.commit()
+    assert bob.talk(ada).state == "blocked"
+    assert bob.associations() == [] and len(bob.outbox) == 0
+    assert bob.disk.count("association") == bob.disk.count("record") == 0
+    for _ in range(2):
+        ada.write(bob, "do you hear me?", now)
+        pass_on(ada, bob, now)
+        assert bob.people.box(old, old.come.next, 0, b"", now) == (True, [])
+        now += 15 * DAY  # ada's sessions end, and first contacts come
+        ada.people.tick(now)
+        ada.write(bob, "and now?", now)
+        for _ in range(3):
+            ada.people.tick(now)
+            ada.look_up(bob, now)
+            pass_on(ada, bob, now)
+            now += MINUTE
+        assert bob.got() == ["hello"]
+        assert bob.people.counters["blocked"] > 0
+        bob.people.tick(now)
+        assert len(bob.outbox) == 0
+        bob.restart(now)
+        assert bob.talk(ada).state == "blocked"
+        with pytest.raises(UserError, match="blocked"):
+            bob.people.send(bob.talk(ada), "hm", now)
+
+
+def test_who_is_unblocked_is_heard_again_and_what_waited_goes() -> None:
+    ada, bob, now = met()
+    bob.write(ada, "it waits", now)
+    bob.people.block(bob.talk(ada), now)
+    ada.write(bob, "unheard", now)
+    pass_on(ada, bob, now)
+    assert bob.people.lookup_due(now) is None
+    bob.commit()
+    bob.restart(now)
+    bob.people.unblock(bob.talk(ada), now)
+    assert bob.talk(ada).state == "accepted"
+    settle(ada, bob, now, rounds=6)
+    assert ada.got() == ["hello", "it waits"]
+    assert bob.got() == ["hello", "unheard"]
+    assert set(ada.states() + bob.states()) == {FETCHED}
+
+
+def test_a_blocked_request_is_one_again_when_it_is_unblocked() -> None:
+    ada, bob = asked()
+    bob.people.block(bob.talk(ada), START)
+    bob.people.unblock(bob.talk(ada), START)
+    assert bob.talk(ada).state == "request"
+    assert bob.people.lookup_due(START) is None  # nothing goes to a stranger
+
+
+def test_what_a_request_paid_is_known_and_the_cheapest_gives_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(peoples, "MAX_REQUESTS", 3)
+    bob = Neighbour("bob")
+    prices = {"a": 4, "b": None, "c": 9, "d": 6, "e": 3, "f": 4}
+    for name, bits in prices.items():
+        stranger = Neighbour(name)
+        stranger.write(bob, name, START)
+        stranger.commit()
+        (contact,) = stranger.outgoing()
+        bob.people.entry(bob.persona.id, TODAY, contact.record, START, price_bits=bits)
+    assert bob.got() == ["c", "d", "f"]  # b paid nothing, e less than all, a came before f
+    assert bob.people.counters["request price"] == 1
+    bob.commit()
+    bob.restart(START)
+    assert sorted(c.price_bits or 0 for c in bob.persona.conversations.values()) == [4, 6, 9]
+
+
+def invited(rng: Rng) -> tuple[WriteCapability, bytes]:
+    """Return an invite's capability, and its name."""
+    return WriteCapability.create(rng, PARAMS.hash), b"an invite"
+
+
+@pytest.mark.parametrize("text", [None, "hello", "a long text " * 300])
+def test_who_comes_by_an_invite_is_accepted_at_both_ends_at_once(text: str | None) -> None:
+    ada, bob = pair()
+    bob.people.set_profile(bob.persona, Profile("Bob"))
+    capability, name = invited(seeded("invite"))
+    talk = ada.people.open_invited(ada.persona, bob.pseudonym, capability, START)
+    assert (talk.state, talk.invited) == ("requested", True)
+    ada.commit()
+    ada.restart(START)  # the invite is kept until the first contact is made
+    if text is None:
+        ada.look_up(bob, START)
+    else:
+        ada.write(bob, text, START)
+    ada.commit()
+    contact, *rest = ada.outgoing()
+    assert contact.first_contact and contact.by_box
+    day = clock.index_of(START, PARAMS.day_s)
+    plaintext = capability.read().open(contact.record, day)
+    bob.people.invited(bob.persona, plaintext, name, START)
+    assert (bob.talk(ada).state, bob.talk(ada).invited) == ("accepted", True)
+    assert bob.talk(ada).price_bits is None
+    for record in rest:
+        bob.keep(record)
+    bob.read(START)
+    bob.commit()
+    assert bob.got() == ([] if text is None else [text])
+    now = settle(ada, bob, START)
+    assert ada.talk(bob).state == "accepted"
+    bob.write(ada, "welcome", now)
+    settle(ada, bob, now)
+    assert ada.got() == ["welcome"]
+    assert ada.talk(bob).profile == Profile("Bob")
+
+
+def test_rubbish_in_an_invites_box_is_counted_and_changes_nothing() -> None:
+    ada, bob = asked()
+    rng = seeded("rubbish")
+    for data in (b"", bytes(1928), rng.bytes(1928), b"\1" + rng.bytes(1927)):
+        assert bob.people.invited(bob.persona, data, b"an invite", START) == []
+    assert list(bob.persona.by_pseudonym) == [ada.pseudonym]
+
+
+def test_a_first_contact_by_an_invite_survives_a_restart_of_the_invited() -> None:
+    ada, bob = pair()
+    capability, _ = invited(seeded("invite"))
+    ada.people.open_invited(ada.persona, bob.pseudonym, capability, START)
+    ada.look_up(bob, START)
+    ada.commit()
+    (sent,) = ada.outbox.records()
+    ada.restart(START)
+    (again,) = ada.outbox.records()
+    assert again.by_box and again.record == sent.record
+    assert record_key(again.record) == again.key
