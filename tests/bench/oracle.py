@@ -3,12 +3,12 @@
 ::
 
     said(text) ─► lands on the speaker's disk: promised ─► … ─► lands on the reader's disk, once
-                                                               └─► stored, fetched, read
+                                                               └─► stored, fetched
 
 Of each incoming message: somebody said it, to this reader, and has it on disk; it is there
 once, and behind what that speaker said before it. No relay is given what its writer's disk
 never held: what goes out before it is durable is found when it arrives. Of each outgoing one:
-its state goes forward; *stored* means that some relay's disk holds every part of it, *read*
+its state goes forward; *stored* means that some relay's disk holds every part of it, *fetched*
 that the reader's disk does. Nothing fails and nothing disappears. A relay acknowledges what its
 disk has, and begins with all of it.
 At the end everything promised has been read.
@@ -196,7 +196,7 @@ class Judge(Oracle):
     def done(self) -> bool:
         """Return whether everything promised has been read and is known to be."""
         return all(
-            row.state == MessageState.READ
+            row.state == MessageState.FETCHED
             for person in self.world.people
             for row in person.messages.values()
             if row.outgoing
@@ -209,7 +209,7 @@ class Judge(Oracle):
                 said = self.texts[text]
                 if (said.reader, text) not in self._read:
                     raise self._broken(person, f"{text[:20]!r} has not come to {said.reader}")
-            late = [r for r in person.messages.values() if r.state != MessageState.READ]
+            late = [r for r in person.messages.values() if r.state != MessageState.FETCHED]
             if late:
                 one = late[0]
                 what = MessageState(one.state).name
@@ -280,7 +280,7 @@ class Judge(Oracle):
         match MessageState(message.state):
             case MessageState.FAILED:
                 raise self._broken(person, f"has {message.text[:20]!r} fail")
-            case MessageState.READ:
+            case MessageState.FETCHED:
                 if (said.reader, message.text) not in self._read:
                     raise self._broken(
                         person, f"believes {message.text[:20]!r} read; {said.reader} has it not"

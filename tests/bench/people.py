@@ -51,6 +51,7 @@ class Person(Node):
         self.guard: bytes | None = None
         self.changes: list[Changed] = []
         self.begun: Callable[[], None] = lambda: None  # called after each start
+        self.told: Callable[[Changed], None] = lambda change: None  # called with durable news
         self.rows_written = 0
         self._pending: list[Changes] = []
         self._writing = False
@@ -213,6 +214,7 @@ class Person(Node):
 
     def _show(self, event: Changed) -> None:
         self.changes.append(event)
+        self.told(event)
         self.world.oracle.shown(self, event)
 
     def _write(self) -> None:

@@ -6,6 +6,7 @@
                      ▲           │ the node crashes first
                      └───────────┴── after its start, unless its history shows the text
 
+Requests are accepted a little after they came: nobody learns before that what has come.
 Nobody says again what stands in their history, and what is said again is said in other words:
 so every text must come exactly once, and one that a crash took never.
 A person has one persona, made in the first run that lets it become durable.
@@ -14,12 +15,15 @@ A person has one persona, made in the first run that lets it become durable.
 from collections import deque
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bench.oracle import Judge
 from bench.scenario import Line
+from shoal_protocol.client.people import Changed
 from shoal_protocol.client.personas import Persona
 from shoal_protocol.clock import SECOND, seconds
+
+HESITATES: Final = 2 * SECOND  # before a request is accepted
 
 if TYPE_CHECKING:
     from bench.people import Person
@@ -34,6 +38,7 @@ class Speaker:
         self._judge = judge
         self.person: Person = world.people[number]
         self.person.begun = self.begun
+        self.person.told = self._told
         self._waits: deque[Line] = deque()
         self._asked: list[Line] = []
         self.to_come = 0  # lines whose time has not come
@@ -60,6 +65,9 @@ class Speaker:
         ]
         self._asked = []
         self._waits.extendleft(reversed(lost))
+        for persona in self.person.machine.people.personas():
+            for talk in persona.conversations:
+                self._accept_later(talk)
         if not self.person.machine.people.personas():
             self.person.later(SECOND // 10, "makes a persona", self._make)
         else:
@@ -74,6 +82,19 @@ class Speaker:
     def _known(self, persona: Persona) -> None:
         """Let others have the pseudonym, now that it cannot be lost."""
         self._judge.pseudonyms[persona.secrets.pseudonym] = self.person.name
+
+    def _told(self, change: Changed) -> None:
+        if change.message is not None and change.message.request:
+            self._accept_later(change.conversation)
+
+    def _accept_later(self, conversation: str) -> None:
+        self.person.later(HESITATES, "accepts a request", partial(self._accept, conversation))
+
+    def _accept(self, conversation: str) -> None:
+        person, people = self.person, self.person.machine.people
+        known = people.conversation(conversation)
+        if known is not None and known[1].pending:
+            person.do(lambda: people.accept(known[1], person.now()), lambda _: None)
 
     def _due(self, line: Line) -> None:
         self.to_come -= 1
