@@ -11,8 +11,11 @@ from collections.abc import Sequence
 
 from shoal_node import person_settings
 from shoal_node.api import backend
+from shoal_node.linkability import Facts, links
 from shoal_node.person_settings import StoredSettings
-from shoal_node.person_talks import PersonTalks
+from shoal_node.person_talks import PersonTalks, called
+from shoal_protocol.client.personas import Persona
+from shoal_protocol.pseudonyms import address
 
 
 class PersonNode(PersonTalks):
@@ -31,6 +34,7 @@ class PersonNode(PersonTalks):
     async def choose(self, settings: StoredSettings) -> None:
         """Keep what the person chose."""
         self._chosen = settings
+        self.machine.people.slots = settings.persona_slots
         person_settings.keep(settings, self.machine.journal)
         await self._durable()
 
@@ -46,3 +50,29 @@ class PersonNode(PersonTalks):
             )
             for place, hop in enumerate(self.machine.trace, start=1)
         ]
+
+    def linkability(self) -> Sequence[backend.Link]:
+        """What would let an observer take two personas for one person's."""
+        facts = [self._facts(persona) for persona in self.machine.people.personas()]
+        return [
+            backend.Link(link.code, link.personas, link.detail)
+            for link in links(facts, self._config.preset)
+        ]
+
+    def _facts(self, persona: Persona) -> Facts:
+        shown = self._views.persona(persona)
+        talks = [one for one in persona.conversations.values() if not one.pending]
+        mine = [message for one in talks for message in one.history if message.outgoing]
+        name = None
+        if shown.name is not None or shown.drawn_name is not None:
+            name = called(shown.name, shown.drawn_name)
+        files = (self._files.digest(message) for message in mine if message.file is not None)
+        return Facts(
+            persona.id,
+            persona.created,
+            name,
+            None if persona.profile is None else persona.profile.avatar,
+            tuple(address.encode(one.pseudonym) for one in talks),
+            tuple(digest for digest in files if digest is not None),
+            bool(mine),
+        )

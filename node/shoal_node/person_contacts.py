@@ -1,10 +1,13 @@
-"""What a person's node answers of personas, contacts and invites."""
+"""What a person's node answers of personas and contacts."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from shoal_node import person_views
+from shoal_node import names, person_avatars, person_views, pictures
 from shoal_node.api import backend
 from shoal_node.person_driver import PersonDriver
+from shoal_protocol.client import contents
+from shoal_protocol.client.contents import Profile
 from shoal_protocol.client.correspondence import Correspondence
 from shoal_protocol.client.personas import Persona
 from shoal_protocol.errors import UserError
@@ -12,7 +15,7 @@ from shoal_protocol.pseudonyms import address
 
 
 class PersonContacts(PersonDriver):
-    """Personas, whom they know, and who may come."""
+    """Personas and whom they know."""
 
     def personas(self) -> Sequence[backend.Persona]:
         """All personas, oldest first."""
@@ -22,12 +25,56 @@ class PersonContacts(PersonDriver):
         self, name: str | None, ephemeral: bool, *, random: bool = False
     ) -> backend.Persona:
         """Make a persona and begin to announce it."""
+        profile = None if name is None else Profile(name=name)
+        if random:
+            profile = self._drawn()
+        _check(profile)
         try:
             persona = self.machine.people.create(
-                self._rng.bytes(32), self._clock.now(), name=name, kept=not ephemeral
+                self._rng.bytes(32),
+                self._clock.now(),
+                kept=not ephemeral,
+                profile=profile,
+                receipts=self._chosen.receipts_default,
             )
         except UserError as error:
             raise backend.Conflict(str(error)) from None
+        return await self._persona_changed(persona)
+
+    async def change_persona(
+        self, persona_id: str, change: backend.PersonaChange
+    ) -> backend.Persona:
+        """Change how a persona shows itself."""
+        avatar = change.avatar
+        if isinstance(avatar, bytes):
+            self._find(persona_id)
+            try:
+                made = await pictures.avatar(avatar)
+            except pictures.PictureRefused as error:
+                raise backend.Unsupported(str(error)) from None
+            avatar = person_avatars.own_picture(made)
+        elif avatar is not None and not isinstance(avatar, backend.Unset):
+            avatar = person_avatars.drawn(bytes(avatar))
+        persona = self._find(persona_id)
+        profile = Profile() if persona.profile is None or change.momo else persona.profile
+        if change.random:
+            profile = self._drawn()
+        if not isinstance(change.name, backend.Unset):
+            profile = replace(profile, name=change.name, drawn_name=None)
+        if not isinstance(avatar, backend.Unset):
+            profile = replace(profile, avatar=avatar)
+        _check(profile)
+        if profile != (persona.profile or Profile()):
+            self.machine.people.set_profile(persona, None if profile.empty else profile)
+        if not isinstance(change.receipts, backend.Unset):
+            self.machine.people.set_receipts(persona, change.receipts)
+        return await self._persona_changed(persona)
+
+    def _drawn(self) -> Profile:
+        avatar = person_avatars.drawn(self._rng.bytes(4))
+        return Profile(drawn_name=names.draw(self._rng), avatar=avatar)
+
+    async def _persona_changed(self, persona: Persona) -> backend.Persona:
         await self._durable()
         shown = self._views.persona(persona)
         self._events.publish(shown)
@@ -35,18 +82,19 @@ class PersonContacts(PersonDriver):
 
     async def burn_persona(self, persona_id: str) -> None:
         """Forget the persona, its keys and its conversations."""
-        self.machine.people.burn(self._find(persona_id))
+        gone = self.machine.people.burn(self._find(persona_id))
         self._events.forget(
             lambda data: persona_id in (getattr(data, "persona", None), getattr(data, "id", None))
         )
         person_views.safety_code.cache_clear()
+        self._tell(gone)
         await self._durable()
         self._events.publish(backend.Removed(persona_id, None, None))
 
     def contacts(self, persona_id: str) -> Sequence[backend.Contact]:
         """The persona's contacts, oldest first."""
         persona = self._find(persona_id)
-        return [self._views.contact(persona, c) for c in persona.conversations.values()]
+        return self._views.contacts(persona, list(persona.conversations.values()))
 
     async def add_contact(self, persona_id: str, pseudonym: str) -> backend.Contact:
         """Add a contact by pseudonym, or return the one there is."""
@@ -61,6 +109,63 @@ class PersonContacts(PersonDriver):
         await self._durable()
         return self._views.contact(persona, correspondence)
 
+    async def change_contact(
+        self, persona_id: str, contact_id: str, change: backend.ContactChange
+    ) -> backend.Contact:
+        """Change what the person says of a contact."""
+        persona, one = self._contact_of(persona_id, contact_id)
+        people = self.machine.people
+        if change.verified is True and not one.agreed:
+            raise backend.Conflict("There is no safety code to compare yet.")
+        try:
+            if not isinstance(change.alias, backend.Unset):
+                self._tell(people.set_alias(one, change.alias))
+            if not isinstance(change.verified, backend.Unset):
+                self._tell(people.set_verified(one, change.verified))
+        except UserError as error:
+            raise backend.Unprocessable(str(error)) from None
+        await self._durable()
+        return self._views.contact(persona, one)
+
+    async def accept_contact(self, persona_id: str, contact_id: str) -> backend.Contact:
+        """Accept a request."""
+        persona, one = self._contact_of(persona_id, contact_id)
+        if one.state == "blocked":
+            raise backend.Conflict("This contact is blocked: unblock it first.")
+        if one.state == "request":
+            self._tell(self.machine.people.accept(one, self._clock.now()))
+        await self._durable()
+        return self._views.contact(persona, one)
+
+    async def ignore_contact(self, persona_id: str, contact_id: str) -> None:
+        """Forget a request silently."""
+        _, one = self._contact_of(persona_id, contact_id)
+        try:
+            gone = self.machine.people.ignore(one)
+        except UserError as error:
+            raise backend.Conflict(str(error)) from None
+        self._tell(gone)
+        await self._durable()
+
+    async def block_contact(self, persona_id: str, contact_id: str) -> backend.Contact:
+        """Drop whatever comes of this contact."""
+        persona, one = self._contact_of(persona_id, contact_id)
+        try:
+            if not one.blocked:
+                self._tell(self.machine.people.block(one, self._clock.now()))
+        except UserError as error:
+            raise backend.Conflict(str(error)) from None
+        await self._durable()
+        return self._views.contact(persona, one)
+
+    async def unblock_contact(self, persona_id: str, contact_id: str) -> backend.Contact:
+        """Hear a contact again."""
+        persona, one = self._contact_of(persona_id, contact_id)
+        if one.blocked:
+            self._tell(self.machine.people.unblock(one, self._clock.now()))
+        await self._durable()
+        return self._views.contact(persona, one)
+
     def _find(self, persona_id: str) -> Persona:
         persona = self.machine.people.persona(persona_id)
         if persona is None:
@@ -73,3 +178,10 @@ class PersonContacts(PersonDriver):
         if correspondence is None:
             raise backend.NotFound("There is no such contact of this persona.")
         return persona, correspondence
+
+
+def _check(profile: Profile | None) -> None:
+    try:
+        contents.write_profile(profile)
+    except UserError as error:
+        raise backend.Unprocessable(str(error)) from None

@@ -28,6 +28,7 @@ import trio
 
 from shoal_node import (
     clock,
+    person_avatars,
     person_files,
     person_links,
     person_settings,
@@ -106,11 +107,13 @@ class PersonDriver:
             kept=kept,
         )
         self._chosen = person_settings.restore(kept)
+        self.machine.people.slots = self._chosen.persona_slots
         self._commits: Final = Commits(self._store, self._committed)
         self._files: Final = person_files.PersonFiles(
             self.machine.people, self._params.hash, ticking.now()
         )
-        self._views: Final = person_views.Views(self.machine.people, self._files, self._params.hash)
+        self._avatars: Final = person_avatars.Avatars(self._avatar_ready)
+        self._views: Final = person_views.Views(self._files, self._avatars, self._params.hash)
         self._events: backend.Hub = backend.Hub(ticking.now()) if events is None else events
         self._wake = trio.Event()
         self._failures: Counter[str] = Counter()
@@ -126,6 +129,7 @@ class PersonDriver:
                 await nursery.start(self._commits.run)
                 await nursery.start(self._links.run, self.machine)
                 await nursery.start(supervisor.supervise, "clock", self._keep_time)
+                await nursery.start(supervisor.supervise, "avatars", self._avatars.run)
                 task_status.started(None)
         finally:
             if not self._discarded:
@@ -177,7 +181,7 @@ class PersonDriver:
         now = self._clock.now()
         news: list[_News] = []
         for event in changed:
-            message = event.message
+            message = None if event.removed else event.message
             known = message is not None and (message.outgoing or self._files.follows(message.id))
             file = None if message is None else self._files.show(message)
             news.append(_News(event, file, known))
@@ -210,11 +214,15 @@ class PersonDriver:
             self._publish_one(one)
 
     def _publish_one(self, news: _News) -> None:
-        known = self.machine.people.conversation(news.changed.conversation)
+        changed = news.changed
+        if changed.removed:
+            self._publish_removed(changed)
+            return
+        known = self.machine.people.conversation(changed.conversation)
         if known is None:
             return
         persona, correspondence = known
-        message = news.changed.message
+        message = changed.message
         if message is None:
             self._events.publish(self._views.contact(persona, correspondence))
         elif news.known:
@@ -223,6 +231,24 @@ class PersonDriver:
             )
         else:
             self._events.publish(self._views.message(persona, correspondence, message, news.file))
+
+    def _publish_removed(self, changed: Changed) -> None:
+        """Tell that a message or a conversation is gone; who resumes gets nothing of it."""
+        talk = changed.conversation
+        if changed.message is None:
+            self._events.forget(lambda data: getattr(data, "conversation", None) == talk)
+            self._events.publish(backend.Removed(changed.persona, talk, None))
+        else:
+            name = changed.message.id
+            self._events.forget(lambda data: getattr(data, "id", None) == name)
+            self._events.publish(backend.Removed(changed.persona, talk, name))
+
+    def _avatar_ready(self, avatar: bytes) -> None:
+        """Tell of the contacts whose picture can be shown now."""
+        for persona in self.machine.people.personas():
+            for one in persona.conversations.values():
+                if one.profile is not None and one.profile.avatar == avatar:
+                    self._events.publish(self._views.contact(persona, one))
 
     def _tell_network(self) -> None:
         state = (self.machine.ready, self.machine.relays)

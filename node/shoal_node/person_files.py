@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from shoal_node import pictures
 from shoal_node.api import backend
 from shoal_protocol.client.history import Message
 from shoal_protocol.client.people import Changed, People
@@ -69,6 +70,7 @@ class PersonFiles:
             _STATES[progress.state],
             done,
             total,
+            manifest.media_type == pictures.MEDIA_TYPE and manifest.size <= pictures.LIMIT,
         )
 
     def digest(self, message: Message) -> bytes | None:
@@ -93,7 +95,8 @@ class PersonFiles:
     def told(self, changed: Changed, now: int) -> None:
         """Note that followers are told of a message with its file now."""
         self._followed.pop("" if changed.message is None else changed.message.id, None)
-        self.follow(changed, now)
+        if not changed.removed:
+            self.follow(changed, now)
 
     def moved(self, now: int) -> Iterator[Changed]:
         """Yield the messages whose files moved, of each at most once in :data:`TELL_EVERY`."""

@@ -3,72 +3,123 @@
 ::
 
     Persona, Correspondence, Message of the machine ─► backend.Persona, Contact, Message
+
+Shown names that look alike are found among the contacts of one persona; a tag is four letters
+from both pseudonyms, the same at both ends, so that two contacts of one name can be told apart.
 """
 
 import functools
 from typing import Final
 
-from shoal_node import person_files
+from shoal_node import lookalikes, names, person_files
 from shoal_node.api import backend
+from shoal_node.person_avatars import Avatars
+from shoal_protocol import crypto
 from shoal_protocol.client.correspondence import Correspondence
 from shoal_protocol.client.history import Message, MessageState
-from shoal_protocol.client.people import People
 from shoal_protocol.client.personas import Persona
 from shoal_protocol.pseudonyms import address
 from shoal_protocol.sessions import safety
+
+REPLY_LENGTH: Final = 120  # code points of what is answered
+TAG_LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ"  # none that looks like a digit
 
 
 class Views:
     """Shows what the machine knows.
 
     Args:
-        people: whose.
         files: how files are shown.
+        avatars: how avatars are shown.
         network: the network parameters' hash, 32 bytes.
     """
 
-    def __init__(self, people: People, files: person_files.PersonFiles, network: bytes) -> None:
-        self._people = people
+    def __init__(self, files: person_files.PersonFiles, avatars: Avatars, network: bytes) -> None:
         self._files = files
+        self._avatars = avatars
         self._network = network
 
     def persona(self, persona: Persona) -> backend.Persona:
         """Show a persona."""
+        profile = persona.profile
         return backend.Persona(
             id=persona.id,
             pseudonym=address.encode(persona.secrets.pseudonym),
             created=persona.created,
-            name=persona.name,
+            name=None if profile is None else profile.name,
+            drawn_name=None if profile is None else profile.drawn_name,
+            avatar=None if profile is None else self._avatars.own(profile.avatar),
             ephemeral=not persona.kept,
+            receipts=persona.receipts,
         )
 
     def contact(self, persona: Persona, correspondence: Correspondence) -> backend.Contact:
         """Show the contact of a conversation."""
-        code = None
-        if correspondence.agreed:
-            code = safety_code(persona.secrets.pseudonym, correspondence.pseudonym, self._network)
+        return self.contacts(persona, [correspondence])[0]
+
+    def contacts(
+        self, persona: Persona, correspondences: list[Correspondence]
+    ) -> list[backend.Contact]:
+        """Show contacts of one persona."""
+        groups: dict[str, list[str]] = {}
+        for one in persona.conversations.values():
+            name = shown_name(one)
+            if name is not None:
+                groups.setdefault(_skeleton(name), []).append(one.id)
+        return [self._contact(persona, one, groups) for one in correspondences]
+
+    def _contact(
+        self, persona: Persona, one: Correspondence, groups: dict[str, list[str]]
+    ) -> backend.Contact:
+        own = persona.secrets.pseudonym
+        profile = one.profile
+        name = shown_name(one)
+        alike = [] if name is None else groups.get(_skeleton(name), [])
         return backend.Contact(
-            id=correspondence.id,
+            id=one.id,
             persona=persona.id,
-            conversation=correspondence.id,
-            pseudonym=address.encode(correspondence.pseudonym),
-            state=contact_state(correspondence),
-            safety_code=code,
+            conversation=one.id,
+            pseudonym=address.encode(one.pseudonym),
+            state=one.state,
+            safety_code=safety_code(own, one.pseudonym, self._network) if one.agreed else None,
+            name=one.alias or (None if profile is None else profile.name),
+            drawn_name=None if profile is None else profile.drawn_name,
+            avatar=None if profile is None else self._avatars.theirs(profile.avatar),
+            alias=one.alias,
+            verified=one.verified,
+            tag=tag(own, one.pseudonym, self._network),
+            invited=one.invited,
+            price_bits=one.price_bits,
+            lookalikes=tuple(other for other in alike if other != one.id),
         )
+
+    def conversations(self, persona: Persona) -> list[backend.Conversation]:
+        """Show all conversations of a persona, oldest first."""
+        talks = list(persona.conversations.values())
+        peers = self.contacts(persona, talks)
+        return [self._conversation(persona, *pair) for pair in zip(talks, peers, strict=True)]
 
     def conversation(
         self, persona: Persona, correspondence: Correspondence
     ) -> backend.Conversation:
         """Show a conversation with its contact and its last message."""
-        last = next(reversed(list(correspondence.history)), None)
+        peer = self.contact(persona, correspondence)
+        return self._conversation(persona, correspondence, peer)
+
+    def _conversation(
+        self, persona: Persona, correspondence: Correspondence, peer: backend.Contact
+    ) -> backend.Conversation:
+        last = next(reversed(correspondence.history), None)
         return backend.Conversation(
             id=correspondence.id,
             persona=persona.id,
             contact=correspondence.id,
-            pseudonym=address.encode(correspondence.pseudonym),
-            state=contact_state(correspondence),
-            peer=self.contact(persona, correspondence),
+            pseudonym=peer.pseudonym,
+            state=peer.state,
+            peer=peer,
+            unread=correspondence.unread,
             last=None if last is None else self.message(persona, correspondence, last),
+            expires_after=correspondence.expires_s,
         )
 
     def message(
@@ -96,6 +147,9 @@ class Views:
             created=message.created,
             received=message.received,
             file=self._files.show(message) if file is None else file,
+            reply_to=_reply(correspondence, message),
+            expires_after=message.expires_s,
+            expires=message.expires,
         )
 
     def message_status(
@@ -120,11 +174,39 @@ STATES: Final[dict[MessageState, backend.MessageState]] = {
 }
 
 
-def contact_state(correspondence: Correspondence) -> backend.ContactState:
-    """Return how far an acquaintance has come."""
-    if correspondence.answered:
-        return "accepted"
-    return "request" if correspondence.requested_by_them else "requested"
+def shown_name(correspondence: Correspondence) -> str | None:
+    """Return what a contact is shown as, for comparing; None for one without a name."""
+    if correspondence.alias is not None:
+        return correspondence.alias
+    profile = correspondence.profile
+    if profile is None or (profile.name is None and profile.drawn_name is None):
+        return None
+    return names.shown(profile.name, profile.drawn_name, "en")
+
+
+def _reply(correspondence: Correspondence, message: Message) -> backend.Reply | None:
+    reply = message.reply
+    if reply is None:
+        return None
+    answered = None if reply.message is None else correspondence.history.get(reply.message)
+    if answered is None:
+        return backend.Reply(None, reply.outgoing, None)
+    return backend.Reply(answered.id, reply.outgoing, answered.text[:REPLY_LENGTH])
+
+
+_skeleton = functools.lru_cache(maxsize=8192)(lookalikes.skeleton)
+
+
+@functools.lru_cache(maxsize=4096)
+def tag(one: bytes, other: bytes, network: bytes) -> str:
+    """Return the four letters of two pseudonyms, the same in either order."""
+    first, second = sorted((one, other))
+    number = int.from_bytes(crypto.kdf(b"contact tag", first, second, network, size=8), "big")
+    letters = ""
+    for _ in range(4):
+        number, place = divmod(number, len(TAG_LETTERS))
+        letters += TAG_LETTERS[place]
+    return letters
 
 
 @functools.lru_cache(maxsize=1024)

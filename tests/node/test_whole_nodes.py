@@ -29,7 +29,9 @@ async def test_two_people_who_know_only_a_pseudonym_exchange_messages(
         assert request.state == "request"
         await b.send(request.id, "hello back", None)
         assert await until_received(a, 1, 60) == ["hello back"]
-        await eventually(60, lambda: a.messages(contact.conversation, None, 10)[0].status == "fetched")
+        await eventually(
+            60, lambda: a.messages(contact.conversation, None, 10)[0].status == "fetched"
+        )
         assert a.messages(contact.conversation, None, 10)[0].id == sent.id
         assert [c.state for c in a.conversations()] == ["accepted"]
         codes = {a.contacts(a.personas()[0].id)[0].safety_code}

@@ -39,7 +39,9 @@ FileState: TypeAlias = Literal["waiting", "sending", "fetching", "whole", "faile
 ContactState: TypeAlias = Literal["requested", "request", "accepted", "blocked"]
 HopRole: TypeAlias = Literal["guard", "mix", "service"]
 AvatarKind: TypeAlias = Literal["drawn", "picture"]
-LinkCode: TypeAlias = Literal["hours", "contact", "name", "avatar", "created", "guard", "preset"]
+LinkCode: TypeAlias = Literal[
+    "contact", "file", "avatar", "name", "created", "hours", "preset", "guard", "style"
+]
 Language: TypeAlias = Literal["auto", "en", "zh"]
 Theme: TypeAlias = Literal["auto", "light", "dark"]
 PresetName: TypeAlias = Literal["saver", "balanced", "fast"]

@@ -1,0 +1,244 @@
+"""A person's process: locked, unlocked, erased, and started anew for another preset."""
+
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from shoal_node import choices, home, household
+from shoal_node.api import backend, events
+from shoal_node.clock import NodeClock
+from shoal_node.config import NodeConfig
+from shoal_node.household import Household
+from shoal_node.store import keys
+from shoal_node.transport.memory import MemoryNetwork
+from support import START, seeded
+
+pytestmark = pytest.mark.usefixtures("autojump_clock")
+
+PASSPHRASE = "a passphrase"
+TEXT = "nobody else reads this sentence"
+
+
+@contextlib.asynccontextmanager
+async def living(data: Path, *, passphrase: str | None = None) -> AsyncIterator[Household]:
+    """A process in ``data`` that knows no relay."""
+    file = None
+    if passphrase is not None:
+        file = data / "given"
+        file.write_text(passphrase)
+    config = NodeConfig("person", data, (), (), "lab", passphrase_file=file)
+    async with trio.open_nursery() as nursery:
+        network = MemoryNetwork(latency=0.001)
+        made = Household(config, seeded("household"), NodeClock(START), network.run)
+        if file is not None:
+            await nursery.start(made.run)
+            file.unlink()
+        else:
+            await nursery.start(made.run)
+        yield made
+        nursery.cancel_scope.cancel()
+
+
+async def talk(node: Household, *, ephemeral: bool = False) -> str:
+    """Two personas of one node, of which one writes to the other; the conversation's id."""
+    mine = await node.person.create_persona("Heron", ephemeral)
+    theirs = await node.person.create_persona(None, ephemeral)
+    contact = await node.person.add_contact(mine.id, theirs.pseudonym)
+    await node.person.send(contact.conversation, TEXT, None)
+    return contact.conversation
+
+
+async def test_a_store_without_a_passphrase_opens_by_itself_and_can_be_locked(
+    tmp_path: Path,
+) -> None:
+    async with living(tmp_path) as node:
+        assert node.lock_state() == backend.LockState("open", False)
+        conversation = await talk(node)
+        assert await node.lock() == backend.LockState("locked", False)
+        assert await node.lock() == backend.LockState("locked", False)
+        with pytest.raises(backend.Locked):
+            node.person.personas()
+        status = node.status()
+        assert not status.ready and status.warnings == (household.LOCKED,)
+        assert node.peers() == ()
+        with pytest.raises(backend.Unprocessable, match="has no passphrase"):
+            await node.unlock(PASSPHRASE)
+        assert await node.unlock(None) == backend.LockState("open", False)
+        [message] = node.person.messages(conversation, None, 10)
+        assert message.text == TEXT
+
+
+async def test_a_locked_store_waits_for_its_passphrase_and_attempts_are_limited(
+    tmp_path: Path,
+) -> None:
+    keys.secret_of(tmp_path, PASSPHRASE)
+    async with living(tmp_path) as node:
+        assert node.lock_state() == backend.LockState("locked", True)
+        with pytest.raises(backend.Unprocessable, match="is locked with a passphrase"):
+            await node.unlock(None)
+        for _ in range(household.FREE_ATTEMPTS):
+            with pytest.raises(backend.Unprocessable, match="is wrong"):
+                await node.unlock("wrong")
+        with pytest.raises(backend.TooMany) as error:
+            await node.unlock(PASSPHRASE)
+        assert error.value.wait == 1
+        await trio.sleep(1.5)
+        with pytest.raises(backend.Unprocessable):
+            await node.unlock("wrong again")
+        with pytest.raises(backend.TooMany, match="in 2 s"):
+            await node.unlock(PASSPHRASE)
+        await trio.sleep(2.5)
+        assert (await node.unlock(PASSPHRASE)).state == "open"
+        assert (await node.unlock("whatever")).state == "open"
+    async with living(tmp_path, passphrase=PASSPHRASE) as node:
+        assert node.lock_state() == backend.LockState("open", True)
+
+
+async def test_ephemeral_personas_end_with_the_lock_and_lasting_ones_stay(tmp_path: Path) -> None:
+    async with living(tmp_path) as node:
+        lasting = await node.person.create_persona("Heron", ephemeral=False)
+        await talk(node, ephemeral=True)
+        await node.lock()
+        await node.unlock(None)
+        assert [persona.id for persona in node.person.personas()] == [lasting.id]
+        assert node.person.conversations() == []
+
+
+async def test_a_fresh_persona_is_there_after_each_unlocking(tmp_path: Path) -> None:
+    async with living(tmp_path) as node:
+        await node.change_settings(backend.SettingsChange(fresh_persona=True, persona_slots=5))
+        assert node.person.personas() == []
+        seen = set()
+        for _ in range(2):
+            await node.lock()
+            await node.unlock(None)
+            [momo] = node.person.personas()
+            assert momo.ephemeral and momo.name is None and momo.avatar is None
+            seen.add(momo.pseudonym)
+        assert len(seen) == 2
+    async with living(tmp_path) as node:
+        assert node.settings().fresh_persona is True and node.settings().persona_slots == 5
+        assert len(node.person.personas()) == 1
+
+
+async def test_nothing_of_before_is_told_after_a_lock(tmp_path: Path) -> None:
+    async with living(tmp_path) as node:
+        before = node.events.last
+        await talk(node)
+        async with node.events.subscribe(before) as following:
+            assert isinstance((await anext(following)).data, backend.Persona)
+        await node.lock()
+        with pytest.raises(events.NotKept):
+            async with node.events.subscribe(before):
+                pass
+        async with node.events.subscribe(node.events.last - 1) as following:
+            assert (await anext(following)).data == backend.LockState("locked", False)
+
+
+async def test_settings_last_and_what_the_store_holds_is_unknown_while_locked(
+    tmp_path: Path,
+) -> None:
+    async with living(tmp_path) as node:
+        assert node.settings() == backend.Settings("balanced", "auto", "auto", False, False, 3)
+        change = backend.SettingsChange(language="zh", theme="dark", receipts_default=True)
+        assert (await node.change_settings(change)).receipts_default is True
+        assert (await node.person.create_persona(None, False)).receipts is True
+        await node.lock()
+        assert node.settings() == backend.Settings("balanced", "zh", "dark", None, None, None)
+        await node.change_settings(backend.SettingsChange(theme="light"))
+        for change in (
+            backend.SettingsChange(persona_slots=9),
+            backend.SettingsChange(preset="fast"),
+        ):
+            with pytest.raises(backend.Locked):
+                await node.change_settings(change)
+    async with living(tmp_path) as node:
+        assert node.settings() == backend.Settings("balanced", "zh", "light", True, False, 3)
+    (tmp_path / choices.SETTINGS_FILE).write_text('{"theme": "pink", "language": "en"}')
+    assert choices.load(tmp_path) == choices.Choices(None, "en", "auto")
+    (tmp_path / choices.SETTINGS_FILE).write_bytes(b"\xff[")
+    assert choices.load(tmp_path) == choices.Choices()
+
+
+async def test_another_preset_starts_the_node_anew_and_keeps_what_is_kept(tmp_path: Path) -> None:
+    async with living(tmp_path) as node:
+        conversation = await talk(node)
+        before, peer = node.person, node.status().peer_id
+        settings = await node.change_settings(backend.SettingsChange(preset="fast"))
+        assert settings.preset == "fast" == node.status().preset
+        assert node.person is not before and node.status().peer_id != peer
+        assert [m.text for m in node.person.messages(conversation, None, 10)] == [TEXT]
+        same = node.person
+        await node.change_settings(backend.SettingsChange(preset="fast"))
+        assert node.person is same
+    async with living(tmp_path) as node:
+        assert node.status().preset == "fast"
+
+
+def everything(path: Path) -> bytes:
+    """All bytes of all files of a home."""
+    return b"".join(one.read_bytes() for one in sorted(path.rglob("*")) if one.is_file())
+
+
+@pytest.mark.parametrize("locked", [False, True])
+async def test_panic_leaves_no_key_and_no_store(tmp_path: Path, locked: bool) -> None:
+    (tmp_path / home.CONFIG_FILE).write_text("# stays\n")
+    (tmp_path / "guards").write_bytes(b"guards")
+    async with living(tmp_path, passphrase=PASSPHRASE) as node:
+        await talk(node)
+        await node.change_settings(backend.SettingsChange(theme="dark"))
+        salt = (tmp_path / keys.SALT_FILE).read_bytes()
+        if locked:
+            await node.lock()
+        await node.panic()
+        assert node.lock_state() == backend.LockState("empty", False)
+        assert os.listdir(tmp_path) == [home.CONFIG_FILE]
+        assert salt not in everything(tmp_path)
+        with pytest.raises(backend.Locked):
+            node.person.personas()
+        assert node.settings().theme == "auto"
+        await node.panic()
+        assert (await node.unlock("another")).state == "open"
+        assert node.lock_state() == backend.LockState("open", True)
+        assert node.person.personas() == []
+    async with living(tmp_path) as node:
+        assert node.lock_state() == backend.LockState("locked", True)
+
+
+async def test_a_passphrase_is_set_changed_and_removed(tmp_path: Path) -> None:
+    async with living(tmp_path) as node:
+        conversation = await talk(node)
+        assert await node.change_passphrase(None, "one") == backend.LockState("open", True)
+        assert not (tmp_path / keys.KEY_FILE).exists()
+        await node.lock()
+        with pytest.raises(backend.Unprocessable, match="is wrong"):
+            await node.unlock("two")
+        await node.unlock("one")
+        for wrong in ("two", None):
+            with pytest.raises(backend.Unprocessable):
+                await node.change_passphrase(wrong, "two")
+        await node.change_passphrase("one", "two")
+        await node.lock()
+        with pytest.raises(backend.Unprocessable, match="is wrong"):
+            await node.unlock("one")
+        await node.unlock("two")
+        assert await node.change_passphrase("two", None) == backend.LockState("open", False)
+        assert not (tmp_path / keys.SALT_FILE).exists()
+        await node.lock()
+        with pytest.raises(backend.Locked):
+            await node.change_passphrase(None, "three")
+        await node.unlock(None)
+        assert node.person.messages(conversation, None, 10)[0].text == TEXT
+
+
+async def test_calls_that_wait_while_the_node_is_locked_come_back(tmp_path: Path) -> None:
+    async with living(tmp_path) as node:
+        person = node.person
+        await node.lock()
+        with trio.fail_after(5):
+            with pytest.raises(backend.Locked):
+                await person.create_persona(None, ephemeral=False)
