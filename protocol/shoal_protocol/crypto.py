@@ -74,17 +74,18 @@ def kdf(label: bytes, *parts: bytes, size: int = 32) -> bytes:
     return state.digest()
 
 
-def argon2id(password: bytes, salt: bytes) -> bytes:
-    """Stretch a password to 32 bytes: Argon2id (RFC 9106), 3 passes over 64 MiB, one lane.
+def argon2id(password: bytes, salt: bytes, *, memory: int = ARGON2ID_MEMORY) -> bytes:
+    """Stretch a password to 32 bytes: Argon2id (RFC 9106), 3 passes over ``memory``, one lane.
 
-    ``salt`` has 16 bytes. About 0.1 s a call; for what is kept on disk, never for a peer.
+    ``salt`` has 16 bytes; ``memory`` is in bytes. About 0.1 s a call for 64 MiB; for what is
+    kept on disk, never for a peer.
     """
     return sodium.crypto_pwhash_alg(
         KEY_LENGTH,
         password,
         salt,
         ARGON2ID_PASSES,
-        ARGON2ID_MEMORY,
+        memory,
         sodium.crypto_pwhash_ALG_ARGON2ID13,
     )
 

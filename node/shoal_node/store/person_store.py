@@ -30,7 +30,7 @@ from typing import Final, Self
 from sqlcipher3 import dbapi2
 
 from shoal_node import keep
-from shoal_node.store import person_schema
+from shoal_node.store import ledger, person_schema
 from shoal_protocol import crypto
 from shoal_protocol.client import state
 from shoal_protocol.client.state import Changes, Kept, Key, MessageRow, StoreDamaged
@@ -161,8 +161,8 @@ class PersonStore:
             rows: dict[Key, bytes] = {
                 (kind, row_id): data
                 for kind, row_id, data in self._connection.execute(
-                    "SELECT kind, id, data FROM rows WHERE kind <> ? ORDER BY kind, id",
-                    (state.FILE,),
+                    "SELECT kind, id, data FROM rows WHERE kind NOT IN (?, ?, ?) ORDER BY kind, id",
+                    (state.FILE, ledger.BURNT, ledger.DELETED),
                 )
             }
             messages = [
@@ -213,6 +213,19 @@ class PersonStore:
                 raise _meaning(error, self._path) from None
             self._check_what_was_read()
         return b"".join(piece[0] for piece in pieces)
+
+    def forgotten(self) -> dict[Key, bytes]:
+        """Return the rows that mark what was burnt and deleted; errors as of :meth:`load`."""
+        with self._lock:
+            try:
+                found = self._connection.execute(
+                    "SELECT kind, id, data FROM rows WHERE kind IN (?, ?) ORDER BY rowid",
+                    (ledger.BURNT, ledger.DELETED),
+                ).fetchall()
+            except dbapi2.Error as error:
+                raise _meaning(error, self._path) from None
+            self._check_what_was_read()
+        return {(kind, name): data for kind, name, data in found}
 
     def _check_what_was_read(self) -> None:
         """Raise StoreDamaged if a page that was read since the opening failed its MAC.
@@ -271,6 +284,7 @@ class PersonStore:
         done = False
         try:
             run.execute("BEGIN IMMEDIATE")
+            ledger.note(run, rows, messages)
             run.executemany(
                 "DELETE FROM rows WHERE kind = ? AND id = ?",
                 [key for key, data in rows.items() if data is None],
