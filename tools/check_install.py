@@ -26,11 +26,10 @@ def main(wheel: str) -> int:
         place = Path(name)
         venv.create(place / "venv", with_pip=True)
         programs = place / "venv" / ("Scripts" if os.name == "nt" else "bin")
-        subprocess.run(
-            [programs / "python", "-m", "pip", "install", "--quiet", "--no-input"]
-            + ["--disable-pip-version-check", "-c", ROOT / "constraints.txt", wheel],
-            check=True,
-        )
+        pip = ("-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check")
+        constraints = str(ROOT / "constraints.txt")
+        command = [str(programs / "python"), *pip, "-c", constraints, wheel]
+        subprocess.run(command, check=True)
         files = _ask(place, programs / "shoal")
     if not any(path.endswith(".js") for path in files):
         sys.stderr.write(f"the page has no script: {sorted(files)}\n")

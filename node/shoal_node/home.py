@@ -17,6 +17,7 @@
 import json
 import os
 import stat
+import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,6 +35,9 @@ API_FILE: Final = "api.json"
 LOCK_FILE: Final = "lock"
 CONFIG_FILE: Final = "config.toml"
 LOG_FILE: Final = "node.log"
+CLOEXEC: Final = getattr(os, "O_CLOEXEC", 0)  # Windows has none, and inherits nothing by itself
+_QUERY_LIMITED: Final = 0x1000  # a right of Windows: to ask for a process's exit code
+_STILL_ACTIVE: Final = 259  # the exit code of one that runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,15 @@ def alive(pid: int) -> bool:
     """Whether a process of this id exists."""
     if pid <= 0:
         return False
+    if sys.platform == "win32":  # there os.kill would send Ctrl-C
+        import ctypes
+
+        kernel = ctypes.windll.kernel32
+        handle = kernel.OpenProcess(_QUERY_LIMITED, False, pid)
+        code = ctypes.c_ulong(0)
+        told = bool(handle) and bool(kernel.GetExitCodeProcess(handle, ctypes.byref(code)))
+        kernel.CloseHandle(handle)
+        return told and code.value == _STILL_ACTIVE
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -155,7 +168,7 @@ class Home:
         )
 
     def _take_lock(self) -> None:
-        lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | CLOEXEC, 0o600)
         if fcntl is not None:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

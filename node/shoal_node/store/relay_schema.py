@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from shoal_node.home import CLOEXEC
 from shoal_protocol.errors import StoreError, StoreFailed, StoreFull, UserError
 
 PAGE_LENGTH: Final = 4096  # bytes; two records fill one, see _first
@@ -98,7 +99,7 @@ def open_database(path: Path, steps: Sequence[Step] = STEPS) -> sqlite3.Connecti
         UserError: it is damaged, of a newer version, in use, or cannot be made.
     """
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | CLOEXEC, 0o600))
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else "it is not possible"
         raise UserError(f"The relay's store {path} cannot be opened: {reason}.") from None
