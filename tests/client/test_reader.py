@@ -171,7 +171,7 @@ def test_slots_are_shared_evenly_whatever_happens_in_inboxes_and_streams() -> No
                     number = max(asked.cursor, START // clock.MILLISECOND << 20) + 1
                     reply = Reply(Status.OK, bytes(2048), number, 9, get.relay.instance)
             case StreamGet(following, _):
-                shares[f"stream {following.association.id.hex()}"] += 1
+                shares[f"stream {following.stream.id.hex()}"] += 1
             case _:
                 raise AssertionError(get)
         reading.end(get, START + moment, reply)
@@ -188,7 +188,7 @@ def test_no_more_than_so_many_streams_are_waited_at_and_the_last_used_ones_are()
     cold = Counter[bytes]()
     for get in reading.waiting(now, 200):
         if isinstance(get.purpose, StreamGet):
-            cold[get.purpose.following.association.id] += 1
+            cold[get.purpose.following.stream.id] += 1
     first = dict(cold)
     assert set(first) == set(sessions)  # each has a turn at once
     for get in reading.asked(now, 300):
@@ -422,7 +422,7 @@ def test_strangers_take_few_of_the_places_at_which_streams_are_waited_for() -> N
         reading.reader.follow(mine, START + clock.SECOND, stranger=lambda: True)
         strangers.add(mine.id)
     asked = Counter(
-        get.purpose.following.association.id
+        get.purpose.following.stream.id
         for get in reading.asked(START + 2 * clock.SECOND, 900)
         if isinstance(get.purpose, StreamGet)
     )
@@ -442,7 +442,7 @@ def test_many_strangers_leave_a_friend_of_long_ago_his_turn() -> None:
     first = []
     for get in reading.asked(now, 40):
         if isinstance(get.purpose, StreamGet):
-            first.append(get.purpose.following.association.id)
+            first.append(get.purpose.following.stream.id)
     assert friend in first
 
 

@@ -71,6 +71,7 @@ class Contacts(Roster):
         """Forget a persona with its keys, conversations and everything on its way."""
         del self._personas[persona.id]
         self._reader.remove(persona.id)
+        self.invites.forget(persona)
         gone: list[Changed] = []
         for correspondence in list(persona.conversations.values()):
             gone += self._forget(persona, correspondence)

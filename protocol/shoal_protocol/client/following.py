@@ -19,10 +19,11 @@ day since the last, once, and again after a while.
 
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from shoal_protocol import clock
-from shoal_protocol.client.association import WINDOW, Association
+from shoal_protocol.client.association import WINDOW
+from shoal_protocol.client.parcel import Acks
 from shoal_protocol.parameters import NetworkParameters
 from shoal_protocol.rng import Rng
 from shoal_protocol.streams import box
@@ -41,6 +42,33 @@ HOT: Final = 1800 * clock.SECOND  # since something went or came: the stream is 
 COLD_LEAST: Final = 300 * clock.SECOND  # others have a turn in 5 to 15 minutes
 COLD_MORE: Final = 600 * clock.SECOND
 OTHER_SHARE: Final = 4  # one GET in so many asks another rank, once one has been in vain
+
+
+class Stream(Protocol):
+    """What is followed: a session's incoming stream, or that of an invite."""
+
+    @property
+    def id(self) -> bytes:
+        """Its name here."""
+        ...
+
+    @property
+    def day(self) -> int:
+        """The day of the last box that came, or on which the stream began."""
+        ...
+
+    @property
+    def come(self) -> Acks:
+        """Which boxes have come."""
+        ...
+
+    def expects(self, index: int) -> bool:
+        """Whether box ``index`` may come and has not."""
+        ...
+
+    def address(self, index: int, day: int) -> bytes:
+        """Return the 32-byte address of box ``index`` on ``day``."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +131,7 @@ def live_days(now: int, edge: int, params: NetworkParameters) -> list[int]:
 
 
 class Following:
-    """The reading of one association's incoming stream.
+    """The reading of one stream.
 
     Args:
         stranger: whether it is of a request that the person has not answered.
@@ -111,13 +139,13 @@ class Following:
 
     def __init__(
         self,
-        association: Association,
+        stream: Stream,
         params: NetworkParameters,
         rng: Rng,
         now: int,
         stranger: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.association: Final = association
+        self.stream: Final = stream
         self.stranger: Final = stranger
         self._params = params
         self._rng = rng
@@ -125,7 +153,7 @@ class Following:
         self._ahead = AHEAD_LEAST
         self._active = now
         self._turn = now  # when a cold stream is asked next
-        self.first_day = association.day
+        self.first_day = stream.day
         self._edge_s = edge_s(rng)
 
     def stir(self, now: int) -> None:
@@ -164,17 +192,17 @@ class Following:
         self._prune(now)
         today = clock.index_of(now, self._params.day_s)
         live = self._live_days(now, today)
-        first = self.association.come.next
-        missing = [i for i in range(first, first + WINDOW) if self.association.expects(i)]
+        first = self.stream.come.next
+        missing = [i for i in range(first, first + WINDOW) if self.stream.expects(i)]
         missing = missing[: self._ahead]
-        places = {index: 2 for index in missing[:TWICE]}
+        places = dict.fromkeys(missing[:TWICE], 2)
         if spare and missing:
             places[missing[0]] = 3
         # A past day on which boxes may lie unread comes before what may come today.
-        for day in range(max(self.association.day, today - box.DAYS_KEPT), today):
+        for day in range(max(self.stream.day, today - box.DAYS_KEPT), today):
             if day in live:
                 continue
-            for index in missing if day == self.association.day else missing[:1]:
+            for index in missing if day == self.stream.day else missing[:1]:
                 found = self._past(index, day, rank, view, now)
                 if found is not None:
                     return found
@@ -252,7 +280,7 @@ class Following:
         now: int,
     ) -> tuple[bytes, BoxAsked] | None:
         place = self._place(index, day, rank, view)
-        if index == self.association.come.next and self.association.come.bits:
+        if index == self.stream.come.next and self.stream.come.bits:
             # Boxes after this one have come, so it lies there: an answer so late was lost.
             place.out = {relay: out for relay, out in place.out.items() if now - out[0] < slow}
         waiting = {relay for relay, (_, until) in place.out.items() if now < until}
@@ -260,9 +288,9 @@ class Following:
         for position, relay in enumerate(best):
             if relay in waiting:
                 continue
-            if position and self._ahead > FLOWING and best[0] in waiting:
-                if now - place.out[best[0]][0] < slow:
-                    return None
+            flows = position > 0 and self._ahead > FLOWING and best[0] in waiting
+            if flows and now - place.out[best[0]][0] < slow:
+                return None
             relay = instead(relay, place.ranked, waiting, place.vain, self._rng)
             return place.address, BoxAsked(index, day, relay, waits=True, at=now)
         return None
@@ -272,7 +300,7 @@ class Following:
     ) -> _Place:
         place = self._places.get((index, day))
         if place is None:
-            place = _Place(self.association.address(index, day))
+            place = _Place(self.stream.address(index, day))
             self._places[index, day] = place
         if place.view != view:
             place.ranked = rank(place.address)
@@ -280,7 +308,7 @@ class Following:
         return place
 
     def _prune(self, now: int) -> None:
-        come = self.association.come
+        come = self.stream.come
         gone = [key for key in self._places if come.covers(key[0]) or key[1] < self._oldest(now)]
         for key in gone:
             del self._places[key]

@@ -76,6 +76,7 @@ class People(Contacts):
     def tick(self, now: int) -> list[Changed]:
         """Send acknowledgements that waited long enough; give up what outlived its place."""
         changed: list[Changed] = []
+        self.invites.tick(now)
         for _, correspondence in self._conversations.values():
             self._release(correspondence, now)
             self._launch(correspondence, correspondence.due(now), now)

@@ -21,8 +21,11 @@ from shoal_protocol import clock
 from shoal_protocol.client import paths, state
 from shoal_protocol.client import reader as readers
 from shoal_protocol.client.announcer import Announcer
+from shoal_protocol.client.association import Association
 from shoal_protocol.client.courier import Courier, Question
 from shoal_protocol.client.cover import CoverSchedule, SlotClass
+from shoal_protocol.client.following import BoxAsked, Following
+from shoal_protocol.client.invites import InviteLine
 from shoal_protocol.client.outbox import TAKEN_BY, Outbox, Outgoing
 from shoal_protocol.client.paths import PathChooser
 from shoal_protocol.client.patience import FIRST, Patience
@@ -411,13 +414,14 @@ class PersonMachine:
                 return []
             return self.people.entry(get.box.persona, get.box.day, record, now)
         if isinstance(get, StreamGet):
-            following, asked = get.following, get.asked
+            following, asked, stream = get.following, get.asked, get.following.stream
             if reply.status is not Status.OK:
                 following.empty(asked, now)
                 return []
-            took, changed = self.people.box(
-                following.association, asked.index, asked.day, reply.record, now
-            )
+            if isinstance(stream, InviteLine):
+                return self._invited(following, stream, asked, reply, now)
+            assert isinstance(stream, Association), "there are no others"
+            took, changed = self.people.box(stream, asked.index, asked.day, reply.record, now)
             if took:
                 following.came(asked, now)
             else:
@@ -426,6 +430,17 @@ class PersonMachine:
         if isinstance(get, FileGet):
             get.source.answered(get.token, reply)
         return []
+
+    def _invited(
+        self, following: Following, line: InviteLine, asked: BoxAsked, reply: Reply, now: int
+    ) -> list[Changed]:
+        """Take the box of an invite: a first contact, or what nobody can use."""
+        following.lost(asked, now)  # there is no second box; if it was none, it is asked again
+        found = self.people.invites.came(line, asked.day, reply.record)
+        if found is None:
+            return []
+        invite, plaintext = found
+        return self.people.invited(invite.persona, plaintext, invite.row_id, now)
 
     def _lost(self, purpose: _Purpose, now: int) -> None:
         match purpose:

@@ -20,7 +20,14 @@ from typing import Final, Protocol
 from shoal_protocol import clock
 from shoal_protocol.client.association import Association
 from shoal_protocol.client.courier import Question
-from shoal_protocol.client.following import BoxAsked, Following, edge_s, instead, live_days
+from shoal_protocol.client.following import (
+    BoxAsked,
+    Following,
+    Stream,
+    edge_s,
+    instead,
+    live_days,
+)
 from shoal_protocol.client.mailbox import Asked, Mailbox
 from shoal_protocol.constants import RECORD_LENGTH
 from shoal_protocol.directory.descriptor import Descriptor
@@ -34,6 +41,7 @@ from shoal_protocol.streams import box
 
 OLD_AGAIN: Final = 600 * clock.SECOND  # until an inbox of a day before is asked again
 HOT_STREAMS: Final = 8  # waited at all the time
+HOT_INVITES: Final = 2  # besides; the newest of those that nobody has used
 HOT_STRANGERS: Final = 2  # of these at most, for requests that the person has not answered
 DECOY_LIFE_S: Final = 1800  # mean; as long as a stream stays hot
 DECOY_INBOXES: Final = 2  # of the decoys
@@ -161,6 +169,7 @@ class Reader:
         self._personas: dict[str, tuple[PersonaSecrets, int]] = {}
         self._boxes: dict[tuple[str, int], ReadingBox] = {}
         self._streams: dict[bytes, Following] = {}
+        self._invites: dict[bytes, Following] = {}  # oldest first
         self._sources: list[Source] = []
         self._decoy_inboxes: list[tuple[int, ReadingBox]] = []
         self._decoys: list[DecoyStream] = []
@@ -193,6 +202,10 @@ class Reader:
             following = Following(association, self._params, self._rng, now, stranger)
             self._streams[association.id] = following
 
+    def follow_invite(self, line: Stream, now: int) -> None:
+        """Begin to read the stream of an invite that was made."""
+        self._invites[line.id] = Following(line, self._params, self._rng, now)
+
     def stir(self, session: bytes, now: int) -> None:
         """Note that something was written over a session: an answer may come."""
         following = self._streams.get(session)
@@ -200,8 +213,9 @@ class Reader:
             following.stir(now)
 
     def unfollow(self, session: bytes) -> None:
-        """Stop reading a session's stream."""
+        """Stop reading the stream of a session, or of an invite."""
         self._streams.pop(session, None)
+        self._invites.pop(session, None)
 
     def add_source(self, source: Source) -> None:
         """Ask for what a source wants, too."""
@@ -341,6 +355,8 @@ class Reader:
         hot = {id(one) for one in (*known[:places], *strangers[:HOT_STRANGERS]) if one.hot(now)}
         ordered = [(one, id(one) in hot) for one in known]
         ordered += [(one, True) for one in strangers if id(one) in hot]
+        newest = list(self._invites.values())[::-1]
+        ordered += [(one, place < HOT_INVITES) for place, one in enumerate(newest)]
         cold = [one for one in strangers if id(one) not in hot]
         if cold:  # all of them share one chance: else many requests would have all slots
             ordered.append((self._rng.choice(cold), False))

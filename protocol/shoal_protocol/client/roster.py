@@ -18,6 +18,7 @@ from shoal_protocol.client.association import Association
 from shoal_protocol.client.contents import Shown
 from shoal_protocol.client.correspondence import Correspondence
 from shoal_protocol.client.history import Message
+from shoal_protocol.client.invites import Invites
 from shoal_protocol.client.keeping import Keeper
 from shoal_protocol.client.outbox import Outbox, Outgoing
 from shoal_protocol.client.personas import Persona
@@ -70,6 +71,7 @@ class Roster:
         self._journal = journal
         self.slots = slots  # more than there may be are kept, and none is added
         self.transfers: Final = Transfers(params, rng, outbox, reader, journal)
+        self.invites: Final = Invites(params, rng, reader, journal)
         self._personas: dict[str, Persona] = {}
         self._conversations: dict[str, tuple[Persona, Correspondence]] = {}
         self.online = True  # relays of the present epoch are known: the clock may be trusted
@@ -94,6 +96,7 @@ class Roster:
             RemoteProtocolError: a row is not what was written.
         """
         self._restore_personas(kept)
+        self.invites.restore(kept, self._personas, now)
         associations: dict[bytes, list[Association]] = {}
         for _, data in kept.of(state.ASSOCIATION):
             one = state.ASSOCIATIONS.decode(data)

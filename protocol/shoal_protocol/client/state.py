@@ -34,6 +34,7 @@ FRAGMENT: Final = "fragment"  # id: message 12, index 4; came, the file is not w
 FILE: Final = "file"  # id: message 12, place 4; a piece of a whole file, not read at the start
 PROFILE: Final = "profile"  # id: persona 8; what it shows, and its settings
 CONTACT: Final = "contact"  # id: conversation 8; what is known of the contact
+INVITE: Final = "invite"  # id: persona 8, invite 8
 NOTICE: Final = "notice"  # id: 12 bytes; numbered like a message, never shown
 KINDS: Final = (
     PERSONA,
@@ -49,6 +50,7 @@ KINDS: Final = (
     FILE,
     PROFILE,
     CONTACT,
+    INVITE,
     NOTICE,
 )
 
@@ -326,6 +328,18 @@ class NoticeRow:
         return "NoticeRow(…)"
 
 
+@dataclass(frozen=True, slots=True)
+class InviteRow:
+    """An invite of a persona; a used one is kept to be shown, until it is over."""
+
+    secret: Annotated[bytes, wire.exactly(16)]
+    created: Annotated[int, wire.U64]
+    used: bool
+
+    def __repr__(self) -> str:
+        return "InviteRow(…)"
+
+
 PERSONAS: Final = wire.Codec(PersonaRow, limit=2048)
 PREKEY_DAYS: Final = wire.Codec(PrekeysRow, limit=256)
 CONVERSATIONS: Final = wire.Codec(ConversationRow, limit=4096)
@@ -336,6 +350,7 @@ UPLOADS: Final = wire.Codec(UploadRow, limit=8192)
 REPLIES: Final = wire.Codec(ReplyRow, limit=64)
 PROFILES: Final = wire.Codec(ProfileRow, limit=10_000)
 CONTACTS: Final = wire.Codec(ContactRow, limit=12_000)
+INVITES: Final = wire.Codec(InviteRow, limit=64)
 NOTICES: Final = wire.Codec(NoticeRow, limit=10_000)
 
 
