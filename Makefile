@@ -49,4 +49,4 @@ check-release: venv
 	@.venv/bin/python tools/check_release.py $(ARGS)
 
 clean:
-	rm -rf .venv $(PEERS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv $(PEERS) node/shoal_node/page node/web/node_modules build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
