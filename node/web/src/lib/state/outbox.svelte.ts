@@ -1,0 +1,199 @@
+// Messages on their way from the page to the node, in order for each conversation.
+//
+//   queue ──> sending ──answer──> gone: the node's message stands in its place
+//               │ └── refused ──> failed: the person sends again or discards it
+//               └──── no answer, 429, 503 ──> waiting ──> sending, with the same key
+//
+// Keys and texts are kept in the session's storage until the node answers, so that a reload in
+// between neither loses nor doubles a message. Bytes of files are kept in memory alone.
+
+import { ApiError, Offline, type Api, type Attachment } from '../api/client';
+import type { Message, Quote } from '../api/types';
+
+const STORED = 'outbox';
+const AGAIN = 3000; // ms until a busy node is asked again
+
+export interface PendingFile {
+  name: string;
+  size: number;
+  picture: boolean;
+  url: string | null; // of the preview
+}
+
+export interface Pending {
+  key: string;
+  conversation: string;
+  text: string;
+  reply: Quote | null;
+  expires: number | null; // seconds
+  created: string;
+  state: 'sending' | 'waiting' | 'failed';
+  detail: string | null;
+  file: PendingFile | null;
+  arrived: boolean; // the node's event came before its answer
+}
+
+export class Outbox {
+  list = $state<Pending[]>([]);
+  private bytes = new Map<string, Attachment>();
+  private busy = new Set<string>();
+
+  constructor(
+    private readonly api: () => Api,
+    private readonly onSent: (message: Message) => void,
+  ) {
+    this.list = restored(sessionStorage.getItem(STORED));
+  }
+
+  of(conversation: string): Pending[] {
+    return this.list.filter((p) => p.conversation === conversation && !p.arrived);
+  }
+
+  add(
+    conversation: string,
+    text: string,
+    reply: Quote | null,
+    expires: number | null,
+    attachment: Attachment | null,
+  ): void {
+    const key = crypto.randomUUID();
+    if (attachment) this.bytes.set(key, attachment);
+    this.list.push({
+      key,
+      conversation,
+      text,
+      reply,
+      expires,
+      created: new Date().toISOString(),
+      state: 'sending',
+      detail: null,
+      file: attachment && {
+        name: attachment.name,
+        size: attachment.bytes.size,
+        picture: attachment.picture,
+        url: attachment.picture ? URL.createObjectURL(attachment.bytes) : null,
+      },
+      arrived: false,
+    });
+    this.keep();
+    void this.drain(conversation);
+  }
+
+  retry(key: string): void {
+    const pending = this.list.find((p) => p.key === key);
+    if (!pending) return;
+    const fresh = crypto.randomUUID(); // the node may have kept the refusal under the old one
+    const bytes = this.bytes.get(key);
+    this.bytes.delete(key);
+    if (bytes) this.bytes.set(fresh, bytes);
+    pending.key = fresh;
+    pending.state = 'sending';
+    pending.detail = null;
+    this.keep();
+    void this.drain(pending.conversation);
+  }
+
+  discard(key: string): void {
+    this.take(key);
+  }
+
+  /** The node answers again. */
+  resume(): void {
+    for (const conversation of new Set(this.list.map((p) => p.conversation)))
+      void this.drain(conversation);
+  }
+
+  forget(): void {
+    for (const { key } of [...this.list]) this.take(key);
+  }
+
+  /** An event bears a message of one's own: if it is one of these, it is not shown twice. */
+  met(message: Message): void {
+    const pending = this.list.find(
+      (p) =>
+        !p.arrived &&
+        p.state === 'sending' &&
+        p.conversation === message.conversation &&
+        p.text === message.text &&
+        (p.file === null) === (message.file === null),
+    );
+    if (pending && message.outgoing && pending.created <= message.created) pending.arrived = true;
+  }
+
+  private async drain(conversation: string): Promise<void> {
+    if (this.busy.has(conversation)) return;
+    this.busy.add(conversation);
+    try {
+      for (;;) {
+        const next = this.list.find(
+          (p) => p.conversation === conversation && p.state !== 'failed',
+        );
+        if (!next) return;
+        next.state = 'sending';
+        try {
+          this.sent(next.key, await this.post(next));
+        } catch (error) {
+          if (!this.list.includes(next)) continue;
+          if (error instanceof Offline || waits(error)) {
+            next.state = 'waiting';
+            if (waits(error)) setTimeout(() => void this.drain(conversation), AGAIN);
+            return;
+          }
+          next.state = 'failed';
+          next.detail = error instanceof ApiError ? error.message : null;
+          this.keep();
+        }
+      }
+    } finally {
+      this.busy.delete(conversation);
+    }
+  }
+
+  private post(pending: Pending): Promise<Message> {
+    const options = { reply_to: pending.reply?.id ?? null, expires_after: pending.expires };
+    const attachment = this.bytes.get(pending.key);
+    return attachment
+      ? this.api().attach(pending.conversation, pending.text, attachment, options, pending.key)
+      : this.api().send(pending.conversation, pending.text, options, pending.key);
+  }
+
+  private sent(key: string, message: Message): void {
+    this.take(key);
+    this.onSent(message);
+  }
+
+  private take(key: string): void {
+    const pending = this.list.find((p) => p.key === key);
+    if (pending?.file?.url) URL.revokeObjectURL(pending.file.url);
+    this.list = this.list.filter((p) => p.key !== key);
+    this.bytes.delete(key);
+    this.keep();
+  }
+
+  private keep(): void {
+    const kept = this.list.filter((p) => p.file === null);
+    if (kept.length > 0) sessionStorage.setItem(STORED, JSON.stringify(kept));
+    else sessionStorage.removeItem(STORED);
+  }
+}
+
+function waits(error: unknown): boolean {
+  return (
+    error instanceof ApiError &&
+    (error.status === 429 || error.status === 503 || error.status === 423 || error.status === 401)
+  );
+}
+
+export function restored(stored: string | null): Pending[] {
+  if (!stored) return [];
+  try {
+    const list = JSON.parse(stored) as Pending[];
+    return list.map((p) => ({
+      ...p,
+      state: p.state === 'failed' ? 'failed' : 'waiting',
+      arrived: false,
+    }));
+  } catch {
+    return [];
+  }
+}

@@ -1,0 +1,231 @@
+// The page's one session with its node.
+//
+//   token? ──no──> keyless
+//     │ GET /lock
+//     ├── no answer ──> unreachable ──again──┐
+//     ├── locked, empty ──POST /unlock──> open
+//     └── open ── events, then everything ──> the views
+//
+// Whatever is answered by 401 or 423 later leads back here. What was shown is forgotten as soon
+// as the store is locked.
+
+import { Api, ApiError, Offline } from '../api/client';
+import { EventStream, webSocket, type StreamState } from '../api/events';
+import type { Frame, Lock, LockState, Settings } from '../api/types';
+import { setLanguage } from '../i18n/index.svelte';
+import { drafts } from './drafts';
+import { Outbox } from './outbox.svelte';
+import { pictures } from './pictures';
+import { router } from './router.svelte';
+import { Store } from './store.svelte';
+import { notices } from './ui.svelte';
+
+export type Phase = 'starting' | 'keyless' | 'unreachable' | 'locked' | 'empty' | 'open';
+
+const POLL = 2500; // ms between looks at a node that is away or locked
+const TOKEN = 'token';
+
+class Session {
+  phase = $state<Phase>('starting');
+  passphrase = $state(false); // the store has one
+  stream = $state<StreamState>('connecting');
+  private token = '';
+  private calls: Api | null = null;
+  private events: EventStream | null = null;
+  private early: Frame[] | null = null; // frames that came while everything is read
+  private timer: ReturnType<typeof setTimeout> | undefined;
+
+  readonly store = new Store(
+    () => this.api,
+    (error) => this.failed(error),
+  );
+  readonly outbox = new Outbox(
+    () => this.api,
+    (message) => this.store.addMessage(message),
+  );
+
+  get api(): Api {
+    if (!this.calls) throw new Offline();
+    return this.calls;
+  }
+
+  get online(): boolean {
+    return this.stream === 'live';
+  }
+
+  start(): void {
+    this.token = takeToken();
+    setLanguage('auto', navigator.languages);
+    if (!this.token) {
+      this.phase = 'keyless';
+      return;
+    }
+    this.calls = new Api(this.token, undefined, (error) => this.refused(error));
+    addEventListener('online', () => this.events?.hurry());
+    document.addEventListener('visibilitychange', () => {
+      if (document.visibilityState === 'visible') this.events?.hurry();
+    });
+    void this.look();
+  }
+
+  hurry(): void {
+    this.events?.hurry();
+  }
+
+  /** Ask for the lock's state, and go where it leads. */
+  private async look(): Promise<void> {
+    clearTimeout(this.timer);
+    try {
+      if (this.phase === 'starting') this.applySettings(await this.api.settings());
+      this.enter(await this.api.lockState());
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 401) return;
+      if (this.phase !== 'open') this.phase = 'unreachable';
+    }
+    if (this.phase !== 'open') this.timer = setTimeout(() => void this.look(), POLL);
+  }
+
+  private enter(lock: Lock): void {
+    this.passphrase = lock.passphrase;
+    this.turn(lock.state);
+  }
+
+  private turn(state: LockState): void {
+    if (state === 'open') {
+      if (this.phase === 'open') return;
+      this.phase = 'open';
+      this.follow();
+    } else {
+      if (this.phase === 'open' || this.phase === 'starting') this.shut();
+      this.phase = state;
+      clearTimeout(this.timer);
+      this.timer = setTimeout(() => void this.look(), POLL);
+    }
+  }
+
+  private follow(): void {
+    this.events = new EventStream({
+      open: (since) => webSocket(this.token, since),
+      onState: (state) => (this.stream = state),
+      onFresh: () => void this.readAll(),
+      onFrame: (frame) => this.arrive(frame),
+      answers: async () => {
+        try {
+          const lock = await this.api.lockState();
+          this.enter(lock);
+          return lock.state === 'open';
+        } catch {
+          return false;
+        }
+      },
+    });
+    this.events.start();
+  }
+
+  private async readAll(): Promise<void> {
+    const early: Frame[] = [];
+    this.early = early;
+    try {
+      await this.store.load();
+      this.applySettings(this.store.settings);
+      this.outbox.resume();
+    } catch (error) {
+      if (this.early === early) {
+        this.early = null;
+        if (error instanceof Offline || (error instanceof ApiError && error.status >= 500)) {
+          setTimeout(() => this.phase === 'open' && void this.readAll(), POLL);
+        } else this.failed(error);
+      }
+      return;
+    }
+    if (this.early !== early) return;
+    this.early = null;
+    for (const frame of early) this.arrive(frame);
+  }
+
+  private arrive(frame: Frame): void {
+    if (frame.type === 'lock') {
+      this.enter(frame.data);
+      return;
+    }
+    if (this.early) {
+      this.early.push(frame);
+      return;
+    }
+    if (frame.type === 'network') this.outbox.resume();
+    if (frame.type === 'message' && frame.data.outgoing) this.outbox.met(frame.data);
+    if (frame.type === 'removed' && frame.data.message) pictures.drop(frame.data.message);
+    this.store.apply(frame);
+    if (frame.type === 'settings') this.applySettings(frame.data);
+  }
+
+  applySettings(settings: Settings | null): void {
+    if (!settings) return;
+    setLanguage(settings.language, navigator.languages);
+    setTheme(settings.theme);
+  }
+
+  async unlock(passphrase: string | null): Promise<void> {
+    this.enter(await this.api.unlock(passphrase));
+  }
+
+  async lock(): Promise<void> {
+    this.enter(await this.api.lock());
+  }
+
+  async changePassphrase(old: string | null, fresh: string | null): Promise<void> {
+    this.enter(await this.api.changePassphrase(old, fresh));
+  }
+
+  async panic(): Promise<void> {
+    await this.api.panic();
+    this.outbox.forget();
+    drafts.forget();
+    this.turn('empty');
+    await this.look();
+  }
+
+  private refused(error: ApiError): void {
+    if (error.status === 401) {
+      this.shut();
+      clearTimeout(this.timer);
+      sessionStorage.removeItem(TOKEN);
+      this.phase = 'keyless';
+    } else if (this.phase === 'open') {
+      this.shut();
+      this.phase = 'locked';
+      void this.look();
+    }
+  }
+
+  private failed(error: unknown): void {
+    if (!(error instanceof Offline)) notices.fail(error);
+  }
+
+  /** Forget what was shown. */
+  private shut(): void {
+    this.events?.stop();
+    this.events = null;
+    this.early = null;
+    this.store.forget();
+    pictures.forget();
+    drafts.forget();
+    router.replace({ view: 'home' });
+  }
+}
+
+/** From the address, which is cleaned at once, or from before a reload. */
+function takeToken(): string {
+  const fragment = location.hash.replace(/^#(t=)?/, '');
+  if (fragment) {
+    sessionStorage.setItem(TOKEN, fragment);
+    history.replaceState(history.state, '', '/');
+  }
+  return sessionStorage.getItem(TOKEN) ?? '';
+}
+
+export function setTheme(choice: Settings['theme']): void {
+  document.documentElement.dataset['theme'] = choice;
+}
+
+export const session = new Session();

@@ -1,0 +1,90 @@
+// Small things that all views share: short notices, a clock that ticks as often as is needed,
+// copying and saving.
+
+import { ApiError, Offline } from '../api/client';
+import { t } from '../i18n/index.svelte';
+
+export interface Notice {
+  id: number;
+  text: string;
+  kind: 'info' | 'error';
+}
+
+class Notices {
+  list = $state<Notice[]>([]);
+  private next = 1;
+
+  say(text: string, kind: Notice['kind'] = 'info'): void {
+    const id = this.next++;
+    this.list.push({ id, text, kind });
+    if (this.list.length > 3) this.list.shift();
+    setTimeout(() => this.drop(id), kind === 'error' ? 8000 : 3500);
+  }
+
+  drop(id: number): void {
+    this.list = this.list.filter((notice) => notice.id !== id);
+  }
+
+  /** Say why something failed; what has its own place on the page (lock, key) is not repeated. */
+  fail(error: unknown): void {
+    if (error instanceof ApiError && (error.status === 401 || error.status === 423)) return;
+    this.say(reason(error), 'error');
+  }
+}
+
+export function reason(error: unknown): string {
+  if (error instanceof ApiError) return error.message;
+  if (error instanceof Offline) return t('error.offline');
+  return t('error.unknown');
+}
+
+export const notices = new Notices();
+
+class Ticker {
+  now = $state(Date.now());
+  private fast = 0;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor() {
+    this.tick();
+  }
+
+  private tick(): void {
+    this.now = Date.now();
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.tick(), this.fast > 0 ? 1000 : 30_000);
+  }
+
+  /** Tick each second until the returned function is called. */
+  hurry(): () => void {
+    this.fast += 1;
+    if (this.fast === 1) this.tick();
+    return () => {
+      this.fast -= 1;
+    };
+  }
+}
+
+export const ticker = new Ticker();
+
+export async function copy(text: string): Promise<void> {
+  try {
+    await navigator.clipboard.writeText(text);
+    notices.say(t('copied'));
+  } catch {
+    notices.say(t('error.copy'), 'error');
+  }
+}
+
+export function download(content: Blob, name: string): void {
+  const url = URL.createObjectURL(content);
+  const anchor = document.createElement('a');
+  anchor.href = url;
+  anchor.download = name;
+  anchor.click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+const APPLE = /Mac|iPhone|iPad/.test(globalThis.navigator?.platform ?? '');
+
+export const SEARCH_KEY = APPLE ? '⌘K' : 'Ctrl K';

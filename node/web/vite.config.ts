@@ -1,0 +1,19 @@
+// The page is served by the node itself, from its package: everything is a file of its own
+// origin, and nothing stands inside the document (the policy allows neither scripts nor styles there).
+import { svelte } from '@sveltejs/vite-plugin-svelte';
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  plugins: [svelte()],
+  build: {
+    outDir: '../shoal_node/page',
+    emptyOutDir: true,
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    cssCodeSplit: false,
+    target: 'es2022',
+    reportCompressedSize: true,
+  },
+  server: { fs: { allow: ['.', '../shoal_node/names.json'] } },
+  test: { include: ['test/**/*.test.ts'], environment: 'node' },
+});
