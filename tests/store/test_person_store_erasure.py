@@ -1,17 +1,20 @@
 """T16: nothing that was kept can be read from the disk, and nothing deleted even with the key."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from client.neighbours import Neighbour, pass_on, settle
 from shoal_node.store.person_store import PAGE_LENGTH, PersonStore
 from shoal_protocol import crypto
 from shoal_protocol.client import state
+from shoal_protocol.client.contents import Profile
 from shoal_protocol.client.state import Changes, Key, MessageRow
 from store.fixtures.write_person_store import SECRET
+from support import START
 
 PLANTED = [f"planted string number {number:02d}, not to be found" for number in range(20)]
 RESERVED = 16 + 64  # bytes at a page's end: initialisation vector, MAC
@@ -160,6 +163,77 @@ def test_after_a_kill_the_next_start_erases_what_was_left_in_the_log(folder: Pat
     assert again.load().rows == {}
     again.close()
     store.close()
+
+
+class Keeping(Neighbour):
+    """A node whose rows stand in a store, too."""
+
+    def __init__(self, name: str, store: PersonStore) -> None:
+        self._store = store
+        super().__init__(name)
+
+    def commit(self) -> None:
+        changes = self.journal.take()
+        if changes is not None:
+            self.disk.commit(changes)
+            self._store.commit([changes])
+            self.journal.committed(changes.number)
+
+
+def ways() -> dict[str, Callable[[Keeping, Neighbour, int], object]]:
+    """What a person, or time, does to all that a contact said."""
+
+    def delete(bob: Keeping, ada: Neighbour, now: int) -> None:
+        for message in list(bob.talk(ada).history):
+            bob.people.delete_message(bob.talk(ada), message.id)
+
+    return {
+        "time": lambda bob, ada, now: bob.people.work(now + 60 * 10**9),
+        "ignored": lambda bob, ada, now: bob.people.ignore(bob.talk(ada)),
+        "deleted": delete,
+        "conversation deleted": lambda bob, ada, now: bob.people.forget(bob.talk(ada)),
+        "burnt": lambda bob, ada, now: bob.people.burn(bob.persona),
+    }
+
+
+@pytest.mark.parametrize("way", ways())
+def test_of_what_disappears_or_is_ignored_or_deleted_or_burnt_nothing_is_left(
+    way: str, folder: Path
+) -> None:
+    path = folder / "person.db"
+    store = PersonStore.open(path, SECRET)
+    ada, bob = Neighbour("ada"), Keeping("bob", store)
+    long = [text * (1 if number % 3 else 20) for number, text in enumerate(PLANTED)]
+    if way in ("time", "ignored"):
+        for text in long:
+            ada.people.send(ada.open(bob, START), text, START, expires_s=60)
+        ada.look_up(bob, START)
+        pass_on(ada, bob, START)
+    else:
+        ada.write(bob, "hello", START)
+        settle(ada, bob, START)
+        ada.people.set_profile(ada.persona, Profile(PLANTED[0][:32]))
+        for number, text in enumerate(long):
+            one, other = (ada, bob) if number % 2 else (bob, ada)
+            reply = list(one.talk(other).history)[-1].id
+            one.people.send(one.talk(other), text, START, reply_to=reply)
+            settle(ada, bob, START)
+        bob.people.set_alias(bob.talk(ada), PLANTED[1])
+    bob.commit()
+    there = set(found_with_the_key(path))
+    assert there == set(PLANTED)
+    ways()[way](bob, ada, START)
+    if way == "deleted":
+        bob.people.set_alias(bob.talk(ada), None)
+        bob.talk(ada)._profile = None
+        bob.talk(ada).keep()
+    bob.commit()
+    if way == "deleted":
+        assert store.tidy()  # what is replaced is gone within a minute
+    assert found_with_the_key(path) == []
+    assert found(folder) == []
+    store.close()
+    assert found_with_the_key(path) == []
 
 
 def test_the_settings_that_keep_and_erase_are_in_force(folder: Path) -> None:

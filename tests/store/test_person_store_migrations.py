@@ -190,8 +190,8 @@ def test_a_newer_version_is_refused_with_one_sentence_and_stays_as_it_is(old: Ol
     with pytest.raises(UserError) as error:
         PersonStore.open(old.path, SECRET)
     assert str(error.value) == (
-        f"The store {old.path} was written by a newer version of Shoal (schema {len(LATER)}, and this "
-        f"one knows {len(STEPS)}): use that version."
+        f"The store {old.path} was written by a newer version of Shoal (schema {len(LATER)}, and "
+        f"this one knows {len(STEPS)}): use that version."
     )
     assert old.path.read_bytes() == before
     PersonStore.open(old.path, SECRET, steps=LATER).close()

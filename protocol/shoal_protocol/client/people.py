@@ -147,7 +147,7 @@ class People(Contacts):
     def stored(self, outgoing: Outgoing, now: int) -> list[Changed]:
         """Note that a relay keeps this record."""
         known = self._conversations.get(outgoing.conversation)
-        if known is None:
+        if known is None or outgoing.erases:
             return []
         persona, correspondence = known
         if outgoing.fragment:
