@@ -134,6 +134,8 @@ def test_a_bad_pseudonym_is_one_sentence(
 ) -> None:
     persona = shoal_json(capsys, "persona", "new")
     result = shoal(capsys, "send", "--from", persona["id"], "--to", "nonsense", "hi")
+    assert result == (1, "", "shoal: There is no such contact, and this is no pseudonym.\n")
+    result = shoal(capsys, "send", "--from", persona["id"], "--to", "shoalnonsense", "hi")
     assert result == (1, "", "shoal: This is no pseudonym.\n")
 
 

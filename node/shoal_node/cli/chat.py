@@ -137,6 +137,8 @@ def _conversation(client: "Client", persona: str, to: str) -> str:
             return str(contact["conversation"])
     if any(people.shown(contact) == to for contact in contacts):
         return str(people.contact(client, persona, to)["conversation"])
+    if not to.startswith("shoal"):
+        raise UserError("There is no such contact, and this is no pseudonym.")
     added = client.post("personas", persona, "contacts", body={"pseudonym": to})
     return str(added["conversation"])
 
