@@ -16,7 +16,7 @@ import http.client
 import json
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -139,6 +139,30 @@ class Client:
         target = f"{path_of(*parts)}?{urlencode(query)}"
         return self._json("POST", target, content, kind, key)
 
+    def save(self, *parts: str, body: Mapping[str, object], timeout: float) -> Iterator[bytes]:
+        """POST ``body``, and yield the bytes of the answer, of any length; raises UserError.
+
+        Args:
+            timeout: seconds that each piece of it may take.
+        """
+        connection = _Connection(self._address, timeout)
+        gone = NodeGone(f"The node at {self._address} does not answer.")
+        try:
+            connection.request(
+                "POST", path_of(*parts), json.dumps(body).encode(), self._headers(JSON_TYPE)
+            )
+            response = connection.getresponse()
+            if response.status >= 400:
+                raise self._refused(response.status, response.read(MAX_ANSWER))
+            while piece := response.read(_READ):
+                yield piece
+            if response.length:
+                raise gone
+        except (OSError, http.client.HTTPException):
+            raise gone from None
+        finally:
+            connection.close()
+
     def delete(self, *parts: str) -> None:
         """DELETE the path of ``parts``; raises UserError."""
         self._call("DELETE", path_of(*parts))
@@ -167,15 +191,9 @@ class Client:
         kind: str | None = None,
         key: str | None = None,
     ) -> bytes:
-        given = {
-            "Authorization": f"Bearer {self.api.token}",
-            "Content-Type": kind,
-            "Idempotency-Key": key,
-        }
-        headers = {name: value for name, value in given.items() if value is not None}
         connection = _Connection(self._address, self._timeout)
         try:
-            connection.request(method, target, body, headers)
+            connection.request(method, target, body, self._headers(kind, key))
             response = connection.getresponse()
             text = response.read(MAX_ANSWER)
         except (OSError, http.client.HTTPException):
@@ -183,10 +201,21 @@ class Client:
         finally:
             connection.close()
         if response.status >= 400:
-            answer = self._parsed(text)
-            detail = answer.get("detail") if isinstance(answer, dict) else None
-            raise Refused(str(detail or f"The node refused: {response.status}."), response.status)
+            raise self._refused(response.status, text)
         return text
+
+    def _headers(self, kind: str | None, key: str | None = None) -> dict[str, str]:
+        given = {
+            "Authorization": f"Bearer {self.api.token}",
+            "Content-Type": kind,
+            "Idempotency-Key": key,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+    def _refused(self, status: int, text: bytes) -> Refused:
+        answer = self._parsed(text)
+        detail = answer.get("detail") if isinstance(answer, dict) else None
+        return Refused(str(detail or f"The node refused: {status}."), status)
 
     def follow(self, since: int | None = None) -> "Events":
         """Open the events' WebSocket, from the event ``since`` on or from now; raises UserError."""

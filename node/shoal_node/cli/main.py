@@ -21,6 +21,7 @@ from importlib import metadata
 from typing import Final, NoReturn
 
 from shoal_node.cli import (
+    backup,
     bench,
     chat,
     completion,
@@ -80,6 +81,7 @@ def build_parser(*, plugins: bool = True) -> argparse.ArgumentParser:
         chat,
         files,
         find,
+        backup,
         lock,
         bench,
         completion,
