@@ -121,10 +121,13 @@ def _restore(arguments: argparse.Namespace) -> None:
             }
         )
         return
-    console.out(
-        f"{found.personas} personas, {found.conversations} conversations, "
-        f"{found.messages} messages, {found.files} files."
-    )
+    counts = {
+        "persona": found.personas,
+        "conversation": found.conversations,
+        "message": found.messages,
+        "file": found.files,
+    }
+    console.out(", ".join(f"{n} {word}{'' if n == 1 else 's'}" for word, n in counts.items()) + ".")
     if found.forgotten:
         console.note(f"{found.forgotten} were burnt or deleted since, and stay so.")
     if found.over:
