@@ -72,7 +72,7 @@ class PersonLinks:
         self.peer: Final = Peer.of(identity.peer_id(crypto.ed25519_public(seed)))
         self.counters: Counter[str] = Counter()
         self.addresses: tuple[str, ...] = ()
-        self._view = DirectoryView(self._params)
+        self._view = DirectoryView(self._params, tolerance_s=self._params.epoch_s)
         self._sync = DirectorySync(self._view, rng=rng, serve=False)
         self._directory = DirectoryService(
             self._sync, now=ticking.now, rng=rng, bootstrap=config.bootstrap

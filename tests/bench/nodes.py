@@ -35,11 +35,15 @@ class Node:
         self.wall_offset = 0  # ns that the wall clock is ahead of the world's
         self.offset = 0  # ns, of this run
         self.disk: Final = Disk(self, seeded(f"{world.seed} {name} disk"))
-        self.view = DirectoryView(world.params)
+        self.view = self.empty_view()
         self.steps: Counter[str] = Counter()
         self._deadline = 0
         self._waking: int | None = None  # when the armed timer fires, world's time
         self._told = -1
+
+    def empty_view(self) -> DirectoryView:
+        """Return the directory that a run begins with."""
+        return DirectoryView(self.world.params)
 
     def now(self) -> int:
         """Return this node's time, ns."""
@@ -50,7 +54,7 @@ class Node:
         self.up = True
         self.runs += 1
         self.offset = self.wall_offset
-        self.view = DirectoryView(self.world.params)
+        self.view = self.empty_view()
         self._told = -1
         self._waking = None
         self.world.engine.note(f"{self.name} starts")

@@ -20,6 +20,7 @@ from shoal_protocol.client.people import Changed
 from shoal_protocol.client.person import Event, PersonMachine, SendUp
 from shoal_protocol.client.state import Changes, Kept, Key, MessageRow
 from shoal_protocol.clock import MILLISECOND, SECOND
+from shoal_protocol.directory.view import DirectoryView
 from shoal_protocol.parameters import Preset
 from shoal_protocol.rng import Rng
 
@@ -59,6 +60,10 @@ class Person(Node):
         self._durable = 0
         self._held: deque[tuple[int, Callable[[], None]]] = deque()
         self._dials = 0
+
+    def empty_view(self) -> DirectoryView:
+        """A person's clock may be off by an epoch: leases say so."""
+        return DirectoryView(self.world.params, tolerance_s=self.world.params.epoch_s)
 
     def kept(self) -> Kept:
         """Return what the disk holds."""

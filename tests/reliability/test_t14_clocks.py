@@ -12,6 +12,7 @@ import bench.world
 from bench.people import Person
 from bench.world import World
 from client.meeting import incoming, outgoing, personas, write
+from shoal_protocol import parameters
 from shoal_protocol.client.personas import Persona
 from shoal_protocol.clock import SECOND
 
@@ -19,6 +20,16 @@ EPOCH_S = 60
 DAY_S = 86_400
 # Leases outlast an epoch here, as they must for a clock that is one epoch off to see relays.
 PARAMS = replace(bench.world.PARAMS, name="short epochs", epoch_s=EPOCH_S, lease_s=600)
+
+
+# The main network's times; what a laboratory has no use for is left out.
+MAIN_TIMES = replace(
+    bench.world.PARAMS,
+    name="main's times",
+    epoch_s=parameters.MAIN.epoch_s,
+    lease_s=parameters.MAIN.lease_s,
+    clock_skew_s=parameters.MAIN.clock_skew_s,
+)
 
 
 def again(person: Person, seconds: int) -> Persona:
@@ -57,6 +68,28 @@ def test_a_clock_that_jumped_by_an_epoch_between_two_runs_loses_nothing(seconds:
     assert world.run(90, lambda: len(incoming(b)) == 5)
     for mine, theirs in ((a, b), (b, a)):
         assert [m.text for m in incoming(theirs)] == [m.text for m in outgoing(mine)]
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_with_the_main_networks_leases_a_clock_off_by_an_hour_works_too(hours: int) -> None:
+    """T14: leases of a quarter of an hour are out of time by it, and tell the time together."""
+    world = World(6, 2, seed=f"an hour {hours}", params=MAIN_TIMES)
+    a, b = met(world)
+    ada, bob = world.people
+    for person in world.people:
+        person.crash()
+    world.run(MAIN_TIMES.epoch_s)  # relays just begun have no key of the epoch before
+    bob.start()
+    a = again(ada, hours * MAIN_TIMES.epoch_s)
+    b = bob.machine.people.personas()[0]
+    for number in range(3):
+        write(ada, a, b, f"ebb {number}")
+        write(bob, b, a, f"tide {number}")
+    within_s = MAIN_TIMES.lease_s
+    assert world.run(within_s, lambda: len(incoming(a)) == len(incoming(b)) == 4)
+    off = ada.view.time.ahead + hours * MAIN_TIMES.epoch_s * SECOND
+    assert abs(off) < MAIN_TIMES.clock_skew_s * SECOND
+    assert bob.view.time.ahead == 0
 
 
 @pytest.mark.parametrize("seconds", [-DAY_S, DAY_S])

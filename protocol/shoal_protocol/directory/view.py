@@ -35,6 +35,7 @@ from shoal_protocol.directory import envelope
 from shoal_protocol.directory import lease as leases
 from shoal_protocol.directory.descriptor import Descriptor
 from shoal_protocol.directory.lease import Lease
+from shoal_protocol.directory.lease_clock import LeaseClock
 from shoal_protocol.directory.tree import DIGEST_LENGTH, BucketTree, Item
 from shoal_protocol.errors import RemoteProtocolError
 from shoal_protocol.parameters import NetworkParameters
@@ -75,13 +76,19 @@ class DirectoryView:
     Args:
         params: the network's.
         limit: entries that may be held; half of them at most from any one source alone.
+        tolerance_s: how far our clock may be off, if leases of five relays say so; 0 for a
+            relay, which goes by its own.
 
     ``revision`` grows whenever the set of live descriptors changes; ``skipped`` counts, by
     fixed label, what was neither news nor a fault; ``checks`` counts signatures verified.
+    Every ``now`` is our own clock's.
     """
 
-    def __init__(self, params: NetworkParameters, *, limit: int = MAX_RELAYS) -> None:
+    def __init__(
+        self, params: NetworkParameters, *, limit: int = MAX_RELAYS, tolerance_s: int = 0
+    ) -> None:
         self.params: Final = params
+        self.time: Final = LeaseClock(params, tolerance_s)
         self.tree: Final = BucketTree()
         self.skipped: Final[Counter[str]] = Counter()
         self.revision = 0
@@ -98,6 +105,7 @@ class DirectoryView:
 
     def relays(self, now: int) -> tuple[Descriptor, ...]:
         """Return the descriptors whose leases hold at ``now`` (ns), in order of relay id."""
+        now = self.time.now(now)
         revision, ends, cached = self._cache
         if revision == self.revision and now < ends:
             return cached
@@ -159,7 +167,7 @@ class DirectoryView:
             RemoteProtocolError: as :func:`descriptor.decode_descriptor`.
         """
         sealed = envelope.peek(data, descriptors.MAX_DESCRIPTOR)
-        if label := self._unwanted(sealed, now, source):
+        if label := self._unwanted(sealed, self.time.now(now), source):
             self.skipped[label] += 1
             return None
         self.checks += 1
@@ -177,8 +185,9 @@ class DirectoryView:
             RemoteProtocolError: as :func:`lease.decode_lease`.
         """
         sealed, until = leases.peek_lease(data)
-        if not leases.in_time(until, now, self.params):
+        if not leases.in_time(until, self.time.now(now), self.params):
             self.skipped["lease time"] += 1
+            self._doubt(data, sealed.relay_id, until, now)
             return None
         entry = self._entries.get(sealed.relay_id)
         if entry is None and not arriving:
@@ -188,13 +197,15 @@ class DirectoryView:
             self.skipped["known lease"] += 1
             return None
         self.checks += 1
-        return leases.decode_lease(data, self.params)
+        decoded = leases.decode_lease(data, self.params)
+        self.time.hear(sealed.relay_id, until, now, in_time=True)
+        return decoded
 
     def accept_descriptor(self, found: Descriptor, now: int, source: bytes = b"") -> bool:
         """Hold a descriptor that :meth:`check_descriptor` returned; return whether it is news."""
         entry = self._entries.get(found.relay_id)
         if entry is None:
-            self._entries[found.relay_id] = _Entry(found, source or None, now)
+            self._entries[found.relay_id] = _Entry(found, source or None, self.time.now(now))
             if source:
                 self._told[source] += 1
         elif found.version < entry.descriptor.version or found.data == entry.descriptor.data:
@@ -204,7 +215,7 @@ class DirectoryView:
         elif entry.rival is not None and found.epoch == entry.descriptor.epoch:
             return False
         else:
-            entry.descriptor, entry.rival, entry.since = found, None, now
+            entry.descriptor, entry.rival, entry.since = found, None, self.time.now(now)
         self._note(found.relay_id)
         return True
 
@@ -230,7 +241,7 @@ class DirectoryView:
         if first == second or (one.public_key, one.version) != (two.public_key, two.version):
             raise RemoteProtocolError("proof")
         entry = self._entries.get(one.relay_id)
-        if not self._in_epoch(one.version.epoch, now):
+        if not self._in_epoch(one.version.epoch, self.time.now(now)):
             label = "epoch"
         elif entry is None:
             label = "full" if len(self._entries) >= self._limit else ""
@@ -265,8 +276,11 @@ class DirectoryView:
 
     def compare(self, item: Item, now: int) -> Need:
         """Return what must be had from a peer who holds ``item``."""
-        in_time = item.barred or leases.in_time(item.until, now, self.params)
-        if not in_time or not self._in_epoch(item.epoch, now):
+        here = self.time.now(now)
+        in_time = item.barred or leases.in_time(item.until, here, self.params)
+        if not in_time and self.time.wants(item.relay_id, item.until, now):
+            return Need.ALL
+        if not in_time or not self._in_epoch(item.epoch, here):
             return Need.NOTHING
         if item.relay_id not in self._entries and len(self._entries) >= self._limit:
             return Need.NOTHING
@@ -284,6 +298,7 @@ class DirectoryView:
 
     def expire(self, now: int) -> bool:
         """Drop what has ended by ``now``; return whether anything was dropped."""
+        now = self.time.now(now)
         if self._next_expiry is None or now < self._next_expiry:
             return False
         ended = [i for i, entry in self._entries.items() if self._deadline(entry) <= now]
@@ -300,7 +315,20 @@ class DirectoryView:
     @property
     def next_expiry(self) -> int | None:
         """When :meth:`expire` is next worth calling, ns; None while nothing is held."""
-        return self._next_expiry
+        return None if self._next_expiry is None else self._next_expiry - self.time.ahead
+
+    def _doubt(self, data: bytes, relay_id: bytes, until: int, now: int) -> None:
+        """Take a lease that is out of time as a word about the time."""
+        if not self.time.wants(relay_id, until, now):
+            return
+        self.checks += 1
+        leases.decode_lease(data, self.params)
+        before = self.time.ahead
+        self.time.hear(relay_id, until, now, in_time=False)
+        if self.time.ahead != before:
+            self.skipped["clock"] += 1
+            self.revision += 1  # who is live is another question now
+            self.expire(now)
 
     def _in_epoch(self, epoch: int, now: int) -> bool:
         return abs(epoch - clock.index_of(now, self.params.epoch_s)) <= 1
