@@ -1,17 +1,24 @@
-"""What a person's node answers of personas and contacts."""
+"""What a person's node answers of personas, contacts and invites."""
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
-from shoal_node import names, person_avatars, person_views, pictures
+import trio
+
+from shoal_node import invite_qr, names, person_avatars, person_views, pictures
 from shoal_node.api import backend
 from shoal_node.person_driver import PersonDriver
+from shoal_protocol import clock
 from shoal_protocol.client import contents
 from shoal_protocol.client.contents import Profile
 from shoal_protocol.client.correspondence import Correspondence
+from shoal_protocol.client.invites import OpenInvite, capability
 from shoal_protocol.client.personas import Persona
 from shoal_protocol.errors import UserError
-from shoal_protocol.pseudonyms import address
+from shoal_protocol.pseudonyms import address, invite
+
+MAX_QR_CODES: Final = 1024
 
 
 class PersonContacts(PersonDriver):
@@ -108,6 +115,52 @@ class PersonContacts(PersonDriver):
             raise backend.Unprocessable(str(error)) from None
         await self._durable()
         return self._views.contact(persona, correspondence)
+
+    async def use_invite(self, persona_id: str, code: str) -> backend.Contact:
+        """Add the contact who made an invite, accepted at once."""
+        persona, now = self._find(persona_id), self._clock.now()
+        try:
+            found = invite.decode(code)
+            found.check(self._params.hash, clock.index_of(now, self._params.day_s))
+            stream = capability(found.secret, self._params.hash)
+            one = self.machine.people.open_invited(persona, found.pseudonym, stream, now)
+        except UserError as error:
+            raise backend.Unprocessable(str(error)) from None
+        await self._durable()
+        return self._views.contact(persona, one)
+
+    async def invites(self, persona_id: str) -> Sequence[backend.Invite]:
+        """The persona's invites, oldest first."""
+        found = self.machine.people.invites.of(self._find(persona_id))
+        return [await self._shown_invite(one) for one in found]
+
+    async def make_invite(self, persona_id: str) -> backend.Invite:
+        """Make an invite."""
+        persona = self._find(persona_id)
+        try:
+            made = self.machine.people.invites.make(persona, self._clock.now())
+        except UserError as error:
+            raise backend.Conflict(str(error)) from None
+        await self._durable()
+        return await self._shown_invite(made)
+
+    async def cancel_invite(self, persona_id: str, invite_id: str) -> None:
+        """Wait for nobody by this invite any more."""
+        known = {one.id: one for one in self.machine.people.invites.of(self._find(persona_id))}
+        if invite_id not in known:
+            raise backend.NotFound("There is no such invite of this persona.")
+        self.machine.people.invites.withdraw(known[invite_id])
+        await self._durable()
+
+    async def _shown_invite(self, one: OpenInvite) -> backend.Invite:
+        """Show an invite; its QR code is made once, in a thread, since it takes a while."""
+        if one.id not in self._qr_codes:
+            if len(self._qr_codes) >= MAX_QR_CODES:
+                self._qr_codes.clear()
+            self._qr_codes[one.id] = await trio.to_thread.run_sync(invite_qr.svg, one.code)
+        qr = self._qr_codes[one.id]
+        code = invite.encode(one.code)
+        return backend.Invite(one.id, code, one.code.link, qr, one.expires, one.used)
 
     async def change_contact(
         self, persona_id: str, contact_id: str, change: backend.ContactChange

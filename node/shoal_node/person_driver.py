@@ -119,6 +119,7 @@ class PersonDriver:
         self._failures: Counter[str] = Counter()
         self._told = (False, 0)
         self._traffic = person_status.traffic(config.traffic, self._params)
+        self._qr_codes: dict[str, str] = {}  # SVG, by invite
         self._ended = False
         self._discarded = False
 

@@ -300,12 +300,12 @@ class Twin(Relay, twin_talks.Talks):
         contact = backend.Contact(*names, f"shoal-{code}", "accepted", "12345 " * 12)
         return self._enter(replace(contact, invited=True, tag="FISH"))
 
-    def invites(self, persona_id: str) -> Sequence[backend.Invite]:
+    async def invites(self, persona_id: str) -> Sequence[backend.Invite]:
         self._persona(persona_id)
         return [invite for owner, invite in self._invites.values() if owner == persona_id]
 
     async def make_invite(self, persona_id: str) -> backend.Invite:
-        if len(self.invites(persona_id)) >= MAX_INVITES:
+        if len(await self.invites(persona_id)) >= MAX_INVITES:
             raise backend.Conflict(f"A persona may have {MAX_INVITES} invites.")
         made = self._id("invite")
         code = f"shoal-invite1{made}"

@@ -191,7 +191,7 @@ class PersonBackend(Protocol):
     async def unblock_contact(self, persona_id: str, contact_id: str) -> Contact:
         """Undo :meth:`block_contact`."""
 
-    def invites(self, persona_id: str) -> Sequence[Invite]:
+    async def invites(self, persona_id: str) -> Sequence[Invite]:
         """The persona's invites, oldest first."""
 
     async def make_invite(self, persona_id: str) -> Invite:

@@ -178,7 +178,7 @@ async def unblock_contact(call: Call) -> object:
 
 
 async def invites(call: Call) -> object:
-    return (await call.settled()).invites(call.ids["persona"])
+    return await (await call.settled()).invites(call.ids["persona"])
 
 
 async def make_invite(call: Call) -> object:
