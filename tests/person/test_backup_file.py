@@ -8,6 +8,7 @@ import pytest
 
 from shoal_node import backup_file
 from shoal_node.backup_file import CHUNK
+from shoal_protocol import crypto
 from shoal_protocol.errors import UserError
 
 SALT = bytes(range(16))
@@ -122,6 +123,23 @@ def test_a_newer_version_is_refused_with_a_sentence() -> None:
     data[12] += 1
     with pytest.raises(UserError, match="newer version"):
         opened(bytes(data))
+
+
+def test_the_bytes_of_a_file_stay_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all the memory that a passphrase is stretched over; spec: backup."""
+    monkeypatch.setattr(backup_file, "MEMORY", 2**28)
+    data = sealed([b"one", b"two" * 30_000], "pass phrase")
+    assert data[:29] == b"shoal-backup\x01" + SALT
+    assert (
+        crypto.digest(data).hex()
+        == "9bce1d4a081ac7d880ba666af253b5af8dce37c38b1da884aaf28627b478d200"
+    )
+
+
+def test_nothing_of_what_went_in_can_be_read_in_the_file() -> None:
+    data = sealed([b"one plain sentence"] * 1000)
+    assert b"sentence" not in data
+    assert max(data[HEADER:].count(byte) for byte in range(256)) < len(data) / 200
 
 
 def test_two_backups_of_the_same_have_nothing_in_common() -> None:

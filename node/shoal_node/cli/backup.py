@@ -68,6 +68,9 @@ def _backup(arguments: argparse.Namespace) -> None:
     else:
         console.out(f"{console.clean(str(path))}  {files.size(size)}")
         console.note("Without the passphrase nobody can read it, you included.")
+        console.note(
+            "It keeps what you burn or delete from now on: make another one then, and destroy it."
+        )
 
 
 def _write(path: Path, pieces: Iterable[bytes]) -> int:
@@ -95,6 +98,7 @@ def _write(path: Path, pieces: Iterable[bytes]) -> int:
 
 def _restore(arguments: argparse.Namespace) -> None:
     from shoal_node import backup, home
+    from shoal_node.api.schema import timestamp
     from shoal_node.store import keys
 
     if not arguments.file.is_file():
@@ -103,15 +107,15 @@ def _restore(arguments: argparse.Namespace) -> None:
     store_passphrase = None if own is None else keys.passphrase_of(own)
     passphrase = _passphrase(arguments.backup_passphrase_file, again=False)
     with home.Home(options.data_path(arguments)) as place:
+        fresh = not keys.decided(place.path)
         found = backup.restore_home(
             arguments.file, passphrase, place.path, store_passphrase, time.time_ns()
         )
+    made = timestamp(found.created)
     if arguments.json:
-        from shoal_node.api.schema import timestamp
-
         console.out_json(
             {
-                "created": timestamp(found.created),
+                "created": made,
                 "personas": found.personas,
                 "conversations": found.conversations,
                 "messages": found.messages,
@@ -128,6 +132,8 @@ def _restore(arguments: argparse.Namespace) -> None:
         "file": found.files,
     }
     console.out(", ".join(f"{n} {word}{'' if n == 1 else 's'}" for word, n in counts.items()) + ".")
+    if fresh:
+        console.note(f"As of {made[:16]}: what was burnt or deleted elsewhere since is back, too.")
     if found.forgotten:
         console.note(f"{found.forgotten} were burnt or deleted since, and stay so.")
     if found.over:
