@@ -10,7 +10,6 @@ export default defineConfig({
     emptyOutDir: true,
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
-    cssCodeSplit: false,
     target: 'es2022',
     reportCompressedSize: true,
   },

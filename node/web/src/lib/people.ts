@@ -1,13 +1,13 @@
 // What somebody is called here: an own name, a drawn one in the reader's language, or momo.
 
 import type { Profile } from './api/types';
-import { language, t } from './i18n/index.svelte';
+import { language, w } from './i18n/index.svelte';
 import { drawnName } from './i18n/names';
 
 export function nameOf(profile: Profile): string {
   if (profile.name) return profile.name;
   if (profile.drawn_name) return drawnName(profile.drawn_name, language());
-  return t('momo');
+  return w.momo;
 }
 
 /** Whether the name is everybody's, so that a tag helps to tell two apart. */

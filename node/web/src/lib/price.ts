@@ -1,15 +1,15 @@
 // What a request's work is worth in words. A computer tries about a million hashes a second in
 // one thread of ordinary code; each bit doubles the tries.
 
-import type { Key } from './i18n/index.svelte';
+import type { Word } from './i18n/index.svelte';
 
 const SECOND = 18; // bits: a quarter of a second, and less
 const MINUTE = 23; // bits: eight seconds
 const MANY = 28; // bits: four minutes
 
-export function priceWords(bits: number): Key {
-  if (bits < SECOND) return 'req.price.low';
-  if (bits < MINUTE) return 'req.price.some';
-  if (bits < MANY) return 'req.price.more';
-  return 'req.price.much';
+export function priceWords(bits: number): Word {
+  if (bits < SECOND) return 'req_price_low';
+  if (bits < MINUTE) return 'req_price_some';
+  if (bits < MANY) return 'req_price_more';
+  return 'req_price_much';
 }

@@ -2,14 +2,13 @@
 
 import type { LanguageChoice } from '../api/types';
 import { en, type Dictionary, type Key, type Plural } from './en';
-import { zh } from './zh';
 
 export type Language = 'en' | 'zh';
 export type { Key };
 
-export const dictionaries: Record<Language, Dictionary> = { en, zh };
-
 let chosen = $state<Language>('en');
+let dictionary = $state.raw<Dictionary>(en);
+let wanted: Language = 'en';
 
 export function language(): Language {
   return chosen;
@@ -20,8 +19,18 @@ export function locale(): string {
   return chosen === 'zh' ? 'zh-Hans' : 'en';
 }
 
-export function setLanguage(choice: LanguageChoice, preferred: readonly string[]): void {
-  chosen = choice === 'auto' ? best(preferred) : choice;
+/** English is always here; another language is fetched when it is wanted. */
+export async function setLanguage(
+  choice: LanguageChoice,
+  preferred: readonly string[],
+): Promise<void> {
+  wanted = choice === 'auto' ? best(preferred) : choice;
+  if (wanted === chosen) return;
+  const language = wanted;
+  const fetched = language === 'zh' ? (await import('./zh')).zh : en;
+  if (language !== wanted) return; // chosen otherwise meanwhile
+  dictionary = fetched;
+  chosen = language;
 }
 
 export function best(preferred: readonly string[]): Language {
@@ -34,8 +43,17 @@ export function best(preferred: readonly string[]): Language {
 
 type Values = Record<string, string | number>;
 
-export function t(key: Key, values: Values = {}): string {
-  return render(dictionaries[chosen][key], values, locale());
+/** Keys whose text says nothing of numbers. */
+export type Word = { [K in Key]: Dictionary[K] extends string ? K : never }[Key];
+
+/** Texts that need nothing filled in: `w.chat_new`. They follow the language. */
+export const w = new Proxy({} as Record<Word, string>, {
+  get: (_, key) => dictionary[key as Word],
+});
+
+/** A text with its values filled in. */
+export function t(key: Key, values: Values): string {
+  return render(dictionary[key], values, locale());
 }
 
 export function render(text: string | Plural, values: Values, tag: string): string {
@@ -53,6 +71,6 @@ export function render(text: string | Plural, values: Values, tag: string): stri
 }
 
 /** A key made from a code of the node, when there is one. */
-export function known(key: string): key is Key {
+export function known(key: string): key is Word {
   return Object.hasOwn(en, key);
 }

@@ -55,7 +55,6 @@ class Session {
 
   start(): void {
     this.token = takeToken();
-    setLanguage('auto', navigator.languages);
     if (!this.token) {
       this.phase = 'keyless';
       return;
@@ -161,7 +160,7 @@ class Session {
 
   applySettings(settings: Settings | null): void {
     if (!settings) return;
-    setLanguage(settings.language, navigator.languages);
+    void setLanguage(settings.language, navigator.languages);
     setTheme(settings.theme);
   }
 
@@ -224,8 +223,15 @@ function takeToken(): string {
   return sessionStorage.getItem(TOKEN) ?? '';
 }
 
+const dark = matchMedia('(prefers-color-scheme: dark)');
+let theme: Settings['theme'] = 'auto';
+
 export function setTheme(choice: Settings['theme']): void {
-  document.documentElement.dataset['theme'] = choice;
+  theme = choice;
+  const shown = choice === 'auto' ? (dark.matches ? 'dark' : 'light') : choice;
+  document.documentElement.dataset['theme'] = shown;
 }
+
+dark.addEventListener('change', () => setTheme(theme));
 
 export const session = new Session();

@@ -300,6 +300,7 @@ export class Store {
 }
 
 function recency(conversation: Conversation): number {
+  if (conversation.state === 'blocked') return 0; // below everybody
   const time = conversation.last?.received ?? conversation.last?.created;
   return time ? Date.parse(time) : Number.MAX_SAFE_INTEGER; // a new one stands on top
 }

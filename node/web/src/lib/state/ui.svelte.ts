@@ -2,7 +2,7 @@
 // copying and saving.
 
 import { ApiError, Offline } from '../api/client';
-import { t } from '../i18n/index.svelte';
+import { w } from '../i18n/index.svelte';
 
 export interface Notice {
   id: number;
@@ -34,8 +34,8 @@ class Notices {
 
 export function reason(error: unknown): string {
   if (error instanceof ApiError) return error.message;
-  if (error instanceof Offline) return t('error.offline');
-  return t('error.unknown');
+  if (error instanceof Offline) return w.error_offline;
+  return w.error_unknown;
 }
 
 export const notices = new Notices();
@@ -70,9 +70,9 @@ export const ticker = new Ticker();
 export async function copy(text: string): Promise<void> {
   try {
     await navigator.clipboard.writeText(text);
-    notices.say(t('copied'));
+    notices.say(w.copied);
   } catch {
-    notices.say(t('error.copy'), 'error');
+    notices.say(w.error_copy, 'error');
   }
 }
 
