@@ -8,14 +8,21 @@
 """
 
 from collections.abc import Sequence
+from typing import Final
 
+import trio
+
+from shoal_node import backup as backups
 from shoal_node import person_settings
 from shoal_node.api import backend
 from shoal_node.linkability import Facts, links
 from shoal_node.person_settings import StoredSettings
 from shoal_node.person_talks import PersonTalks, called
 from shoal_protocol.client.personas import Persona
+from shoal_protocol.errors import StoreError, UserError
 from shoal_protocol.pseudonyms import address
+
+BACKUP_NAME: Final = "shoal.backup"
 
 
 class PersonNode(PersonTalks):
@@ -50,6 +57,21 @@ class PersonNode(PersonTalks):
             )
             for place, hop in enumerate(self.machine.trace, start=1)
         ]
+
+    async def backup(self, passphrase: str) -> backend.Attachment:
+        """Return everything that is kept, encrypted; its passphrase is stretched in a thread."""
+        await self._durable()
+
+        def make() -> bytes:
+            return b"".join(backups.make(self._store, passphrase, self._clock.now()))
+
+        try:
+            content = await trio.to_thread.run_sync(make)
+        except StoreError as error:
+            raise backend.Unavailable(str(error)) from None
+        except UserError as error:
+            raise backend.Unprocessable(str(error)) from None
+        return backend.Attachment(BACKUP_NAME, "application/octet-stream", content)
 
     def linkability(self) -> Sequence[backend.Link]:
         """What would let an observer take two personas for one person's."""

@@ -80,7 +80,7 @@ class Views:
             persona=persona.id,
             conversation=one.id,
             pseudonym=address.encode(one.pseudonym),
-            state=one.state,
+            state=contact_state(one),
             safety_code=safety_code(own, one.pseudonym, self._network) if one.agreed else None,
             name=one.alias or (None if profile is None else profile.name),
             drawn_name=None if profile is None else profile.drawn_name,
@@ -172,6 +172,11 @@ STATES: Final[dict[MessageState, backend.MessageState]] = {
     MessageState.READ: "read",
     MessageState.FAILED: "failed",
 }
+
+
+def contact_state(one: Correspondence) -> backend.ContactState:
+    """Return what a contact is; whoever made the invite that was used has accepted by it."""
+    return "accepted" if one.invited and one.state == "requested" else one.state
 
 
 def shown_name(correspondence: Correspondence) -> str | None:
