@@ -50,6 +50,7 @@ ERASED_AT_ONCE: Final = frozenset(
         state.FILE,
         state.PROFILE,
         state.CONTACT,
+        state.INVITE,
     }
 )
 
