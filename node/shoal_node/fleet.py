@@ -35,10 +35,11 @@ from dataclasses import dataclass, replace
 from multiprocessing import connection, forkserver, process
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, cast
 
 from shoal_node import home
 from shoal_node.api.client import Client
+from shoal_node.api.values import PresetName
 from shoal_node.config import LOOPBACK_ADDRESS, NodeConfig
 from shoal_protocol.errors import UserError
 
@@ -219,7 +220,7 @@ class Fleet:
             listen=(LOOPBACK_ADDRESS,) if role == "relay" else (),
             bootstrap=self._bootstraps(),
             network=self._network,
-            preset=self._preset,
+            preset=cast(PresetName, self._preset),
         )
         for _ in range(count):
             name = f"{role}-{len(nodes) + 1}"

@@ -37,7 +37,20 @@ COMMANDS = [path for path, _ in _parsers(main.build_parser(plugins=False))]
 def test_the_commands_of_the_contract_are_there() -> None:
     expected = "demo lab up relay status peers path send inbox save bench completion"
     assert {(name,) for name in expected.split()} <= set(COMMANDS)
-    assert {("persona", name) for name in ("new", "list", "show", "burn")} <= set(COMMANDS)
+    expected = "page search export lock unlock panic"
+    assert {(name,) for name in expected.split()} <= set(COMMANDS)
+    expected = "new list show edit burn linkability"
+    assert {("persona", name) for name in expected.split()} <= set(COMMANDS)
+    expected = "invite add accept ignore list requests verify name block unblock"
+    assert {("contact", name) for name in expected.split()} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_the_shell_completes_every_command(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert all(name in script for path in COMMANDS for name in path)
+    assert "--expires-after" in script and "--reply-to" in script
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)

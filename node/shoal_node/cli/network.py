@@ -148,7 +148,8 @@ def _demo_offline(arguments: argparse.Namespace) -> None:
         raise UserError(
             f"The demo found a fault: {result.lost} of {result.sent} messages lost, "
             f"{result.duplicates} shown twice, the file {'whole' if result.file_ok else 'not'} "
-            f"there, {result.fetched} shown as fetched (--seed {result.seed} --keep shows it again)."
+            f"there, {result.fetched} shown as fetched "
+            f"(--seed {result.seed} --keep shows it again)."
         )
 
 
