@@ -12,7 +12,10 @@ from shoal_protocol.client.history import MessageState
 from shoal_protocol.client.person import PersonMachine, SendUp
 from shoal_protocol.client.personas import Persona
 from shoal_protocol.parameters import PRESETS, Preset
+from shoal_protocol.pseudonyms import work
 from shoal_protocol.pseudonyms.persona import PersonaSecrets
+from shoal_protocol.service.desk import put_challenge
+from shoal_protocol.service.messages import Reply, Status
 from support import START, seeded
 
 QUICK = ("inbox_put", "box_put", "dht_put", "dht_get", "echo")
@@ -49,6 +52,27 @@ def test_clocks_an_epoch_apart_from_the_relays_work(seconds: int) -> None:
     assert world.run(20, lambda: texts(b) == ["there"])
     write(bob, b, a, "and back")
     assert world.run(9, lambda: texts(a) == ["and back"])
+
+
+def test_the_price_of_a_request_is_what_its_record_shows_and_not_what_a_relay_says() -> None:
+    world = World(8, 2, seed="price")
+    alice, bob = world.people
+    a, b = personas(world)
+    write(alice, a, b, "let me in")
+    assert world.run(60, lambda: texts(b) == ["let me in"])
+    (talk,) = b.conversations.values()
+    assert talk.price_bits == PARAMS.put_work_bits
+    record = world.rng.bytes(2048)
+    challenge = put_challenge(record[:32], record, PARAMS.hash)
+    nonce = work.solve(challenge, 9, start=0)
+    said = Reply(Status.OK, record, effort=9, nonce=nonce)
+    machine = bob.machine
+    assert machine._paid(record, said) == 9
+    assert machine._paid(record, replace(said, effort=40)) == 0
+    assert machine._paid(record, replace(said, effort=255)) == 0
+    assert machine._paid(bytes(2048), replace(said, effort=30)) == 0
+    assert machine._paid(record, Reply(Status.OK, record)) == 0
+    assert machine.counters["entry work"] == 3
 
 
 @pytest.mark.parametrize("seconds", [-86_400, -150, 150, 86_400])

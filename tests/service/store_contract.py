@@ -195,7 +195,7 @@ def entries_come_in_the_order_of_their_numbers_which_have_no_gaps(stores: Stores
     numbers = [put(store, entry(number)) for number in range(10)]
     assert numbers == list(range(numbers[0], numbers[0] + 10))
     assert numbers[0] >> storage.NUMBER_BITS >= START // clock.MILLISECOND
-    found = [Entry(n, record(place), numbers[-1]) for place, n in enumerate(numbers)]
+    found = [Entry(n, record(place), numbers[-1], 0, NONCE) for place, n in enumerate(numbers)]
     assert read(store) == found
     assert do(store, GetEntry(ADDRESS, 0)) == found[0]
     assert do(store, GetEntry(ADDRESS, numbers[3])) == found[4]
@@ -208,10 +208,17 @@ def the_same_entry_again_changes_nothing(stores: Stores) -> None:
     number = put(store, entry(1))
     again = replace(entry(1, effort=9), expires=LATER + 1)
     assert do(store, again) == PutEntryOutcome(Status.OK, 0)
-    assert read(store) == [Entry(number, record(1), number)]
+    assert read(store) == [Entry(number, record(1), number, 0, NONCE)]
     assert scan(store) == [stored(entry(1))]
     assert put(store, replace(entry(1), address=b"b" * 32))
     assert len(scan(store)) == 2
+
+
+def an_entry_comes_with_what_it_paid(stores: Stores) -> None:
+    store = stores.fresh()
+    put(store, replace(entry(1, effort=7), nonce=b"the work"))
+    (found,) = read(store)
+    assert (found.effort, found.nonce) == (7, b"the work")
 
 
 def a_full_inbox_keeps_the_highest_effort(stores: Stores) -> None:
@@ -310,7 +317,7 @@ def each_operation_sees_what_those_before_it_did(stores: Stores) -> None:
     assert isinstance(got, Entry)
     assert outcomes[:5] == [None, Status.OK, record(1), Status.TAKEN, None]
     assert again == PutEntryOutcome(Status.OK, 0)
-    assert got == Entry(first.number, record(1), first.number)
+    assert got == Entry(first.number, record(1), first.number, 0, NONCE)
     assert outcomes[8] == (stored(box(1)), stored(entry(1)))
     assert outcomes[9:] == [None, None, (item(entry(1)),)]
     assert store.execute([], START) == []

@@ -81,6 +81,29 @@ def test_a_repeated_put_wakes_no_reader_and_a_new_one_does() -> None:
     assert served.desk.waiting == 0
 
 
+def test_a_reply_says_what_its_entry_paid_whether_its_get_waited_or_not() -> None:
+    served, asker = Served(), Asker()
+    assert served.go(asker.query(INSTANCE, wait_ms=5000)) == []
+    put = paid(asker.put(), 9)
+    _, waited = (asker.reply(event) for event in served.go(put))
+    later = served.ask(asker, asker.query(INSTANCE))
+    for reply in (waited, later):
+        assert (reply.status, reply.effort, reply.nonce) == (Status.OK, 9, put.nonce)
+    free = served.ask(asker, asker.put(1))
+    assert (free.effort, free.nonce) == (0, bytes(8))
+    unpaid = served.ask(asker, asker.query(INSTANCE, later.cursor))
+    assert (unpaid.status, unpaid.effort, unpaid.nonce) == (Status.OK, 0, bytes(8))
+
+
+@given(st.integers(0, 2**62))
+def test_an_entrys_end_tells_the_hour_of_its_coming_and_no_more(late: int) -> None:
+    now, life = START + late, LAB.entry_life_s * clock.SECOND
+    end = desk.entry_end(now, LAB)
+    assert end % (3600 * clock.SECOND) == 0
+    assert now + life - 3600 * clock.SECOND < end <= now + life
+    assert desk.entry_end(now, replace(LAB, entry_life_s=40)) > now + 38 * clock.SECOND
+
+
 def test_a_get_whose_wait_ends_is_answered_empty_once() -> None:
     served, asker = Served(), Asker()
     served.tick(START)

@@ -16,7 +16,7 @@ from service.served import INSTANCE, Served
 from shoal_protocol import clock
 from shoal_protocol.errors import StoreError, StoreFailed, StoreFull
 from shoal_protocol.parameters import LAB
-from shoal_protocol.service.desk import EXPIRE_INTERVAL, Event
+from shoal_protocol.service.desk import EXPIRE_INTERVAL, Event, entry_end
 from shoal_protocol.service.messages import Reply, Request, RequestType, Status
 from shoal_protocol.service.storage import NUMBER_BITS
 from support import START
@@ -54,6 +54,7 @@ class Kept:
     number: int
     record: bytes
     effort: int
+    nonce: bytes
     expires: int
 
 
@@ -165,7 +166,7 @@ class DeskModel(RuleBasedStateMachine):
             record = record_at(self.askers[inbox].address, number)
             self.entry_puts[key] = _paid(record, RequestType.INBOX_PUT, effort)
         request = replace(self.entry_puts[key], surb=self.askers[0].surb())
-        expires = self.now + PARAMS.entry_life_s * clock.SECOND
+        expires = entry_end(self.now, PARAMS)
 
         def step() -> Replies:
             here = [entry for entry in self.entries if entry.inbox == inbox]
@@ -180,12 +181,13 @@ class DeskModel(RuleBasedStateMachine):
             n = self.last[inbox] = self.last.get(inbox, base) + 1
             assert n > self.given[inbox], "a number came again"
             self.given[inbox] = n
-            self.entries.append(Kept(inbox, n, request.record, effort, expires))
+            self.entries.append(Kept(inbox, n, request.record, effort, request.nonce, expires))
             replies = [(request.surb, Reply(Status.OK))]
             for wait in self.waits:
                 if wait.place == inbox and wait.cursor < n:
                     self.waits.remove(wait)
-                    got = Reply(Status.OK, request.record, n, 0, INSTANCE)
+                    price = effort, request.nonce
+                    got = Reply(Status.OK, request.record, n, 0, INSTANCE, *price)
                     return [*replies, (wait.surb, got)]
             return replies
 
@@ -210,8 +212,10 @@ class DeskModel(RuleBasedStateMachine):
             self.forget_idle()
             beyond = [e for e in self.entries if e.inbox == inbox and e.number > cursor]
             if beyond:
-                left = self.last[inbox] - beyond[0].number
-                got = Reply(Status.OK, beyond[0].record, beyond[0].number, left, INSTANCE)
+                one = beyond[0]
+                left = self.last[inbox] - one.number
+                price = one.effort, one.nonce
+                got = Reply(Status.OK, one.record, one.number, left, INSTANCE, *price)
                 return [(request.surb, got)]
             empty = Reply(Status.EMPTY, instance=INSTANCE)
             return self.wait(Waits(inbox, cursor, request.surb, due), empty)

@@ -21,7 +21,7 @@ INSTANCE = b"i" * 16
 SURB = bytes(range(232)) * 2
 RECORD = bytes(range(256)) * 8
 RESERVED = [2, 3, *range(24, 32), *range(498, 504), *range(512, 592)]  # of a request
-REPLY_RESERVED = [2, 3, 2080, 2639]
+REPLY_RESERVED = [3, 2080, 2087, 2088, 2639]
 
 
 def requests() -> st.SearchStrategy[Request]:

@@ -55,6 +55,8 @@ def test_a_reply_of_the_vectors_is_built_and_parsed(vector: dict[str, Any]) -> N
         vector["cursor"],
         vector["remaining"],
         bytes.fromhex(vector["instance"]),
+        vector["effort"],
+        bytes.fromhex(vector["nonce"]),
     )
     assert reply.encode() == body
     assert messages.decode_reply(body) == reply

@@ -102,9 +102,10 @@ def get_record(rng: Rng) -> dict[str, Any]:
 
 def replies(rng: Rng) -> list[dict[str, Any]]:
     """One reply of each status."""
-    instance = rng.bytes(16)
+    instance, entry = rng.bytes(16), rng.bytes(2048)
     made = [
         Reply(Status.OK, rng.bytes(2048), 1_800_000_000_000 << 20 | 8, 3, instance),
+        Reply(Status.OK, entry, 1_800_000_000_000 << 20 | 11, 0, instance, BITS, paid(entry)),
         *(Reply(status, instance=instance) for status in Status if status is not Status.OK),
     ]
     return [
@@ -115,6 +116,8 @@ def replies(rng: Rng) -> list[dict[str, Any]]:
             "cursor": reply.cursor,
             "remaining": reply.remaining,
             "instance": reply.instance.hex(),
+            "effort": reply.effort,
+            "nonce": reply.nonce.hex(),
             "body": reply.encode().hex(),
         }
         for reply in made

@@ -91,7 +91,8 @@ class Entries:
     def get(self, operation: GetEntry) -> Entry | None:
         """Return the inbox's first entry beyond the cursor."""
         row = self._db.execute(
-            "SELECT entry.number, entry_record.record, inbox.last FROM entry"
+            "SELECT entry.number, entry_record.record, inbox.last, entry.effort, entry.nonce"
+            " FROM entry"
             " JOIN entry_record ON entry_record.number = entry.record"
             " JOIN inbox ON inbox.address = entry.address"
             " WHERE entry.address = ? AND entry.number > ? ORDER BY entry.number LIMIT 1",
@@ -99,7 +100,7 @@ class Entries:
         ).fetchone()
         if row is None:
             return None
-        return Entry(row[0], relay_rows.whole(row[1], operation.address), row[2])
+        return Entry(row[0], relay_rows.whole(row[1], operation.address), *row[2:])
 
     def holds(self, item: Item) -> bool:
         """Whether the entry named ``item`` is here."""

@@ -35,7 +35,9 @@ from shoal_protocol.directory.descriptor import Descriptor
 from shoal_protocol.errors import RemoteProtocolError
 from shoal_protocol.packets.keys import Hop
 from shoal_protocol.parameters import NetworkParameters, Preset
+from shoal_protocol.pseudonyms import work
 from shoal_protocol.rng import Rng
+from shoal_protocol.service import desk, messages
 from shoal_protocol.service.messages import EMPTY_RECORD, Reply, RequestType, Status
 
 DELAY_FACTOR: Final = 2  # times the mean of all mixing delays: what they seldom reach together
@@ -412,7 +414,8 @@ class PersonMachine:
             record = get.box.mailbox.answered(get.asked, reply)
             if record is None or get.box.persona is None:
                 return []
-            return self.people.entry(get.box.persona, get.box.day, record, now)
+            bits = self._paid(record, reply)
+            return self.people.entry(get.box.persona, get.box.day, record, now, price_bits=bits)
         if isinstance(get, StreamGet):
             following, asked, stream = get.following, get.asked, get.following.stream
             if reply.status is not Status.OK:
@@ -430,6 +433,16 @@ class PersonMachine:
         if isinstance(get, FileGet):
             get.source.answered(get.token, reply)
         return []
+
+    def _paid(self, record: bytes, reply: Reply) -> int:
+        """Return the work that an entry paid; what a relay says of it is checked."""
+        challenge = desk.put_challenge(record[: messages.ADDRESS_LENGTH], record, self._params.hash)
+        try:
+            work.check(challenge, reply.nonce, reply.effort)
+        except RemoteProtocolError as error:
+            self.counters[f"entry {error.reason}"] += 1
+            return 0
+        return reply.effort
 
     def _invited(
         self, following: Following, line: InviteLine, asked: BoxAsked, reply: Reply, now: int

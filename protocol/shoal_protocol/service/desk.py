@@ -50,6 +50,7 @@ from shoal_protocol.streams import box
 MAX_LOOKUPS: Final = 256  # DHT operations under way at once; beyond it the answer is UNAVAILABLE
 MAX_ACCESSES: Final = 4096  # at the store under way; the same beyond it
 EXPIRE_INTERVAL: Final = 60 * clock.SECOND  # between two looks for what is over
+END_STEP_S: Final = 3600  # an entry's end tells no more of when it came
 EXPIRE_AGAIN: Final = clock.SECOND  # when one look has not dropped it all
 
 
@@ -94,6 +95,16 @@ class _Pending:
 def put_challenge(address: bytes, record: bytes, network: bytes) -> bytes:
     """Return the 32 bytes that the work of an INBOX_PUT or BOX_PUT is over."""
     return work.challenge(b"put", network, address, record)
+
+
+def entry_end(now: int, params: NetworkParameters) -> int:
+    """Return when an entry that comes ``now`` is dropped (ns): at a full hour.
+
+    Where entries live for less than a day, at a full 24th of their life.
+    """
+    step = clock.seconds(min(END_STEP_S, max(1, params.entry_life_s // 24)))
+    end = now + clock.seconds(params.entry_life_s)
+    return end - end % step
 
 
 class ServiceDesk:
@@ -176,10 +187,12 @@ class ServiceDesk:
             case PutBox(address=address, record=record), Status.OK:
                 for get in self._waiting.all_at(address):
                     events += self._answer(get.surb, self._box_reply(record))
-            case PutEntry(address=address, record=record), PutEntryOutcome(number=number):
-                one = self._waiting.oldest_below(address, number)
+            case PutEntry() as entry, PutEntryOutcome(number=number):
+                one = self._waiting.oldest_below(entry.address, number)
                 if one is not None:
-                    reply = self._entry_reply(Entry(number, record, number))
+                    reply = self._entry_reply(
+                        Entry(number, entry.record, number, entry.effort, entry.nonce)
+                    )
                     events += self._answer(one.surb, reply)
             case _:
                 pass
@@ -229,7 +242,7 @@ class ServiceDesk:
         address = self._check_price(request, 0)
         if not self._ranks(address):
             return self._answer(request.surb, Reply(Status.NOT_RANKED))
-        expires = now + clock.seconds(self._params.entry_life_s)
+        expires = entry_end(now, self._params)
         name = storage.name_of(record)
         put = PutEntry(address, name, record, request.effort, request.nonce, expires)
         return self._ask(put, request, now)
@@ -354,6 +367,8 @@ class ServiceDesk:
             cursor=entry.number,
             remaining=min(entry.last - entry.number, messages.MAX_REMAINING),
             instance=self._instance,
+            effort=entry.effort,
+            nonce=entry.nonce if entry.effort else bytes(len(entry.nonce)),
         )
 
     def _empty(self, kind: Kind) -> Reply:

@@ -168,7 +168,7 @@ class MemoryStore:
             return None
         found = ((n, entry) for n, entry in inbox.entries.values() if n > cursor)
         for number, entry in found:
-            return Entry(number, entry.record, inbox.last)
+            return Entry(number, entry.record, inbox.last, entry.effort, entry.nonce)
         return None
 
     def _release(self, address: bytes, floor: int) -> None:

@@ -14,12 +14,15 @@ The body of a forward packet's payload (all integers big-endian)::
     }
 
     struct reply_body {                // 2,640 bytes
-        u8  status; u8 version; u8 zero[2];
+        u8  status; u8 version;
+        u8  effort;                    // an entry's work, as it was put
+        u8  zero;
         u32 remaining;                 // entries behind this one
         u64 cursor;                    // this entry's number
         u8  instance[16];              // the store that the cursor belongs to; reply: 32
         u8  record[2048];
-        u8  zero2[560];
+        u8  nonce[8];                  // of that work
+        u8  zero2[552];
     }
 
     struct get_record {                // in request_body.record of an inbox GET
@@ -46,10 +49,12 @@ VERSION: Final = 1
 
 _REQUEST: Final = struct.Struct(">BB2sIQQ8s")
 _PRICE: Final = struct.Struct(">BB6s8s80s")
-_REPLY: Final = struct.Struct(">BB2sIQ16s")
+_REPLY: Final = struct.Struct(">BBBBIQ16s")
 _GET: Final = struct.Struct("32s16s16s64s")
 _GET_PADDING: Final = bytes(RECORD_LENGTH - _GET.size)
-_REPLY_PADDING: Final = bytes(BODY_LENGTH - _REPLY.size - RECORD_LENGTH)
+_NONCE_LENGTH: Final = 8
+_REPLY_NONCE_AT: Final = _REPLY.size + RECORD_LENGTH
+_REPLY_PADDING: Final = bytes(BODY_LENGTH - _REPLY_NONCE_AT - _NONCE_LENGTH)
 _SURB_AT: Final = _REQUEST.size
 _PRICE_AT: Final = _SURB_AT + SURB_LENGTH
 _RECORD_AT: Final = _PRICE_AT + _PRICE.size
@@ -120,20 +125,25 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One reply; ``record`` is 2,048 bytes, zeros where there is none."""
+    """One reply; ``record`` is 2,048 bytes, zeros where there is none.
+
+    ``effort`` and ``nonce`` are what an inbox entry paid, as the relay says.
+    """
 
     status: Status
     record: bytes = EMPTY_RECORD
     cursor: int = 0
     remaining: int = 0
     instance: bytes = bytes(INSTANCE_LENGTH)
+    effort: int = 0
+    nonce: bytes = bytes(_NONCE_LENGTH)
 
     def encode(self) -> bytes:
         """Return the 2,640 bytes of ``reply_body``."""
         head = _REPLY.pack(
-            self.status, VERSION, bytes(2), self.remaining, self.cursor, self.instance
+            self.status, VERSION, self.effort, 0, self.remaining, self.cursor, self.instance
         )
-        return head + self.record + _REPLY_PADDING
+        return head + self.record + self.nonce + _REPLY_PADDING
 
 
 def surb_of(body: bytes) -> bytes:
@@ -181,13 +191,16 @@ def decode_reply(body: bytes) -> Reply:
     """Parse a reply body; raises RemoteProtocolError("reply")."""
     if len(body) != BODY_LENGTH:
         raise RemoteProtocolError("reply")
-    status, version, zero, remaining, cursor, instance = _REPLY.unpack_from(body)
-    record = body[_REPLY.size : _REPLY.size + RECORD_LENGTH]
+    status, version, effort, zero, remaining, cursor, instance = _REPLY.unpack_from(body)
+    record = body[_REPLY.size : _REPLY_NONCE_AT]
+    nonce = body[_REPLY_NONCE_AT : _REPLY_NONCE_AT + _NONCE_LENGTH]
     try:
-        reply = Reply(Status(status), record, cursor, remaining, instance)
+        reply = Reply(Status(status), record, cursor, remaining, instance, effort, nonce)
     except ValueError:
         raise RemoteProtocolError("reply") from None
-    if version != VERSION or any(zero) or body[_REPLY.size + RECORD_LENGTH :] != _REPLY_PADDING:
+    if version != VERSION or zero or body[_REPLY_NONCE_AT + _NONCE_LENGTH :] != _REPLY_PADDING:
+        raise RemoteProtocolError("reply")
+    if any(nonce) and not effort:
         raise RemoteProtocolError("reply")
     return reply
 

@@ -110,11 +110,16 @@ class GetEntry:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry; ``last`` is the highest number that its inbox has given."""
+    """One entry; ``last`` is the highest number that its inbox has given.
+
+    ``effort`` and ``nonce`` (8 bytes) are what it paid.
+    """
 
     number: int
     record: bytes
     last: int
+    effort: int
+    nonce: bytes
 
 
 @dataclass(frozen=True, slots=True)
