@@ -190,9 +190,10 @@ def invited(rng: Rng) -> tuple[WriteCapability, bytes]:
 def test_who_comes_by_an_invite_is_accepted_at_both_ends_at_once(text: str | None) -> None:
     ada, bob = pair()
     bob.people.set_profile(bob.persona, Profile("Bob"))
+    ada.people.set_profile(ada.persona, Profile("Ada"))
     capability, name = invited(seeded("invite"))
     talk = ada.people.open_invited(ada.persona, bob.pseudonym, capability, START)
-    assert (talk.state, talk.invited) == ("requested", True)
+    assert (talk.state, talk.invited) == ("accepted", True)
     ada.commit()
     ada.restart(START)  # the invite is kept until the first contact is made
     if text is None:
@@ -212,6 +213,7 @@ def test_who_comes_by_an_invite_is_accepted_at_both_ends_at_once(text: str | Non
     bob.read(START)
     bob.commit()
     assert bob.got() == ([] if text is None else [text])
+    assert bob.talk(ada).profile == (None if text is None else Profile("Ada"))
     now = settle(ada, bob, START)
     assert ada.talk(bob).state == "accepted"
     bob.write(ada, "welcome", now)

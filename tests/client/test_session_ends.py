@@ -1,5 +1,7 @@
 """Sessions that end: what outlived its place, clocks put right, strangers, and long rests."""
 
+from dataclasses import replace
+
 import pytest
 
 from client.neighbours import (
@@ -14,6 +16,7 @@ from client.neighbours import (
     settle,
 )
 from shoal_protocol import clock
+from shoal_protocol.client import state
 from shoal_protocol.client.association import WINDOW
 from shoal_protocol.client.history import MessageState
 from shoal_protocol.client.outbox import Outgoing
@@ -60,6 +63,21 @@ def test_a_quiet_box_that_nobody_acknowledges_is_renewed_and_its_session_goes_on
     assert ada.got() == ["hello", *texts]
     assert set(bob.states()) == {FETCHED}
     assert [len(one.associations()) for one in (ada, bob)] == [1, 1]
+
+
+def test_a_quiet_box_whose_key_an_earlier_version_forgot_ends_its_session() -> None:
+    ada, bob, now = met()
+    quiet_box(ada, bob, now)
+    (key,) = (k for k in bob.disk.rows if k[0] == state.ASSOCIATION)
+    row = state.ASSOCIATIONS.decode(bob.disk.rows[key])
+    bob.disk.rows[key] = state.ASSOCIATIONS.encode(replace(row, writer=row.writer[:72]))
+    now += BOX_LIFE + MINUTE
+    bob.restart(now)
+    bob.people.tick(now)
+    assert bob.associations()[0].broken
+    bob.write(ada, "over another", now)
+    settle(ada, bob, now, rounds=6)
+    assert ada.got() == ["hello", "over another"]
 
 
 def test_a_renewed_box_is_of_no_later_day_than_the_box_after_it() -> None:

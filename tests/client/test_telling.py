@@ -195,6 +195,23 @@ def test_one_receipt_is_on_its_way_at_a_time_however_fast_somebody_reads() -> No
     assert bob.talk(ada)._next_number == before + 2
 
 
+def test_what_takes_the_place_of_what_is_gone_is_unread_after_a_restart() -> None:
+    ada, bob, now = telling()
+    ada.people.send(ada.talk(bob), "gone soon", now, expires_s=60)
+    now = settle(ada, bob, now)
+    see(bob, now)
+    now = settle(ada, bob, now) + MINUTE
+    for one in (ada, bob):
+        one.people.work(now)
+        one.commit()
+        one.restart(now)
+    assert len(ada.states()) == 1
+    ada.write(bob, "new", now)
+    settle(ada, bob, now)
+    assert bob.talk(ada).unread == 1
+    assert ada.states()[-1] is FETCHED
+
+
 def test_receipts_for_what_was_never_sent_change_nothing() -> None:
     ada, bob, now = telling()
     ada.write(bob, "unread", now)

@@ -172,6 +172,10 @@ class Association:
                 bits |= self.peer.bits
             self.peer = Acks(acks.next, bits)
 
+    def holds(self, index: int) -> bool:
+        """Whether our box ``index`` can be taken back; not if an earlier version wrote it."""
+        return index >= self._oldest.index
+
     def take_back(self, index: int, day: int) -> bytes:
         """Return the record that takes back our box ``index`` of ``day``; not :meth:`let_go`."""
         return self._oldest.at(index).tombstone(day)

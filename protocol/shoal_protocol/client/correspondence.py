@@ -186,8 +186,7 @@ class Correspondence(Exchange):
         Args:
             invite: where the first contact goes; None when it came.
         """
-        self._accept()
-        self.invited = True
+        self.answered = self.invited = self._news.itself = True
         if invite is not None and not self.agreed:
             self._invite = invite
             self._begin_anew(now)
@@ -371,6 +370,7 @@ class Correspondence(Exchange):
             finished = not message.outgoing or message.state >= MessageState.FETCHED
             if not finished and message.number != HELD:
                 open_messages.append(message)
+        self.history.begin_at(max(self._read, self._receipted, self._seen))
         for notice_id, notice_row in notices:
             notice = self.history.restore_notice(notice_id, notice_row)
             open_messages.append(notice)

@@ -226,7 +226,7 @@ class Downloads:
 
     def _front(self, queue: _Queue, now: int) -> _Download | None:
         """Return what the conversation's turn goes to, begun."""
-        if queue.correspondence.pending:
+        if queue.correspondence.pending or queue.correspondence.blocked:
             return None
         while queue.resting and not 0 <= now - queue.resting[0].rested < AGAIN:
             queue.ready.append(queue.resting.popleft())

@@ -362,9 +362,10 @@ class Exchange(ABC):
         if sending is None:
             return []
         quiet = not outgoing.needs_ack and not outgoing.first_contact
-        if quiet and sending.on_way.get(outgoing.index) is outgoing:
-            del sending.on_way[outgoing.index]
-            return [] if sending.association.broken else [self._renewal(sending, outgoing, now)]
+        association = sending.association
+        if quiet and (association.broken or association.holds(outgoing.index)):
+            sending.on_way.pop(outgoing.index, None)
+            return [] if association.broken else [self._renewal(sending, outgoing, now)]
         self._break(sending, now)
         return []
 
@@ -384,7 +385,8 @@ class Exchange(ABC):
 
     def _disappears(self, outgoing: Outgoing) -> bool:
         """Whether a box is to be taken back once the contact has it."""
-        if outgoing.first_contact or not outgoing.message:
+        session = self._sendings[outgoing.session].association
+        if outgoing.first_contact or not outgoing.message or not session.holds(outgoing.index):
             return False
         message = self.history.find(outgoing.message)
         if isinstance(message, Notice):

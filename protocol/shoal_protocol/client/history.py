@@ -138,6 +138,10 @@ class History:
             count += not message.outgoing
         return count
 
+    def begin_at(self, position: int) -> None:
+        """Give what comes positions from ``position`` on: lower ones were used, and are gone."""
+        self._next = max(self._next, position)
+
     def add(self, message: Message) -> list[Message]:
         """Append a message; beyond :data:`MAX_MESSAGES` the oldest finished one gives way.
 
