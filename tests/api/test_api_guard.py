@@ -1,5 +1,7 @@
 """Who may call the API (T17): every route against every kind of stranger."""
 
+from typing import Any
+
 import pytest
 
 import api_calls
@@ -8,10 +10,7 @@ from shoal_node.api import endpoints
 from shoal_node.api.endpoints import BASE
 from shoal_node.api.guard import MAX_BODY
 
-ROUTES = [(row.method, api_calls.path_of(row)) for row in endpoints.ENDPOINTS] + [
-    ("GET", f"{BASE}/openapi.json"),
-    ("GET", f"{BASE}/nothing"),
-]
+OTHER_PATHS = (f"{BASE}/openapi.json", f"{BASE}/nothing")
 
 STRANGERS: dict[str, tuple[int, dict[str, str | None]]] = {
     "no token": (401, {"Authorization": None}),
@@ -41,13 +40,19 @@ async def test_every_route_refuses(stranger: str) -> None:
             name: None if value is None else value.format(port=served.port)
             for name, value in changes.items()
         }
-        for method, path in ROUTES:
-            answer = await served.call(method, path, {} if method == "POST" else None, headers)
-            assert answer[0] == status, (method, path)
-            assert answer[1]["status"] == status and answer[1]["detail"].endswith(".")
-            assert answer[2]["content-type"] == "application/problem+json"
-            assert "access-control-allow-origin" not in answer[2]
-            assert "set-cookie" not in answer[2]
+        for row in endpoints.ENDPOINTS:
+            refused(await served.call_row(row, headers), status, row.path)
+        for path in OTHER_PATHS:
+            refused(await served.call("GET", path, headers=headers), status, path)
+
+
+def refused(answer: tuple[int, Any, dict[str, str]], status: int, what: str) -> None:
+    """Check that a call was refused as it must be, and told nothing beside."""
+    assert answer[0] == status, (what, answer)
+    assert answer[1]["status"] == status and answer[1]["detail"].endswith(".")
+    assert answer[2]["content-type"] == "application/problem+json"
+    assert "access-control-allow-origin" not in answer[2]
+    assert "set-cookie" not in answer[2]
 
 
 @pytest.mark.parametrize("site", ["same-origin", "none"])
@@ -58,23 +63,77 @@ async def test_our_own_page_and_typed_addresses_pass(site: str) -> None:
             assert (await served.call("GET", "/api/v1/status", headers=headers))[0] == 200
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "text/plain",
-        "application/x-www-form-urlencoded",
-        "multipart/form-data; boundary=x",
-        "application/json; charset=utf-16",
-        None,
-    ],
+FORMS = (
+    "text/plain",
+    "application/x-www-form-urlencoded",
+    "multipart/form-data; boundary=x",
+    "application/json; charset=utf-16",
+    None,
 )
-async def test_a_form_posted_by_a_page_is_refused(kind: str | None) -> None:
+
+
+async def test_a_form_posted_by_a_page_is_refused_by_every_route_that_takes_a_body() -> None:
     async with serving() as served:
-        for method, path in ROUTES:
-            if method == "POST":
-                answer = await served.call(method, path, {}, {"Content-Type": kind})
-                assert answer[0] == 415
+        rows = [row for row in endpoints.ENDPOINTS if row.body is not None]
+        assert {row.method for row in rows} == {"POST", "PATCH"}
+        for row in rows:
+            for kind in FORMS:
+                answer = await served.call_row(row, {"Content-Type": kind})
+                assert answer[0] == 415, (row.path, kind)
         assert served.node.personas() == ()
+
+
+async def test_every_route_that_changes_something_takes_a_body_or_cannot_come_from_a_form() -> None:
+    for row in endpoints.ENDPOINTS:
+        assert row.method in ("GET", "DELETE") or row.body is not None, row.path
+
+
+BODIES: tuple[bytes, ...] = (
+    b"",
+    b"{}",
+    b"null",
+    b"[]",
+    b'{"text": null}',
+    b'{"a": {"b": [1, 2.5, {}]}}',
+    b"\xff\xfe",
+    b'"' * 60_000,
+    b"[" * 60_000,
+    b'{"persona_slots": 1e999}',
+    b'{"persona_slots": true, "theme": 3, "preset": "none"}',
+    b'{"avatar": {"drawn": [1, 2, 3, 256]}}',
+    b'{"avatar": {"drawn": "1234", "picture": 5}}',
+    b'{"avatar": {"picture": "not base64!"}, "random": false}',
+    b'{"invite": "x", "pseudonym": "y"}',
+    b'{"confirm": "Erase"}',
+    b'{"message": "\\u0000"}',
+    b'{"expires_after": 4}',
+    b'{"expires_after": 123456789012345678901234567890}',
+)
+
+
+async def test_no_body_makes_a_route_fail() -> None:
+    async with serving() as served:
+        for row in endpoints.ENDPOINTS:
+            path, _, kind = api_calls.example(row)
+            if kind is not None:
+                for body in BODIES:
+                    headers = {"Content-Type": kind}
+                    answer = await served.call(row.method, path, raw=body, headers=headers)
+                    assert 200 <= answer[0] < 500, (row.path, body[:40], answer)
+
+
+async def test_while_locked_every_route_of_the_person_says_so() -> None:
+    open_while_locked = {"/status", "/peers", "/lock", "/unlock", "/panic", "/settings"}
+    async with serving() as served:
+        await served.node.create_persona(None, ephemeral=False)
+        await served.node.lock()
+        for row in endpoints.ENDPOINTS:
+            if row.path not in open_while_locked:
+                answer = await served.call_row(row)
+                assert answer[0] == 423, row.path
+                assert answer[1]["title"] == "Locked" and answer[1]["detail"].endswith(".")
+        assert (await served.get("/lock")) == {"state": "locked", "passphrase": False}
+        assert (await served.get("/settings"))["persona_slots"] is None
 
 
 async def test_a_preflight_is_refused() -> None:
@@ -91,8 +150,8 @@ async def test_a_preflight_is_refused() -> None:
 async def test_every_answer_has_the_security_headers() -> None:
     async with serving() as served:
         for headers in ({}, {"Authorization": "Bearer wrong"}):
-            for method, path in ROUTES:
-                answer = await served.call(method, path, {} if method == "POST" else None, headers)
+            for row in endpoints.ENDPOINTS:
+                answer = await served.call_row(row, headers)
                 assert answer[0] < 500
                 assert "default-src 'none'" in answer[2]["content-security-policy"]
                 assert answer[2]["x-content-type-options"] == "nosniff"
