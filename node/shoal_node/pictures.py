@@ -37,7 +37,8 @@ REFUSED: Final = (
 _WORKER: Final = (sys.executable, "-P", "-m", "shoal_node.picture_worker")
 _HEAD: Final = struct.Struct(">cII")  # READY, width, height
 _READY: Final = b"R"
-_LIMITER: Final = trio.CapacityLimiter(2)
+_AT_ONCE: Final = 2
+_LIMITER: Final = trio.lowlevel.RunVar[trio.CapacityLimiter]("pictures at work")
 
 
 class PictureRefused(UserError):
@@ -84,7 +85,7 @@ async def avatar(data: bytes, *, limit: int = AVATAR_LIMIT) -> bytes:
 async def _work(purpose: str, data: bytes, longest: int, limit: int) -> Picture:
     if not 0 < len(data) <= MAX_INPUT:
         raise PictureRefused
-    async with _LIMITER:
+    async with _limiter():
         out, code = await _run((*_WORKER, purpose, str(longest), str(limit)), data, limit)
     if out[:1] != _READY:
         raise UserError("Pictures cannot be worked on here: their decoders do not start.")
@@ -95,6 +96,16 @@ async def _work(purpose: str, data: bytes, longest: int, limit: int) -> Picture:
     if content[:4] + content[8:12] != b"RIFFWEBP" or not 0 < max(width, height) <= longest:
         raise PictureRefused
     return Picture(content, width, height)
+
+
+def _limiter() -> trio.CapacityLimiter:
+    """What lets :data:`_AT_ONCE` pictures be worked on at a time, one for each trio loop."""
+    try:
+        return _LIMITER.get()
+    except LookupError:
+        limiter = trio.CapacityLimiter(_AT_ONCE)
+        _LIMITER.set(limiter)
+        return limiter
 
 
 async def _run(command: tuple[str, ...], data: bytes, limit: int) -> tuple[bytes, int | None]:
