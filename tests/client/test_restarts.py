@@ -11,9 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.neighbours import BOX_LIFE, MINUTE, Neighbour, pass_on, settle
+from shoal_protocol.client import state
+from shoal_protocol.client.contents import Profile
 from shoal_protocol.client.history import MessageState
 from support import START
 
+WHISPER = "it disappears"
 Step = Callable[["Exchange"], None]
 
 
@@ -49,7 +52,10 @@ class Exchange:
         self.commits = self.crashes = 0
         self.now = START
         self.ada, self.bob = Careful("ada"), Careful("bob")
-        self.ada.exchange = self.bob.exchange = self
+        for one in (self.ada, self.bob):
+            one.people.set_receipts(one.persona, True)
+            one.commit()
+            one.exchange = self
         self.said: dict[str, list[str]] = {"ada": [], "bob": []}
         self.tried: dict[str, str] = {}
 
@@ -68,6 +74,26 @@ class Exchange:
         one.look_up(self.other(one), self.now)
         one.commit()
 
+    def whisper(self, one: Careful) -> None:
+        """Write what disappears, whether it has come by then or not."""
+        talk = one.open(self.other(one), self.now)
+        one.people.send(talk, f"{WHISPER} {self.now}", self.now, expires_s=90)
+        one.commit()
+        one.look_up(self.other(one), self.now)
+        one.commit()
+
+    def see(self, one: Careful) -> None:
+        """Read what has come."""
+        for talk in one.persona.conversations.values():
+            for message in list(talk.history)[-1:]:
+                one.people.mark_read(talk, message.id, self.now)
+        one.commit()
+
+    def show(self, one: Careful, name: str) -> None:
+        """Show another name."""
+        one.people.set_profile(one.persona, Profile(name))
+        one.commit()
+
     def carry(self, one: Careful) -> None:
         pass_on(one, self.other(one), self.now)
 
@@ -75,6 +101,7 @@ class Exchange:
         self.now += MINUTE
         for one in (self.ada, self.bob):
             one.people.tick(self.now)
+            one.people.work(self.now)
             one.commit()
 
     def restart(self) -> None:
@@ -102,13 +129,32 @@ class Exchange:
         for _ in range(3):
             settle(self.ada, self.bob, self.now, rounds=3)
             self.now += 10 * MINUTE
-        assert self.bob.got() == self.said["ada"]
-        assert self.ada.got() == self.said["bob"]
-        assert set(self.ada.states() + self.bob.states()) <= {MessageState.FETCHED}
+        assert lasting(self.bob) == self.said["ada"]
+        assert lasting(self.ada) == self.said["bob"]
+        told = {MessageState.FETCHED, MessageState.READ}
+        assert set(self.ada.states() + self.bob.states()) <= told
+        self.finish_reading()
         for one in (self.ada, self.bob):
             one.restart(self.now)
             one.commit()
         assert (self.bob.got(), self.ada.got()) == (self.said["ada"], self.said["bob"])
+
+    def finish_reading(self) -> None:
+        """Let all be read, and what disappears be gone; nothing of either is left to do."""
+        for one in (self.ada, self.bob):
+            self.see(one)
+        settle(self.ada, self.bob, self.now, rounds=3)
+        for one in (self.ada, self.bob):
+            one.people.work(self.now)
+            one.commit()
+            assert set(one.states()) <= {MessageState.READ}
+            assert one.disk.count(state.NOTICE) == 0
+            assert not any(WHISPER in row.text for row in one.disk.messages.values())
+
+
+def lasting(one: Careful) -> list[str]:
+    """Return what came and does not disappear."""
+    return [text for text in one.got() if WHISPER not in text]
 
 
 def ada_says(text: str) -> Step:
@@ -184,9 +230,20 @@ STEPS = st.sampled_from(
     [*(ada_says(t) for t in ("a", "b" * 2500)), bob_says("c"), bob_says("d" * 5000)]
 )
 MOVES = st.sampled_from([to_bob, to_ada, wait, Exchange.restart])
+ASIDES = st.sampled_from(
+    [
+        lambda e: e.whisper(e.ada),
+        lambda e: e.whisper(e.bob),
+        lambda e: e.see(e.ada),
+        lambda e: e.see(e.bob),
+        lambda e: e.show(e.ada, "ada"),
+        lambda e: e.show(e.bob, "bob"),
+        lambda e: e.show(e.bob, "b" * 64),
+    ]
+)
 
 
-@given(st.lists(STEPS | MOVES, max_size=14), st.integers(0, 30), st.booleans())
+@given(st.lists(STEPS | MOVES | ASIDES, max_size=14), st.integers(0, 30), st.booleans())
 @settings(max_examples=40, deadline=None)
 def test_whatever_happens_between_two_crashes_everything_arrives_in_order(
     steps: list[Step], crash_at: int, after: bool
