@@ -7,14 +7,14 @@ import pytest
 from client.neighbours import BOX_LIFE, PARAMS, TODAY, Neighbour, met
 from shoal_protocol import clock
 from shoal_protocol.client.correspondence import Correspondence
-from shoal_protocol.client.downloads import AGAIN, MAX_ASKED, Downloads
+from shoal_protocol.client.downloads import AGAIN, LOOKED, MAX_ASKED, MAX_HELD, Downloads
 from shoal_protocol.client.history import Message, MessageState
 from shoal_protocol.client.outbox import Outgoing
 from shoal_protocol.client.state import Journal
 from shoal_protocol.client.transfers import TransferState
 from shoal_protocol.constants import RECORD_LENGTH
 from shoal_protocol.files import manifest as manifests
-from shoal_protocol.files.layout import Layout
+from shoal_protocol.files.layout import MAX_FILE_LENGTH, Layout
 from shoal_protocol.files.sending import FileSender
 from shoal_protocol.service.messages import Reply, Status
 from shoal_protocol.streams.capability import WriteCapability
@@ -267,3 +267,98 @@ def test_a_fragment_put_late_on_the_last_day_is_not_lost_as_its_file_still_may_g
     for _ in range(40):
         ada.people.tick(now)
     assert len(pieces(ada)) == count
+
+
+def fetch(shelf: Shelf, at: dict[bytes, int]) -> list[int]:
+    """Answer all questions, each box being there at the rank that ``at`` says, else 0.
+
+    Returns the ranks asked.
+    """
+    ranks: list[int] = []
+    while (wanted := shelf.downloads.next_ask(shelf.now)) is not None:
+        address, rank, token = wanted
+        ranks.append(rank)
+        there = at.get(address, 0) == rank
+        shelf.downloads.answered(
+            token, shelf.relays.reply(address) if there else Reply(Status.EMPTY)
+        )
+        while shelf.downloads.working:
+            fetched = shelf.downloads.work()
+            if fetched is not None and fetched.content is not None:
+                shelf.contents[fetched.message] = fetched.content
+    return ranks
+
+
+def test_a_fragment_that_two_ranks_lack_gives_way_to_parity(shelf: Shelf) -> None:
+    """One in seven lies where the reader never asks: its own guard."""
+    name = shelf.announce(0, "file", 200_000)
+    hidden = dict.fromkeys(list(shelf.relays.boxes)[::7], 99)
+    ranks = fetch(shelf, hidden)
+    assert name in shelf.contents
+    assert max(ranks) == LOOKED - 1
+    assert len(ranks) < 1.4 * 200_000 / 1928
+
+
+def test_further_ranks_are_asked_when_parity_is_not_enough(shelf: Shelf) -> None:
+    name = shelf.announce(0, "file", 100_000)
+    deep = {address: 2 + place % 3 for place, address in enumerate(shelf.relays.boxes)}
+    ranks = fetch(shelf, deep)
+    assert name in shelf.contents
+    assert max(ranks) >= LOOKED
+    assert ranks == sorted(ranks, key=lambda rank: rank >= LOOKED)  # last of all
+
+
+def test_a_fragment_that_is_nowhere_is_asked_for_once_at_each_rank_before_the_file_rests(
+    shelf: Shelf,
+) -> None:
+    name = shelf.announce(0, "phantom", 5_000, there=False)
+    ranks = fetch(shelf, {})
+    every = PARAMS.replicas + PARAMS.replica_slack
+    assert sorted(ranks) == sorted(list(range(every)) * (len(ranks) // every))
+    assert len(ranks) <= every * shelf.downloads._downloads[name].manifest.layout.total
+
+
+def small() -> Shelf:
+    """Return a shelf with room for three files of 10,000 bytes."""
+    bob, ada, _ = met()
+    carol = Neighbour("carol")
+    talks = [bob.talk(ada), bob.open(carol, START)]
+    return Shelf(Relays(), Downloads(PARAMS, bob.reader, Journal(), room=32_000), talks)
+
+
+def begun(shelf: Shelf) -> set[str]:
+    files = shelf.downloads._downloads.items()
+    return {name for name, one in files if one.receiver is not None}
+
+
+def test_fragments_in_memory_are_bounded_and_files_at_rest_give_way() -> None:
+    shelf = small()
+    names = list[str]()
+    for number in range(3):
+        names.append(shelf.announce(0, f"phantom {number}", 10_000, there=False))
+        fetch(shelf, {})
+        shelf.wait(1)
+    assert begun(shelf) == set(names)
+    downloads = shelf.downloads._downloads
+    downloads[names[0]].fragments[0] = bytes(1928)
+    real = shelf.announce(1, "real", 10_000)
+    shelf.ask()
+    assert begun(shelf) == {*names[1:], real}
+    assert not downloads[names[0]].fragments
+    fetch(shelf, {})
+    assert real in shelf.contents
+    assert MAX_HELD >= 3 * MAX_FILE_LENGTH
+
+
+def test_without_room_a_file_waits_until_others_come_to_an_end() -> None:
+    shelf = small()
+    names = [shelf.announce(0, f"phantom {n}", 10_000, there=False) for n in range(3)]
+    for name in names:
+        shelf.downloads._begin(shelf.downloads._downloads[name])
+    real = shelf.announce(1, "real", 10_000)
+    for _ in range(5):
+        assert shelf.downloads.next_ask(shelf.now) is not None
+    assert begun(shelf) == set(names)
+    shelf.downloads.forget(names[1])
+    fetch(shelf, {})
+    assert real in shelf.contents

@@ -9,8 +9,11 @@
 
 One file of a conversation is fetched at a time; the others wait until it is whole or has asked
 for everything once. Conversations take turns, the one with the fewest questions under way
-first, so no contact's file holds up another's. Fragments that came are durable. What a
-stranger sends is not fetched before the person has answered.
+first, so no contact's file holds up another's. A fragment that two ranks lack gives way to a
+parity fragment of its group, which is likelier to be there than at a rank further down: one in
+so many lies at the reader's own guard. Fragments that came are durable, and those in memory
+bounded: a file that rests is begun anew when others need its room. What a stranger sends is not
+fetched before the person has answered.
 """
 
 from collections import deque
@@ -30,6 +33,8 @@ from shoal_protocol.parameters import NetworkParameters
 from shoal_protocol.service.messages import Reply, Status
 
 MAX_ASKED: Final = 16  # fragments asked for at once, of all files
+LOOKED: Final = 2  # ranks that lack a fragment before parity is asked for
+MAX_HELD: Final = 32 * 2**20  # bytes of files begun, and so of their fragments in memory
 AGAIN: Final = 600 * clock.SECOND  # until fragments that were nowhere are asked for anew
 
 
@@ -44,6 +49,7 @@ class _Download:
     assembly: Assembly | None = None
     asked: dict[int, int] = field(default_factory=dict[int, int])  # index: rank asked
     again: deque[tuple[int, int]] = field(default_factory=deque[tuple[int, int]])
+    late: deque[tuple[int, int]] = field(default_factory=deque[tuple[int, int]])
     rested: int = 0  # ns; since when it has been at rest
 
 
@@ -77,10 +83,21 @@ class Fetched:
 
 
 class Downloads:
-    """All files of one node that come down; a :class:`~shoal_protocol.client.reader.Source`."""
+    """All files of one node that come down; a :class:`~shoal_protocol.client.reader.Source`.
 
-    def __init__(self, params: NetworkParameters, reader: Reader, journal: state.Journal) -> None:
+    Args:
+        room: bytes that the files may have together that were begun.
+    """
+
+    def __init__(
+        self,
+        params: NetworkParameters,
+        reader: Reader,
+        journal: state.Journal,
+        room: int = MAX_HELD,
+    ) -> None:
         self._params = params
+        self._room: Final = room
         self._ranks: Final = params.replicas + params.replica_slack
         self._reader = reader
         self._journal = journal
@@ -237,11 +254,40 @@ class Downloads:
                 self._fail(download)
             elif not download.manifest.kept(today):
                 self._rest(download, now)  # a clock is wrong, and may be set right
+            elif not self._has_room(download):
+                return None  # those that were begun come to an end, or to rest
             elif self._begin(download).complete:
                 self._put_together(download)
             else:
                 return download
         return None
+
+    def _has_room(self, download: _Download) -> bool:
+        """Whether a file may be begun; the files at rest give way, the longest first."""
+        if download.receiver is not None:
+            return True
+        held = [
+            one
+            for one in self._downloads.values()
+            if one is not download and (one.fragments or one.receiver is not None)
+        ]
+        room = self._room - download.manifest.size - sum(one.manifest.size for one in held)
+        resting = [one for one in held if one in one.queue.resting]
+        for one in sorted(resting, key=lambda one: one.rested):
+            if room >= 0:
+                break
+            self._empty(one)
+            room += one.manifest.size
+        return room >= 0
+
+    def _empty(self, download: _Download) -> None:
+        """Forget the fragments that came: they are asked for again."""
+        if download.kept:
+            for index in download.fragments:
+                name = bytes.fromhex(download.message) + index.to_bytes(4, "big")
+                self._journal.delete(state.FRAGMENT, name)
+        download.fragments.clear()
+        download.receiver = None
 
     def _begin(self, download: _Download) -> FileReceiver:
         if download.receiver is None:
@@ -254,12 +300,19 @@ class Downloads:
     def _wanted(download: _Download) -> tuple[int, int] | None:
         """Return (index, rank) of the fragment to ask for; None when nothing is left."""
         receiver = download.receiver
-        if receiver is None or receiver.hopeless:
+        if receiver is None:
             return None
-        if download.again:
-            return download.again.popleft()
-        index = receiver.next()
-        return None if index is None else (index, 0)
+        if not download.again and not receiver.hopeless:
+            index = receiver.next()
+            if index is not None:
+                return index, 0
+        if not download.again and not download.asked:  # parity was not enough
+            download.again, download.late = download.late, deque[tuple[int, int]]()
+        while download.again:
+            index, rank = download.again.popleft()
+            if receiver.wants(index):
+                return index, rank
+        return None
 
     def _ask(self, download: _Download, index: int, rank: int) -> tuple[bytes, int, object]:
         assert download.receiver is not None, "it began"
@@ -279,10 +332,12 @@ class Downloads:
         return download, token.index, download.asked.pop(token.index)
 
     def _elsewhere(self, download: _Download, index: int, rank: int) -> None:
-        if rank + 1 < self._ranks:
+        if rank + 1 < self._ranks and rank + 1 != LOOKED:
             download.again.append((index, rank + 1))
         elif download.receiver is not None:
             download.receiver.missing(index)
+            if rank + 1 == LOOKED < self._ranks:
+                download.late.append((index, LOOKED))
 
     def _rest(self, download: _Download, now: int) -> None:
         """Let the conversation's next file go on; all that is lacking is asked for later."""
@@ -290,6 +345,7 @@ class Downloads:
         download.queue.resting.append(download)
         download.rested = now
         download.again.clear()
+        download.late.clear()
         if download.receiver is not None:
             download.receiver.again()
 

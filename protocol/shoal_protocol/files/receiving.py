@@ -109,13 +109,17 @@ class FileReceiver:
         while self._next < self._layout.content:
             index = self._next
             self._next += 1
-            if index not in self._come and not self._full(index % self._layout.groups):
+            if self.wants(index):
                 return index
         while self._queue:
             index = self._queue.popleft()
-            if index not in self._come and not self._full(index % self._layout.groups):
+            if self.wants(index):
                 return index
         return None
+
+    def wants(self, index: int) -> bool:
+        """Whether fragment ``index`` is of use: neither it nor enough of its group has come."""
+        return index not in self._come and not self._full(index % self._layout.groups)
 
     def reader(self, index: int) -> ReadCapability:
         """Return what has the address of fragment ``index``'s box, and opens it, for the day."""
@@ -148,7 +152,7 @@ class FileReceiver:
         return Keep(index, plaintext)
 
     def missing(self, index: int) -> None:
-        """Note that fragment ``index`` was asked for everywhere and is not there."""
+        """Note that fragment ``index`` was asked for and not found; it may come all the same."""
         layout = self._layout
         layout.check(index)
         group = index % layout.groups
