@@ -268,3 +268,20 @@ def test_the_same_record_is_put_unchanged_each_time() -> None:
     sender.ranks(answer=True)
     assert record.record == before
     assert outboxes.record_key(before) == record.key
+
+
+def test_after_a_restart_the_oldest_record_goes_first_however_the_store_ordered_them() -> None:
+    """A store gives records by their names; a reader waits for the oldest."""
+    ages = [3, 0, 4, 1, 2]
+    records = [outgoing(age, created=START - 10 + age) for age in ages]
+    for record in records:
+        record.stored = True
+    sender = Sender(*records)
+    order = []
+    for _ in records:
+        record, relay = sender.put()
+        order.append(record.created - START + 10)
+        sender.outbox.answered(record, relay, True, sender.now)
+        for replica in record.replicas.values():
+            replica.stored = True
+    assert order == sorted(ages)

@@ -181,7 +181,7 @@ class Outbox:
             reachable: ids that may be asked from behind the present guard.
             durable: the newest batch that is committed.
         """
-        best: tuple[tuple[int, int], Outgoing, bytes] | None = None
+        best: tuple[tuple[int, int, int], Outgoing, bytes] | None = None
         ids = list(relays)
         for outgoing in self._records.values():
             if outgoing.batch > durable or outgoing.nonce is None:
@@ -196,7 +196,8 @@ class Outbox:
                     urgency = 2
                 if outgoing.fragment:
                     urgency = 3
-                order = (urgency, replica.due)
+                # The oldest first: it is what the reader waits for, also after a restart.
+                order = (urgency, replica.due, outgoing.created)
                 if best is None or order < best[0]:
                     best = order, outgoing, relay
         return None if best is None else (best[1], best[2])
