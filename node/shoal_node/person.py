@@ -61,9 +61,10 @@ class PersonNode(PersonTalks):
     async def backup(self, passphrase: str) -> backend.Attachment:
         """Return everything that is kept, encrypted; its passphrase is stretched in a thread."""
         await self._durable()
+        now = self._clock.now()
 
         def make() -> bytes:
-            return b"".join(backups.make(self._store, passphrase, self._clock.now()))
+            return b"".join(backups.make(self._store, passphrase, now))
 
         try:
             content = await trio.to_thread.run_sync(make)
