@@ -27,7 +27,7 @@ INDEX: Final = PAGE / "index.html"
 NO_SOURCES: Final = frozenset({"node_modules", "test", "dist"})
 OLDEST_NODE: Final = (20, 19)
 TIMEOUT: Final = 300  # s for each of the two steps
-LOG_TAIL: Final = 12  # lines of a failed step that are shown
+LOG_LINES: Final = 12  # lines of a failed step that are shown
 
 
 class PageNotBuilt(Exception):
@@ -117,17 +117,19 @@ def _run(*command: str) -> None:
     except subprocess.TimeoutExpired:
         raise PageNotBuilt(f"`{' '.join(command)}` took more than {TIMEOUT} s.") from None
     if ended.returncode:
-        lines = [line for line in ended.stdout.splitlines() if not _is_trace(line)]
-        sys.stderr.write("\n".join([*lines[-LOG_TAIL:], ""]))
+        sys.stderr.write("\n".join([*_cause(ended.stdout), ""]))
         raise PageNotBuilt(
             f"`{' '.join(command)}` failed in node/web, with the lines above "
             "(SHOAL_PAGE=no leaves the page out)."
         )
 
 
-def _is_trace(line: str) -> bool:
-    """Whether a line is one of a stack of JavaScript."""
-    return line.lstrip().startswith("at ")
+def _cause(output: str) -> list[str]:
+    """The lines of a failed step that tell why: from the first error on, without stacks."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", output).splitlines()
+    lines = [line for line in plain if line.strip() and not line.lstrip().startswith("at ")]
+    first = next((place for place, line in enumerate(lines) if "rror" in line), None)
+    return lines[-LOG_LINES:] if first is None else lines[first : first + LOG_LINES]
 
 
 def main(*, quiet: bool) -> int:

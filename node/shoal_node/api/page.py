@@ -69,20 +69,20 @@ _NOTICE: Final = """<!doctype html>
 <main>
 <p class="fish" aria-hidden="true">&gt;&lt;(((º&gt; &nbsp; &gt;&lt;(((º&gt;</p>
 <h1>Shoal is running</h1>
-<p>Your node works. Its web page was not built when this copy was set up, because that needs
-Node&nbsp;20 or newer. To get it:</p>
+<p>Your node works. Its web page was not built when this copy was set up: that needs
+Node&nbsp;20.19 or newer. To get it:</p>
 <ol>
-<li>install <a href="https://nodejs.org" rel="noreferrer">Node 20 or newer</a>,</li>
-<li>run <code>make venv</code> in Shoal's folder,</li>
+<li>install <a href="https://nodejs.org" rel="noreferrer">Node 20.19 or newer</a>,</li>
+<li>run <code>make venv</code> in Shoal's folder, which says what is missing,</li>
 <li>start <code>shoal up</code> again.</li>
 </ol>
 <p>Everything works from a terminal meanwhile: <code>shoal --help</code>.</p>
 <section lang="zh-Hans">
 <h1>Shoal 正在运行</h1>
-<p>节点一切正常。安装时没有找到 Node&nbsp;20 或更新的版本，所以网页还没有构建。要得到网页：</p>
+<p>节点一切正常。安装时网页没有构建：这需要 Node&nbsp;20.19 或更新的版本。要得到网页：</p>
 <ol>
-<li>安装 <a href="https://nodejs.org" rel="noreferrer">Node 20 或更新的版本</a>；</li>
-<li>在 Shoal 的文件夹里运行 <code>make venv</code>；</li>
+<li>安装 <a href="https://nodejs.org" rel="noreferrer">Node 20.19 或更新的版本</a>；</li>
+<li>在 Shoal 的文件夹里运行 <code>make venv</code>，它会说明还缺什么；</li>
 <li>重新启动 <code>shoal up</code>。</li>
 </ol>
 <p>在此之前，终端里的功能全部可用：<code>shoal --help</code>。</p>
