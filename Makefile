@@ -39,7 +39,7 @@ test:
 	@.venv/bin/python -m pytest $(ARGS)
 
 check:
-	@tools/setup-venv check test
+	@tools/setup-venv browser check test
 	@tools/check-static
 
 bench-peers: venv
