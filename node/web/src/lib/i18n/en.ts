@@ -288,6 +288,7 @@ export const en = {
   nw_entropy: 'How well you hide',
   nw_entropy_bits: '{bits} bits',
   nw_entropy_words: { one: 'like one among {n}', other: 'like one among {n} who send just as you do' },
+  nw_entropy_low: 'hardly: too few people so far',
   nw_entropy_none: 'Not known yet',
   nw_relays: 'Relays',
   nw_relays_text: 'carry everybody’s messages',

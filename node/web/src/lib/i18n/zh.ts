@@ -270,6 +270,7 @@ export const zh: Dictionary = {
   nw_entropy: '你藏得有多好',
   nw_entropy_bits: '{bits} 比特',
   nw_entropy_words: { other: '如同 {n} 个和你一样发送的人中的一个' },
+  nw_entropy_low: '几乎藏不住：人还太少',
   nw_entropy_none: '尚不清楚',
   nw_relays: '中继',
   nw_relays_text: '传递所有人的消息',

@@ -13,7 +13,6 @@ import type {
   Settings,
   Status,
 } from '../api/types';
-import { SvelteMap, SvelteSet } from 'svelte/reactivity';
 
 const PAGE = 60; // messages read at once
 
@@ -44,11 +43,11 @@ export class Store {
   status = $state.raw<Status | null>(null);
   settings = $state.raw<Settings | null>(null);
   loaded = $state(false);
-  threads = new SvelteMap<string, Thread>();
+  readonly threads = new Map<string, Thread>(); // each is reactive, the table is not
   /** The latest message that came by an event, for the live region. */
   arrived = $state.raw<Message | null>(null);
   private chosen = $state<string | null>(sessionStorage.getItem('persona'));
-  private seen = new SvelteSet<string>(); // messages that events brought since the last list
+  private readonly seen = new Set<string>(); // messages that events brought since the last list
   private refreshing: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
@@ -196,7 +195,12 @@ export class Store {
   async markRead(id: string, message: string): Promise<void> {
     const conversation = this.conversation(id);
     if (!conversation || conversation.unread === 0) return;
-    this.change({ ...conversation, unread: 0 });
+    const messages = this.threads.get(id)?.messages ?? [];
+    const place = messages.findIndex((known) => known.id === message);
+    const unread =
+      place < 0 ? 0 : messages.slice(place + 1).filter((known) => !known.outgoing).length;
+    if (unread >= conversation.unread) return; // seen before
+    this.change({ ...conversation, unread });
     try {
       await this.api().markRead(id, message);
     } catch (error) {
