@@ -81,7 +81,7 @@ def offline_summary(result: Mapping[str, Any]) -> str:
         f"{result['file_bytes']} bytes ({result['file_pieces']} pieces) over {result['relays']} "
         f"relays; set-up {result['setup_s']} s, stored in {result['send_s']} s; first message "
         f"{result['first_ms']} ms after the reader's start, all in {result['fetch_messages_s']} s, "
-        f"the file {result['fetch_file_s']} s later; all shown as read in {result['settle_s']} s"
+        f"the file {result['fetch_file_s']} s later; all shown as fetched in {result['settle_s']} s"
     )
 
 
