@@ -16,6 +16,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from bench.disks import Disk
+from shoal_protocol.clock import SECOND
+from shoal_protocol.directory.sync import CLIENT_PULLS
 from shoal_protocol.directory.view import DirectoryView
 from shoal_protocol.rng import Rng
 from support import seeded
@@ -90,10 +92,13 @@ class Node:
 
     def hear(self, *published: tuple[bytes, bytes]) -> None:
         """Take descriptors and leases that relays published."""
-        now = self.now()
+        now, ahead = self.now(), self.view.time.ahead
         for descriptor, lease in published:
             self.view.add_descriptor(descriptor, now)
             self.view.add_lease(lease, now)
+        if self.view.time.ahead != ahead:  # some were out of time before, and are not now
+            pause = self.world.params.lease_s * SECOND // CLIENT_PULLS
+            self.later(pause, "pulls again", lambda: self.world.board.compare(self))
         self.look()
 
     def look(self) -> None:
