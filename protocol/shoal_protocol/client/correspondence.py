@@ -179,6 +179,7 @@ class Correspondence(Exchange):
         self._accept()
         self.keep()
         self._look_up(now)
+        self._tell_read(now)
 
     def admit(self, invite: WriteCapability | None, now: int) -> None:
         """Take the contact as accepted, since one has invited the other.
@@ -253,7 +254,7 @@ class Correspondence(Exchange):
         if place <= self._read:
             return
         self._read = place
-        if not self._tells:
+        if not self._shown.receipts:
             self._receipted = place
         self._touch()
         self._tell_read(now)
@@ -494,13 +495,11 @@ class Correspondence(Exchange):
     def _receipt_came(self, data: bytes) -> None:
         """Take the contact's word for what it has read, when both tell each other."""
         receipt = contents.read_receipt(data)
-        if receipt is None or not self._tells:
+        if receipt is None or not self._tells or receipt.number >= self._next_number:
             return
-        message = self.history.numbered(
-            outgoing=True, number=receipt.number, created=receipt.created
-        )
+        message = self.history.sent_before(receipt.number, receipt.created)
         if message is None:
-            return  # it was never sent, or is gone here
+            return
         self._seen = max(self._seen, self.history.position(message.id) + 1)
         for one in list(self.history):
             if one.outgoing and one.state is MessageState.FETCHED:

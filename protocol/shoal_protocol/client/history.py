@@ -129,6 +129,13 @@ class History:
                 return message
         return None
 
+    def sent_before(self, number: int, created: int) -> Message | None:
+        """Return the youngest of one's own up to this number and time; it may itself be gone."""
+        for message in reversed(self):
+            if message.outgoing and message.number <= number and message.created <= created:
+                return message
+        return None
+
     def unread(self, below: int) -> int:
         """Return how many messages came at positions from ``below`` on."""
         count = 0
