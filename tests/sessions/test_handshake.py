@@ -65,6 +65,21 @@ def test_texts_of_every_length_make_messages_of_one_length(length: int) -> None:
     assert accepted(message)[1] == b"x" * length
 
 
+@pytest.mark.parametrize("length", [0, handshake.SHORT_CAPACITY])
+def test_a_first_contact_for_a_box_is_shorter_and_opens_like_any(length: int) -> None:
+    text = b"x" * length
+    message, session = handshake.initiate(ADA, REACHED, text, rng=seeded("short"), short=True)
+    assert len(message) == 1923 == 1928 - 1 - 4  # a box holds it with its kind and day
+    peer, said, other = accepted(message)
+    assert (peer, said, other.id) == (ADA.public, text, session.id)
+    for wrong in (message[:-1], message + b"\0", message.ljust(1987, b"\0"), MESSAGE[:1923]):
+        with pytest.raises(RemoteProtocolError):
+            accepted(wrong)
+    with pytest.raises(LocalProtocolError):
+        long = text.ljust(handshake.SHORT_CAPACITY + 1)
+        handshake.initiate(ADA, REACHED, long, rng=seeded("long"), short=True)
+
+
 def test_a_text_too_long_is_our_own_bug_with_its_own_error() -> None:
     """Ledger: overlong message raises the wrong exception (Briar 2023)."""
     with pytest.raises(LocalProtocolError):
