@@ -73,6 +73,8 @@ def build() -> bool:
     if os.environ.get("SHOAL_PAGE") == "no" or not WEB.is_dir() or is_built():
         return False
     version = node_version()
+    if version is None and INDEX.is_file():
+        return False  # it came with the sources, as in an sdist
     oldest = ".".join(map(str, OLDEST_NODE))
     if version is None or version < OLDEST_NODE:
         found = "none" if version is None else ".".join(map(str, version))
