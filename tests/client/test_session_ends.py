@@ -65,6 +65,39 @@ def test_a_quiet_box_that_nobody_acknowledges_is_renewed_and_its_session_goes_on
     assert [len(one.associations()) for one in (ada, bob)] == [1, 1]
 
 
+def test_quiet_boxes_that_were_made_on_several_days_are_all_renewed_in_their_order() -> None:
+    """Which of them was read nobody knows; a reader who was away takes them all for come."""
+    ada, bob, now = met()
+    day = clock.seconds(PARAMS.day_s)
+    for number in range(5):
+        (reading,), (writing,) = bob.associations(), ada.associations()
+        said = Parcel(Acks(), b"the line", 0, None, nudge=True)
+        index, record = writing.seal(said, clock.index_of(now, PARAMS.day_s), ada.rng)
+        assert bob.people.box(reading, index, box.header(record).day, record, now)[0]
+        bob.people.tick(now)
+        bob.people.tick(now + MINUTE)
+        assert len(bob.outbox) == number + 1
+        now += day
+    bob.commit()
+    bob.outgoing()  # nobody reads them
+    for _ in range(40):
+        now += day
+        for _ in range(3):
+            bob.people.tick(now)
+        days = [box.header(o.record).day for o in sorted(bob.outbox.records(), key=_place)]
+        assert days == sorted(days) and len(days) == 5
+        assert days[0] >= clock.index_of(now, PARAMS.day_s) - box.DAYS_KEPT
+    assert not bob.associations()[0].broken
+    bob.handed.clear()
+    bob.write(ada, "long time no see", now)
+    pass_on(bob, ada, now)
+    assert ada.got() == ["hello", "long time no see"]
+
+
+def _place(outgoing: Outgoing) -> int:
+    return outgoing.index
+
+
 def test_a_quiet_box_whose_key_an_earlier_version_forgot_ends_its_session() -> None:
     ada, bob, now = met()
     quiet_box(ada, bob, now)

@@ -371,7 +371,9 @@ class Exchange(ABC):
 
     def _renewal(self, sending: Sending, outgoing: Outgoing, now: int) -> Outgoing:
         """Return a box taken back in the place of a quiet one, of no later day than the next."""
-        later = [o for index, o in sending.on_way.items() if index > outgoing.index]
+        begun = now - self._life  # what is older is renewed as well, or ends the session
+        on_way = sending.on_way.items()
+        later = [o for index, o in on_way if index > outgoing.index and o.created > begun]
         day = min(
             [clock.index_of(now, self._params.day_s), *(box.header(o.record).day for o in later)]
         )
@@ -392,6 +394,11 @@ class Exchange(ABC):
         if isinstance(message, Notice):
             return not message.data
         return message is not None and message.expires_s is not None
+
+    @property
+    def _life(self) -> int:
+        """How long relays keep a box, ns."""
+        return clock.seconds(self._params.box_days * self._params.day_s)
 
     def _begin_anew(self, now: int) -> None:
         """Ask the contact for another session, even with nothing to say."""
@@ -440,8 +447,7 @@ class Exchange(ABC):
         sending.association.broken = True
         self._rows.association(sending.association)
         self._requeue(sending)
-        life = clock.seconds(self._params.box_days * self._params.day_s)
-        for message in [m for m in self._waiting if m.created + life <= now]:
+        for message in [m for m in self._waiting if m.created + self._life <= now]:
             self._waiting.remove(message)
             self._news.moved += self._deliveries.failed(message)
         self._news.moved += self._deliveries.show_fetched()
