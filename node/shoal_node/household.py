@@ -181,17 +181,26 @@ class Household:
     async def panic(self) -> None:
         """Destroy the store's keys, then the store, then whatever else tells of the person."""
         data = self._config.data
+        stays = False
         with trio.CancelScope(shield=True):
-            erasure.destroy_keys(data)  # before all else, without waiting for anything
+            try:
+                erasure.destroy_keys(data)  # before all else, without waiting for anything
+            except OSError:
+                stays = True  # the rest goes all the same, and the next attempt comes below
             async with self._changing:
-                node = self._node
-                if node is not None:
-                    node.discard()
+                if self._node is not None:
+                    self._node.discard()
                     await self._stop()
-                await trio.to_thread.run_sync(erasure.destroy_all, data)
+                try:
+                    await trio.to_thread.run_sync(erasure.destroy_all, data)
+                    stays = False
+                except OSError:
+                    stays = True
                 self._chosen = choices.Choices()
                 self._erased, self._failures = True, 0
                 self._tell()
+        if stays:
+            raise backend.Unavailable("Something in the data directory could not be removed.")
         log.warning("everything of the person was erased")
 
     async def change_passphrase(self, old: str | None, new: str | None) -> backend.LockState:

@@ -7,6 +7,7 @@
     store, events    contacts          files          backup, linkability
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Final
 
@@ -22,6 +23,8 @@ from shoal_protocol.client.personas import Persona
 from shoal_protocol.errors import StoreError, UserError
 from shoal_protocol.pseudonyms import address
 
+log = logging.getLogger(__name__)
+
 BACKUP_NAME: Final = "shoal.backup"
 
 
@@ -31,7 +34,10 @@ class PersonNode(PersonTalks):
     async def begin(self) -> None:
         """Do what the person wants at each unlocking."""
         if self._chosen.fresh_persona:
-            await self.create_persona(None, ephemeral=True)
+            try:
+                await self.create_persona(None, ephemeral=True)
+            except backend.Conflict:
+                log.warning("no fresh persona: there are as many as may be")
 
     @property
     def chosen(self) -> StoredSettings:

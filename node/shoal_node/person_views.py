@@ -44,7 +44,7 @@ class Views:
         profile = persona.profile
         return backend.Persona(
             id=persona.id,
-            pseudonym=address.encode(persona.secrets.pseudonym),
+            pseudonym=_address(persona.secrets.pseudonym),
             created=persona.created,
             name=None if profile is None else profile.name,
             drawn_name=None if profile is None else profile.drawn_name,
@@ -79,7 +79,7 @@ class Views:
             id=one.id,
             persona=persona.id,
             conversation=one.id,
-            pseudonym=address.encode(one.pseudonym),
+            pseudonym=_address(one.pseudonym),
             state=contact_state(one),
             safety_code=safety_code(own, one.pseudonym, self._network) if one.agreed else None,
             name=one.alias or (None if profile is None else profile.name),
@@ -139,7 +139,7 @@ class Views:
             id=message.id,
             conversation=correspondence.id,
             persona=persona.id,
-            sender=address.encode(sender),
+            sender=_address(sender),
             outgoing=message.outgoing,
             text=message.text,
             status=STATES[message.state],
@@ -199,6 +199,7 @@ def _reply(correspondence: Correspondence, message: Message) -> backend.Reply | 
     return backend.Reply(answered.id, reply.outgoing, answered.text[:REPLY_LENGTH])
 
 
+_address = functools.lru_cache(maxsize=8192)(address.encode)
 _skeleton = functools.lru_cache(maxsize=8192)(lookalikes.skeleton)
 
 

@@ -280,7 +280,7 @@ class Talks:
                     raise backend.Conflict("This key was used for another message.")
                 return known
         if contact.state == "blocked":
-            raise backend.Conflict("This contact is blocked.")
+            raise backend.Unprocessable("This contact is blocked.")
         sent = self._made(contact, draft, file, made)
         self._add(sent, file)
         if contact.state == "request":

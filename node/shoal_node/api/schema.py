@@ -44,6 +44,7 @@ class _Field:
     name: str  # in JSON
     annotation: Any
     required: bool
+    time: bool  # shown as RFC 3339
 
 
 def timestamp(now: int) -> str:
@@ -72,7 +73,12 @@ def _fields_of(cls: Any) -> tuple[_Field, ...]:
         required = (
             field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         )
-        found.append(_Field(field.name, names[0] if names else field.name, annotation, required))
+        inner = _optional(annotation)
+        time = any(
+            isinstance(note, Rfc3339) for note in _notes(annotation if inner is None else inner)
+        )
+        name = names[0] if names else field.name
+        found.append(_Field(field.name, name, annotation, required, time))
     return tuple(found)
 
 
@@ -109,25 +115,22 @@ def _given(annotation: Any) -> Any:
 
 def render(value: object) -> Any:
     """Return ``value``, a dataclass or a sequence of them, as what ``json`` can write."""
+    if value is None or isinstance(value, str | int | float):
+        return value
     if dataclasses.is_dataclass(value):
         return {
-            field.name: _render_as(field.annotation, getattr(value, field.attribute))
+            field.name: _render_as(field, getattr(value, field.attribute))
             for field in _fields(type(value))
         }
     if isinstance(value, Mapping):
         return {key: render(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, Sequence):
         return [render(item) for item in value]
     return value
 
 
-def _render_as(annotation: Any, value: Any) -> Any:
-    inner = _optional(annotation)
-    if value is not None and any(
-        isinstance(note, Rfc3339) for note in _notes(annotation if inner is None else inner)
-    ):
-        return timestamp(value)
-    return render(value)
+def _render_as(field: _Field, value: Any) -> Any:
+    return timestamp(value) if field.time and value is not None else render(value)
 
 
 def dump(value: object) -> bytes:
