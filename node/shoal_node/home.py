@@ -10,6 +10,7 @@
       node.log        what a node started by ``demo`` or ``lab`` logs
       person.db       a person's store, with store.salt or store.key (``store.keys``)
       guards          a person's guards (``keep``)
+      settings        what a person chose that is known while locked (``choices``)
       relay.db        a relay's boxes and entries (``store.relay_store``)
       relay, replicas a relay's identity, and whom it last kept boxes with
 """
