@@ -91,6 +91,10 @@ async def _run(config: NodeConfig, directory: home.Home) -> None:
         print(f"The API answers at {answers.url}", file=sys.stderr)  # noqa: T201
         if config.role == "person":
             _show_page(answers, browser=config.browser)
+        if isinstance(node, household.Household) and node.lock_state().state != "open":
+            print(
+                "The node is locked: unlock it on the page or by `shoal unlock`.", file=sys.stderr
+            )  # noqa: T201
         for address in node.status().addrs:
             print(f"Listening on {address}", file=sys.stderr)  # noqa: T201
 
