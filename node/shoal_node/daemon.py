@@ -26,6 +26,7 @@ from shoal_protocol.rng import Rng
 
 log = logging.getLogger(__name__)
 
+LOCKED: Final = "The node is locked: unlock it on the page or by `shoal unlock`."
 _SIGNALS: Final = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
@@ -92,9 +93,7 @@ async def _run(config: NodeConfig, directory: home.Home) -> None:
         if config.role == "person":
             _show_page(answers, browser=config.browser)
         if isinstance(node, household.Household) and node.lock_state().state != "open":
-            print(
-                "The node is locked: unlock it on the page or by `shoal unlock`.", file=sys.stderr
-            )  # noqa: T201
+            print(LOCKED, file=sys.stderr)  # noqa: T201
         for address in node.status().addrs:
             print(f"Listening on {address}", file=sys.stderr)  # noqa: T201
 
