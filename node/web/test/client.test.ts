@@ -32,11 +32,17 @@ test('each call bears the token in its header and nowhere else', async () => {
   expect(seen[0]?.init.credentials).toBe('omit');
 });
 
-test('a message is sent with its key and without what was not chosen', async () => {
+test('a message is sent with its key, and with its own time even if that is none', async () => {
   const { api: calls, seen } = api(() => json({}, 202));
   await calls.send('talk', 'hello', { reply_to: null, expires_after: 60 }, 'key-1');
   expect(seen[0]?.init.headers).toMatchObject({ 'Idempotency-Key': 'key-1' });
   expect(JSON.parse(String(seen[0]?.init.body))).toEqual({ text: 'hello', expires_after: 60 });
+  await calls.send('talk', 'hello', { reply_to: 'm1' }, 'key-2');
+  expect(JSON.parse(String(seen[1]?.init.body))).toEqual({
+    text: 'hello',
+    reply_to: 'm1',
+    expires_after: null,
+  });
 });
 
 test('a call without a body of its own sends an empty object', async () => {

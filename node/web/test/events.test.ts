@@ -51,7 +51,7 @@ function stream(answers = false) {
     },
     random: () => 1,
   });
-  const settle = () => new Promise<void>((resolve) => setImmediate(resolve));
+  const settle = () => new Promise<void>((resolve) => setTimeout(resolve));
   const again = async () => {
     await settle();
     due?.();

@@ -179,7 +179,7 @@ export class Api {
     this.value<Message[]>('GET', `/conversations/${id}/messages`, { query: { before, limit } });
   send = (id: string, text: string, options: SendOptions, key: string) =>
     this.value<Message>('POST', `/conversations/${id}/messages`, {
-      json: { text, ...present(options) },
+      json: { text, ...present(options), expires_after: options.expires_after ?? null },
       key,
     });
   attach = (id: string, text: string, file: Attachment, options: SendOptions, key: string) =>

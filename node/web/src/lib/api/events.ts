@@ -29,7 +29,7 @@ export interface StreamOptions {
 }
 
 export const FIRST_DELAY = 500; // ms
-export const LAST_DELAY = 15_000; // ms
+export const LAST_DELAY = 4000; // ms: the node is on this machine
 const SLOW_FOLLOWER = 1013;
 
 export class EventStream {
@@ -96,7 +96,10 @@ export class EventStream {
 
   private async retry(opened: boolean, resuming: boolean): Promise<void> {
     this.options.onState('waiting');
-    if (!opened && resuming && (await this.options.answers())) this.since = null;
+    if (!opened && resuming && (await this.options.answers())) {
+      this.since = null;
+      this.attempt = 0;
+    }
     if (this.stopped || this.socket) return;
     const wait = delay(this.attempt, this.options.random ?? Math.random);
     this.attempt += 1;

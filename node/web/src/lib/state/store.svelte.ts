@@ -3,7 +3,7 @@
 //   load() ── everything anew ──> personas, conversations, status, settings, open threads
 //   apply(frame) ── one event ──> the same values, each replaced by its id; twice changes nothing
 
-import type { Api } from '../api/client';
+import { ApiError, type Api } from '../api/client';
 import type {
   Contact,
   Conversation,
@@ -95,7 +95,8 @@ export class Store {
       api.status(),
       api.settings(),
     ]);
-    this.personas = personas;
+    // Whoever begins is a momo: there is nothing to fill in before the first word.
+    this.personas = personas.length > 0 ? personas : [await api.createPersona({})];
     this.conversations = conversations;
     this.status = status;
     this.settings = settings;
@@ -204,7 +205,7 @@ export class Store {
     try {
       await this.api().markRead(id, message);
     } catch (error) {
-      this.onError(error);
+      if (!(error instanceof ApiError && error.status === 404)) this.onError(error); // 404: gone meanwhile
     }
   }
 
