@@ -117,7 +117,8 @@ export class Outbox {
         p.text === message.text &&
         (p.file === null) === (message.file === null),
     );
-    if (pending && message.outgoing && pending.created <= message.created) pending.arrived = true;
+    if (pending && Date.parse(pending.created) <= Date.parse(message.created))
+      pending.arrived = true;
   }
 
   private async drain(conversation: string): Promise<void> {
