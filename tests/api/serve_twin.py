@@ -23,6 +23,8 @@ async def serve(arguments: argparse.Namespace) -> None:
     node = twin.Twin(pace=arguments.pace, passphrase=passphrase)
     if not arguments.empty:
         await twin_people.settle(node)
+    if arguments.quiet:
+        node.echo = False
     if arguments.locked:
         await node.lock()
     async with trio.open_nursery() as nursery:
@@ -41,6 +43,7 @@ def main() -> None:
     parser.add_argument("--token", default="", help="a random one if left out")
     parser.add_argument("--pace", type=float, default=1.0, help="0: everything at once")
     parser.add_argument("--locked", action="store_true", help='locked under "heron"')
+    parser.add_argument("--quiet", action="store_true", help="whose people never answer")
     parser.add_argument("--empty", action="store_true", help="without anybody in it")
     try:
         trio.run(serve, parser.parse_args())
