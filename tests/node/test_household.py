@@ -242,3 +242,17 @@ async def test_calls_that_wait_while_the_node_is_locked_come_back(tmp_path: Path
         with trio.fail_after(5):
             with pytest.raises(backend.Locked):
                 await person.create_persona(None, ephemeral=False)
+
+
+async def test_what_is_read_is_durable_before_it_is_told(tmp_path: Path) -> None:
+    async with living(tmp_path) as node:
+        conversation = await talk(node)
+        machine = node.person.machine
+        known = machine.people.conversation(conversation)
+        assert known is not None
+        machine.people.send(known[1], "not committed yet", START)
+        before, durable = machine.journal.number, machine.journal.durable
+        assert durable < before
+        await node.person.settle()
+        assert machine.journal.durable >= before
+        assert node.person.messages(conversation, None, 1)[0].text == "not committed yet"
