@@ -75,8 +75,12 @@ class Session {
   private async look(): Promise<void> {
     clearTimeout(this.timer);
     try {
-      if (this.phase === 'starting') this.applySettings(await this.api.settings());
-      this.enter(await this.api.lockState());
+      const [settings, lock] = await Promise.all([
+        this.phase === 'starting' ? this.api.settings().catch(() => null) : null,
+        this.api.lockState(),
+      ]);
+      this.applySettings(settings);
+      this.enter(lock);
     } catch (error) {
       if (error instanceof ApiError && error.status === 401) return;
       if (this.phase !== 'open') this.phase = 'unreachable';
