@@ -1,17 +1,19 @@
-"""Two people's pages over real relays, in a real browser: what they do all day, and what it looks like.
+"""Two people's pages over real relays, in a real browser: what they do, and what it looks like.
 
-Run by name, ``pytest tests/processes/check_browser.py``. With ``SHOAL_SCREENSHOTS=docs/screenshots``
+Run by name, ``pytest tests/processes/check_browser.py``. With SHOAL_SCREENSHOTS=docs/screenshots
 the pictures of the documents are made anew.
 """
 
 import io
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, Locator, Page
 
 from processes.waiting import Say, pause, until
@@ -88,7 +90,8 @@ def test_two_people_meet_talk_and_part_in_their_browsers(chromium: Browser, say:
             disappearing(ann, ben, say)
             measured(ann, ben, say)
             offline_and_back(fleet, ann, ben, say)
-            requested(fleet, ann, ben)
+            answered_by_a_bot(ann, ben)
+            requested(ann, ben)
             looks(chromium, ann)
             blocked(ann, ben)
             burnt(ann)
@@ -160,8 +163,14 @@ def own(person: Person) -> list[dict[str, Any]]:
 
 def picture(ann: Person, ben: Person) -> None:
     """A picture with text arrives as a picture that the reader sees."""
-    sea = Image.linear_gradient("L").resize((320, 200))
-    image = Image.merge("RGB", (sea.point(lambda v: 40 + v // 3), sea.point(lambda v: 120 + v // 3), sea))
+    image = Image.new("RGB", (640, 400), "#f6c9a4")
+    drawing = ImageDraw.Draw(image)
+    drawing.ellipse((420, 90, 540, 210), fill="#fff1d6")
+    drawing.rectangle((0, 170, 640, 400), fill="#2f7f8f")
+    for place in range(9):
+        at = 190 + place * 18
+        drawing.rectangle((400 - place * 8, at, 560 + place * 8, at + 5), fill="#8fc3c4")
+    drawing.polygon(((0, 400), (0, 330), (260, 362), (640, 345), (640, 400)), fill="#e9cfa6")
     data = io.BytesIO()
     image.save(data, "JPEG")
     ann.page.locator("input.chooser").set_input_files(
@@ -171,7 +180,7 @@ def picture(ann: Person, ben: Person) -> None:
     ben.hears("This is where we swim.")
     shown = ben.bubble("This is where we swim.").locator("img")
     shown.wait_for(timeout=2 * ARRIVAL_MS)
-    assert shown.evaluate("node => node.decode().then(() => node.naturalWidth)") == 320
+    assert shown.evaluate("node => node.decode().then(() => node.naturalWidth)") == 640
 
 
 def disappearing(ann: Person, ben: Person, say: Say) -> None:
@@ -235,12 +244,28 @@ def offline_and_back(fleet: Fleet, ann: Person, ben: Person, say: Say) -> None:
     browsing.go(ben.page, "chat")
     ben.hears("Are you still there?")
     ben.bubble("Hello! Your invite worked.").wait_for()
-    say(f"what came while the node was off was read {time.monotonic() - began:.1f} s after its start")
+    say(
+        f"what came while the node was off was read {time.monotonic() - began:.1f} s after its start"
+    )
     ben.say("I was under water for a while.")
     ann.hears("I was under water for a while.")
 
 
-def requested(fleet: Fleet, ann: Person, ben: Person) -> None:
+def answered_by_a_bot(ann: Person, ben: Person) -> None:
+    """The bot of the documents speaks for Ben while his page shows something else."""
+    browsing.go(ben.page, "settings")
+    program = (browsing.ROOT / "docs/bots.md").read_text().split("```python\n")[1].split("```")[0]
+    bot = subprocess.Popen([sys.executable, "-c", program, str(ben.node.data / home.API_FILE)])
+    try:
+        ann.say("When is low tide?")
+        ann.hears("You said: When is low tide?")
+        assert bot.poll() is None
+    finally:
+        bot.terminate()
+        bot.wait(10)
+
+
+def requested(ann: Person, ben: Person) -> None:
     """A second persona of Ben's asks by pseudonym; Ann finds it in the tray and accepts."""
     stranger = ben.client.post("personas", body={"name": "Heron", "random": False})
     pseudonym = ann.client.get("personas")[0]["pseudonym"]
@@ -288,7 +313,8 @@ def looks(chromium: Browser, ann: Person) -> None:
                 if view == "chat":
                     page.locator(".rows ul button").last.click()
                     page.locator(".composer textarea").wait_for()
-                    page.wait_for_timeout(800)
+                    page.locator("article img").last.wait_for()
+                    page.wait_for_timeout(500)
                 else:
                     browsing.go(page, view)
                 shoot(page, f"{view}-{name}")
@@ -310,6 +336,8 @@ def blocked(ann: Person, ben: Person) -> None:
     ann.page.locator("dialog").get_by_role("button", name=EN["peer_block"], exact=True).click()
     ann.page.get_by_text(EN["chat_blocked"]).wait_for()
     before = len(ann.client.get("conversations", talk["id"], "messages"))
+    browsing.go(ben.page, "home")
+    ben.page.locator(".rows ul button").last.click()
     ben.say("Can you hear me?")
     until(lambda: own(ben)[-1]["status"] != "queued", 60, "what Ben wrote is stored")
     pause(5.0)

@@ -29,7 +29,8 @@ TIMEOUT_MS: Final = 15_000
 _WATCHED: Final = """
 window.breaches = [];
 window.ran = [];
-addEventListener('securitypolicyviolation', e => breaches.push(e.violatedDirective + ' ' + e.blockedURI));
+addEventListener('securitypolicyviolation',
+  e => breaches.push(e.violatedDirective + ' ' + e.blockedURI));
 """
 
 Theme = Literal["light", "dark"]

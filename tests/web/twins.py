@@ -1,4 +1,4 @@
-"""Twin servers as processes, for the checks of the page: a node's API and page without a network."""
+"""Twins of nodes as processes: a node's API and page, without a network."""
 
 import contextlib
 import subprocess

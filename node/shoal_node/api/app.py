@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Match, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -106,16 +106,28 @@ def _of_error(error: backend.ApiError) -> guard.Problem:
     return guard.Problem(error.status, str(error), error.headers, error.title)
 
 
-async def _http_problem(_: Request, error: Exception) -> Response:
+async def _http_problem(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
+    headers = dict(getattr(error, "headers", None) or {})
+    if status == 405:
+        headers["Allow"] = ", ".join(_methods(request))
     detail = {404: "There is no such route.", 405: "This route takes other methods."}
     problem = guard.Problem(
         status,
         detail.get(status, "The request was refused."),
-        tuple((k.encode(), v.encode()) for k, v in (getattr(error, "headers", None) or {}).items()),
+        tuple((name.encode(), value.encode()) for name, value in headers.items()),
         title="Not found" if status == 404 else None,
     )
     return _problem(problem)
+
+
+def _methods(request: Request) -> list[str]:
+    """All methods that the path takes; each has a route of its own."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            found |= route.methods or set()
+    return sorted(found)
 
 
 async def _serve(

@@ -67,6 +67,7 @@ class Endpoint:
     body: type | None = None  # bytes: as they come
     query: type = bodies.NoQuery
     takes: guard.BodyRule = guard.JSON_BODY
+    sent_as: tuple[str, ...] = (BYTES_TYPE,)  # media types of an answer that is bytes
 
 
 _PERSONA: Final = "/personas/{persona}"
@@ -333,6 +334,7 @@ _TALKS: Final = (
         handlers.export,
         backend.Attachment,
         query=bodies.ExportForm,
+        sent_as=("text/plain", JSON_TYPE),
     ),
     Endpoint(
         "GET",

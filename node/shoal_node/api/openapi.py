@@ -6,7 +6,6 @@ from shoal_node.api import backend, schema
 from shoal_node.api.bodies import Since
 from shoal_node.api.endpoints import (
     BASE,
-    BYTES_TYPE,
     ENDPOINTS,
     JSON_TYPE,
     PICTURE_TYPE,
@@ -24,7 +23,7 @@ def document(version: str) -> dict[str, Any]:
     for row in ENDPOINTS:
         answer: dict[str, Any] = {"description": row.summary}
         if row.answer is not None:
-            answer["content"] = _content(row.answer, components, strict=False)
+            answer["content"] = _answer(row, components)
         parameters = [
             {"name": part[1:-1], "in": "path", "required": True, "schema": {"type": "string"}}
             for part in row.path.split("/")
@@ -74,11 +73,18 @@ def _body(row: Endpoint, body: type, components: dict[str, Any]) -> dict[str, An
     return _content(body, components, strict=True)
 
 
-def _content(annotation: Any, components: dict[str, Any], *, strict: bool) -> dict[str, Any]:
-    if annotation is backend.Picture:
+def _answer(row: Endpoint, components: dict[str, Any]) -> dict[str, Any]:
+    if row.answer is backend.Picture:
         return _bytes(PICTURE_TYPE)
-    if annotation in (backend.FileContent, backend.Attachment):
-        return _bytes(BYTES_TYPE)
+    if row.answer in (backend.FileContent, backend.Attachment):
+        kinds = {name: shape for kind in row.sent_as for name, shape in _bytes(kind).items()}
+        if JSON_TYPE in kinds:
+            kinds[JSON_TYPE] = {"schema": {"type": "object"}}
+        return kinds
+    return _content(row.answer, components, strict=False)
+
+
+def _content(annotation: Any, components: dict[str, Any], *, strict: bool) -> dict[str, Any]:
     return {JSON_TYPE: {"schema": schema.describe(annotation, components, strict=strict)}}
 
 
