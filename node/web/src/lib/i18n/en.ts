@@ -91,6 +91,7 @@ export const en = {
   chat_none_title: 'Pick a conversation',
   chat_none_text: 'Everything you write goes through four relays and hides among everybody else’s traffic.',
   chat_empty_title: 'Say hello to {name}',
+  chat_empty_known: 'They see the name and picture of this persona, and your words. Nothing else.',
   chat_empty_text: 'They see a small pink creature and your words. Nothing else.',
   chat_messages: 'Messages with {name}',
   chat_new: 'New messages',
@@ -156,7 +157,7 @@ export const en = {
   // disappearing
   timer_title: 'Disappearing messages',
   timer_text:
-    'New messages of this conversation are deleted on both machines, and at the relays that keep them, this long after they arrive.',
+    'New messages of this conversation are deleted here this long after you send them, on the other side this long after they arrive, and at the relays that keep them.',
   timer_off: 'Keep messages',
   timer_button: 'Disappearing messages: {time}',
   timer_honest: 'The other side can still take a picture of the screen.',
@@ -190,7 +191,8 @@ export const en = {
 
   // requests
   req_title: 'Requests',
-  req_text: 'People who don’t have an invite pay with a little computing work. Nothing of theirs is fetched, and they learn nothing, until you accept.',
+  req_text:
+    'People who don’t have an invite pay with a little computing work. Until you accept, no file of theirs is fetched, and they learn nothing.',
   req_accept: 'Accept',
   req_ignore: 'Ignore',
   req_block: 'Block',

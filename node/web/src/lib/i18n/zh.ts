@@ -82,6 +82,7 @@ export const zh: Dictionary = {
   chat_none_title: '选一个对话',
   chat_none_text: '你写的每句话都经过四个中继，藏在所有人的流量里。',
   chat_empty_title: '跟{name}打个招呼',
+  chat_empty_known: '对方看到此身份的名字和图片，还有你的话，别无其他。',
   chat_empty_text: '对方只看到一只粉色小家伙和你的话，别无其他。',
   chat_messages: '与{name}的消息',
   chat_new: '新消息',
@@ -144,7 +145,8 @@ export const zh: Dictionary = {
   file_stranger: '你回应之后才会取回',
 
   timer_title: '阅后即焚',
-  timer_text: '此对话的新消息送达这么久之后，会从双方电脑和保管它们的中继上删除。',
+  timer_text:
+    '此对话的新消息，在你这里于发出这么久之后删除，在对方那里于收到这么久之后删除，保管它们的中继也会删除。',
   timer_off: '保留消息',
   timer_button: '阅后即焚：{time}',
   timer_honest: '对方仍然可以拍下屏幕。',
@@ -176,7 +178,8 @@ export const zh: Dictionary = {
   verify_undo: '取消核对',
 
   req_title: '请求',
-  req_text: '没有邀请的人要付出一点计算工作。在你接受之前，不会取回对方的任何内容，对方也什么都不会知道。',
+  req_text:
+    '没有邀请的人要付出一点计算工作。在你接受之前，不会取回对方的任何文件，对方也什么都不会知道。',
   req_accept: '接受',
   req_ignore: '忽略',
   req_block: '屏蔽',
