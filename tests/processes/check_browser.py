@@ -244,9 +244,7 @@ def offline_and_back(fleet: Fleet, ann: Person, ben: Person, say: Say) -> None:
     browsing.go(ben.page, "chat")
     ben.hears("Are you still there?")
     ben.bubble("Hello! Your invite worked.").wait_for()
-    say(
-        f"what came while the node was off was read {time.monotonic() - began:.1f} s after its start"
-    )
+    say(f"what came meanwhile was read {time.monotonic() - began:.1f} s after the start")
     ben.say("I was under water for a while.")
     ann.hears("I was under water for a while.")
 
