@@ -181,6 +181,45 @@ def test_what_a_request_paid_is_known_and_the_cheapest_gives_way(
     assert sorted(c.price_bits or 0 for c in bob.persona.conversations.values()) == [4, 6, 9]
 
 
+def test_the_most_work_that_any_copy_of_an_entry_shows_counts() -> None:
+    ada, bob = asked(bits=None)  # the first relay to hand it over hides what it paid
+    (record,) = bob.entries
+    assert bob.talk(ada).price_bits is None
+    for bits, told in ((9, 1), (4, 0), (None, 0), (9, 0), (12, 1)):
+        changed = bob.people.entry(bob.persona.id, TODAY, record, START, price_bits=bits)
+        assert len(changed) == told
+    assert bob.talk(ada).price_bits == 12
+    assert bob.got() == ["may I?"]
+    bob.commit()
+    bob.restart(START)
+    assert bob.talk(ada).price_bits == 12
+
+
+def test_a_request_refused_for_its_price_is_taken_when_a_copy_shows_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(peoples, "MAX_REQUESTS", 1)
+    bob = Neighbour("bob")
+    records: list[bytes] = []
+    for name, bits in (("a", 6), ("b", None)):
+        stranger = Neighbour(name)
+        stranger.write(bob, name, START)
+        stranger.commit()
+        (contact,) = stranger.outgoing()
+        records.append(contact.record)
+        bob.people.entry(bob.persona.id, TODAY, contact.record, START, price_bits=bits)
+    assert bob.got() == ["a"]
+    for bits in (None, 5):
+        assert bob.people.entry(bob.persona.id, TODAY, records[1], START, price_bits=bits) == []
+    assert bob.got() == ["a"]
+    assert bob.people.entry(bob.persona.id, TODAY, records[1], START, price_bits=7)
+    assert bob.got() == ["b"]
+    bob.people.entry(bob.persona.id, TODAY, records[1], START, price_bits=8)
+    assert bob.got() == ["b"]
+    bob.commit()
+    assert bob.disk.count("ephemeral") == 2
+
+
 def invited(rng: Rng) -> tuple[WriteCapability, bytes]:
     """Return an invite's capability, and its name."""
     return WriteCapability.create(rng, PARAMS.hash), b"an invite"
@@ -213,6 +252,7 @@ def test_who_comes_by_an_invite_is_accepted_at_both_ends_at_once(text: str | Non
     bob.read(START)
     bob.commit()
     assert bob.got() == ([] if text is None else [text])
+    assert not any(message.request for message in bob.talk(ada).history)
     assert bob.talk(ada).profile == (None if text is None else Profile("Ada"))
     now = settle(ada, bob, START)
     assert ada.talk(bob).state == "accepted"

@@ -464,7 +464,9 @@ class Correspondence(Exchange):
             created=whole.created,
             number=whole.number,
             received=now,
-            request=self.requested_by_them and not any(not m.outgoing for m in self.history),
+            request=self.requested_by_them
+            and not self.invited
+            and not any(not m.outgoing for m in self.history),
             file=content.file,
             reply=reply,
             expires_s=content.expires_s,

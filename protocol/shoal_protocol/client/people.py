@@ -8,7 +8,8 @@
     everything that changed ─► Journal ─► store ◄────────────────────────┘
 
 An entry that opens for nobody is dropped and counted: whoever has a pseudonym can put
-rubbish into its inbox. What a blocked contact sends is dropped, too.
+rubbish into its inbox. What a blocked or ignored stranger sends is dropped, too. Of the work
+that an entry paid the most counts that any of its copies shows.
 """
 
 from dataclasses import dataclass
@@ -22,13 +23,14 @@ from shoal_protocol.client.contacts import Contacts
 from shoal_protocol.client.correspondence import Correspondence
 from shoal_protocol.client.history import Message
 from shoal_protocol.client.outbox import Outgoing
-from shoal_protocol.client.personas import Persona
+from shoal_protocol.client.personas import Persona, SeenEntry
 from shoal_protocol.client.roster import MAX_REQUESTS, Changed
 from shoal_protocol.errors import RemoteProtocolError
 from shoal_protocol.pseudonyms import announcement
 from shoal_protocol.sessions import cloak, handshake
 
 MAX_SEEN: Final = 4096  # entries remembered, so that copies from other replicas cost nothing
+CHEAP: Final = "request price"  # why a request is refused that paid less than all there are
 _DAY_LENGTH: Final = 4
 
 __all__ = ["Changed", "DueLookup", "People"]
@@ -171,10 +173,11 @@ class People(Contacts):
         if persona is None:
             return []
         name = crypto.digest(record, size=16)
-        if name in persona.seen:
-            self.counters["entry again"] += 1
-            return []
-        persona.seen[name] = None
+        bits = price_bits or 0
+        known = persona.seen.get(name)
+        if known is not None and not (known.refused and bits > known.bits):
+            return self._entry_again(persona, known, bits)
+        entry = persona.seen[name] = SeenEntry(bits)
         while len(persona.seen) > MAX_SEEN:
             persona.seen.popitem(last=False)
         public = persona.secrets.public
@@ -182,10 +185,25 @@ class People(Contacts):
             plaintext = cloak.open(
                 public.pseudonym, public.inbox_root, day, record, self._params.hash
             )
-            return self._first_contact(persona, day, plaintext[1:], now, price_bits)
+            changed = self._first_contact(persona, day, plaintext[1:], now, price_bits)
         except RemoteProtocolError as error:
+            entry.refused = error.reason == CHEAP
             self.counters[error.reason] += 1
             return []
+        entry.conversation = changed[-1].conversation
+        return changed
+
+    def _entry_again(self, persona: Persona, known: SeenEntry, bits: int) -> list[Changed]:
+        """Take another copy of an entry: the relay that gave the first may hide its price."""
+        self.counters["entry again"] += 1
+        if bits <= known.bits:
+            return []
+        known.bits = bits
+        one = persona.conversations.get(known.conversation)
+        if one is None or not one.pending or bits <= (one.price_bits or 0):
+            return []
+        one.price(bits)
+        return [Changed(persona.id, one.id, None)]
 
     def invited(self, persona: Persona, plaintext: bytes, invite: bytes, now: int) -> list[Changed]:
         """Take the first contact of somebody whom the persona invited; nothing if it is none.
@@ -268,14 +286,19 @@ class People(Contacts):
         public, data, session = handshake.accept(
             persona.secrets, prekeys, body, seen=persona.ephemerals, rng=self._rng
         )
-        persona.keep_ephemeral(day, body[: crypto.KEY_LENGTH], self._journal)
+        ephemeral = body[: crypto.KEY_LENGTH]
+        persona.keep_ephemeral(day, ephemeral, self._journal)
         said = parcel.decode(data)
         known = persona.by_pseudonym.get(public.pseudonym)
         if known is not None and known.blocked:
             raise RemoteProtocolError("blocked")
         changed: list[Changed] = []
         if known is None and not invited:
-            changed += self._limit_requests(persona, price_bits)
+            try:
+                changed += self._limit_requests(persona, price_bits)
+            except RemoteProtocolError:
+                persona.drop_ephemeral(day, ephemeral, self._journal)  # a copy may show more work
+                raise
         today = clock.index_of(now, self._params.day_s)
         association = Association.begin(session, self._params.hash, day=min(day, today), order=now)
         correspondence = self._correspondence(
@@ -331,14 +354,14 @@ class People(Contacts):
         """Make room for a request: the one that paid least gives way, the oldest of equals.
 
         Raises:
-            RemoteProtocolError: "request price", the new one paid less than all.
+            RemoteProtocolError: :data:`CHEAP`, the new one paid less than all.
         """
         requests = [c for c in persona.conversations.values() if c.state == "request"]
         if len(requests) < MAX_REQUESTS:
             return []
         cheapest = min(requests, key=lambda one: one.price_bits or 0)
         if (price_bits or 0) < (cheapest.price_bits or 0):
-            raise RemoteProtocolError("request price")
+            raise RemoteProtocolError(CHEAP)
         self.counters["request given up"] += 1
         return self._forget(persona, cheapest)
 

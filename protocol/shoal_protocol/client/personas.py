@@ -12,6 +12,19 @@ from shoal_protocol.pseudonyms.persona import PREKEY_DAYS_KEPT, PersonaSecrets
 from shoal_protocol.sessions import handshake
 
 
+@dataclass(slots=True)
+class SeenEntry:
+    """What became of an entry of the inbox; its copies at other relays may show more work.
+
+    ``bits``: the most work that any copy was seen to pay. ``conversation``: whose it is, empty
+    if it opened for nobody. ``refused``: it paid less than all requests that there are.
+    """
+
+    bits: int
+    conversation: str = ""
+    refused: bool = False
+
+
 @dataclass(slots=True, eq=False)
 class Persona:
     """One persona of this node; ``kept`` False: nothing of it is ever made durable."""
@@ -29,7 +42,7 @@ class Persona:
         default_factory=dict[bytes, tuple[Correspondence, Association]]  # by session id
     )
     ephemerals: handshake.SeenEphemerals = field(default_factory=handshake.SeenEphemerals)
-    seen: OrderedDict[bytes, None] = field(default_factory=OrderedDict[bytes, None])
+    seen: OrderedDict[bytes, SeenEntry] = field(default_factory=OrderedDict[bytes, SeenEntry])
     kept_ephemerals: dict[int, list[bytes]] = field(default_factory=dict[int, list[bytes]])
     prekey_batches: dict[int, int] = field(default_factory=dict[int, int])  # day: journal batch
 
@@ -77,6 +90,13 @@ class Persona:
         if self.kept:
             self.kept_ephemerals.setdefault(day, []).append(ephemeral)
             journal.put(state.EPHEMERAL, self._row(day) + ephemeral, b"")
+
+    def drop_ephemeral(self, day: int, ephemeral: bytes, journal: state.Journal) -> None:
+        """Forget a key of a first contact that came to nothing."""
+        self.ephemerals.drop(day, ephemeral)
+        if self.kept:
+            self.kept_ephemerals[day].remove(ephemeral)
+            journal.delete(state.EPHEMERAL, self._row(day) + ephemeral)
 
     def expire_ephemerals(self, today: int, journal: state.Journal) -> None:
         """Delete those whose prekeys are gone: they can't be replayed any more."""

@@ -90,6 +90,10 @@ class SeenEphemerals:
         """Remember a key that :meth:`check` let pass."""
         self._days.setdefault(day, set()).add(ephemeral)
 
+    def drop(self, day: int, ephemeral: bytes) -> None:
+        """Forget a key of a first contact that came to nothing: it may come again."""
+        self._days[day].discard(ephemeral)
+
     def expire(self, day: int) -> None:
         """Forget what :meth:`PersonaSecrets.expire` erases the prekeys of."""
         for old in [d for d in self._days if d + PREKEY_DAYS_KEPT < day]:
