@@ -16,6 +16,7 @@ import pytest
 from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, Locator, Page
 
+from processes.talkative import logged, planted, talkative_main
 from processes.waiting import Say, pause, until
 from shoal_node import home, page_link
 from shoal_node.api.client import Client
@@ -38,6 +39,7 @@ LOOKS: Final = (
 VIEWS: Final = ("home", "chat", "requests", "new", "personas", "linkability", "network", "settings")
 ALL_LOOKS: Final = ("chat", "network")  # views that are shot in every look; the rest in "light"
 EN: Final = browsing.words("en")
+SAID: Final[list[str]] = []  # every text that went through a page
 
 
 @dataclass(slots=True)
@@ -53,6 +55,7 @@ class Person:
         return self.node.client()
 
     def say(self, text: str) -> None:
+        SAID.append(text)
         self.page.locator(".composer textarea").fill(text)
         self.page.keyboard.press("Enter")
         self.bubble(text).wait_for()
@@ -71,7 +74,7 @@ def chromium() -> Iterator[Browser]:
 
 
 def test_two_people_meet_talk_and_part_in_their_browsers(chromium: Browser, say: Say) -> None:
-    with Fleet(RELAYS, 2) as fleet:
+    with Fleet(RELAYS, 2, main=talkative_main) as fleet:
         fleet.start()
         fleet.await_ready()
         ann_node, ben_node = fleet.people
@@ -95,8 +98,18 @@ def test_two_people_meet_talk_and_part_in_their_browsers(chromium: Browser, say:
             looks(chromium, ann)
             blocked(ann, ben)
             burnt(ann)
+            silent(fleet, say)
             ann.watch.assert_clean(ann.page)
             ben.watch.assert_clean(ben.page)
+
+
+def silent(fleet: Fleet, say: Say) -> None:
+    """Of all that was said and of everybody who was there, no log tells."""
+    strings = planted(fleet, [*SAID, "Heron", "sea.jpg"])
+    logs = logged(fleet)
+    told = {(name, string) for name, log in logs.items() for string in strings if string in log}
+    assert told == set()
+    say(f"{len(strings)} planted strings, {sum(map(len, logs.values()))} B of logs: none is told")
 
 
 def link(node: Node) -> str:
