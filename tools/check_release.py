@@ -104,12 +104,13 @@ def own_judge(result: Mapping[str, Any]) -> list[str]:
     return [str(sentence) for sentence in result["wrong"]]
 
 
-def crashes(kills: int) -> Check:
-    """T2: so many processes killed at random."""
+def crashes(kills: int, pause_s: float) -> Check:
+    """T2: so many processes killed at random, while people write every ``pause_s`` or so."""
+    asked = ("--kills", str(kills), "--seed", f"{kills} kills", "--pause", str(pause_s))
     return Check(
         f"crashes-{kills}",
         f"{kills} random processes killed while people write",
-        ("python", "-m", "processes.crashes", "--kills", str(kills), "--seed", f"{kills} kills"),
+        ("python", "-m", "processes.crashes", *asked),
         own_judge,
     )
 
@@ -146,8 +147,8 @@ CHECKS = (
         demo("--offline", "--relays", "12", "--messages", "100", "--file-bytes", str(2 * 2**20)),
         offline_judge(12, 100, 2 * 2**20),
     ),
-    crashes(50),
-    crashes(500),
+    crashes(50, 1.5),
+    crashes(500, 4.0),
     Check(
         "survivors",
         "6 of 20 relays killed at once, 2,000 messages for people who are away",

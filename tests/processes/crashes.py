@@ -145,13 +145,15 @@ def _port_taken(node: fleet.Node) -> bool:
     return port in node.log.read_text(errors="replace").splitlines()[-1]
 
 
-def run(kills: int, seed: str, say: Callable[[str], None]) -> Figures:
+def run(kills: int, seed: str, say: Callable[[str], None], *, pause_s: float = PAUSE_S) -> Figures:
     """Run the check.
 
     Args:
         kills: how many processes are killed.
         seed: of who and when.
         say: told how it goes.
+        pause_s: mean time between two messages of one direction. Over half an hour a short one
+            is more than people can read who are down for half of the time, and measures a queue.
 
     Raises:
         UserError: the network did not form, or a node ended by itself.
@@ -164,7 +166,7 @@ def run(kills: int, seed: str, say: Callable[[str], None]) -> Figures:
         writers.introduce(list(itertools.combinations(people, 2)))
         say(f"{RELAYS} relays and {PEOPLE} people know each other")
         letters = [
-            Writer(one, other, seeded(f"{seed} {one.name} {other.name}"), PAUSE_S)
+            Writer(one, other, seeded(f"{seed} {one.name} {other.name}"), pause_s)
             for one in people
             for other in people
             if one is not other
@@ -318,13 +320,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="kill random processes while people write")
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", default="crashes")
+    parser.add_argument("--pause", type=float, default=PAUSE_S, help="s between messages, mean")
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     def say(line: str) -> None:
         sys.stderr.write(f"{line}\n")
 
-    figures = run(asked.kills, asked.seed, say)
+    figures = run(asked.kills, asked.seed, say, pause_s=asked.pause)
     json.dump(dataclasses.asdict(figures), sys.stdout, indent=1)
     sys.stdout.write("\n")
     return 1 if figures.wrong else 0
