@@ -8,21 +8,49 @@
 A substring of any length is looked for, so that two-character Chinese words are found. Where a
 message holds it, the places are counted in code points of the text as it was written; a place
 begins and ends with a whole letter together with its accents. A pure function.
+
+NFKC sorts the accents of a letter, in a time that grows with the square of their number: a
+text of nothing but accents, which any stranger may send, would take ten seconds. Texts are
+therefore folded in pieces of at most 256 letters, cut between letters that stand by themselves
+wherever there are any.
 """
 
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 _JAMO: Final = range(0x1160, 0x1200)  # vowels and finals of Hangul, which join the letter before
+_PIECE: Final = 256  # code points folded at once
+_LOOKED_BACK: Final = 64  # of them, in which a place to cut is looked for
 
 
 def fold(text: str) -> str:
     """Return ``text`` in the form in which texts are compared."""
     if text.isascii():
         return text.lower()
+    return "".join(map(_fold_piece, _pieces(text)))
+
+
+def _fold_piece(text: str) -> str:
     folded = unicodedata.normalize("NFKC", text).casefold()
     return unicodedata.normalize("NFKC", folded)
+
+
+def _pieces(text: str) -> Iterator[str]:
+    start = 0
+    while len(text) - start > _PIECE:
+        most = start + _PIECE
+        places = range(most, most - _LOOKED_BACK, -1)
+        end = next((place for place in places if _stands(text[place])), most)
+        yield text[start:end]
+        start = end
+    yield text[start:]
+
+
+def _stands(letter: str) -> bool:
+    """Whether no letter before is written together with ``letter``."""
+    return not _joins(letter) and not unicodedata.category(letter).startswith("M")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +88,9 @@ def _folded_with_places(text: str) -> tuple[str, list[tuple[int, int]]]:
     places: list[tuple[int, int]] = []
     start = 0
     for end in range(1, len(text) + 1):
-        if end < len(text) and _joins(text[end]):
+        if end < len(text) and end - start < _PIECE and not _stands(text[end]):
             continue
-        piece = fold(text[start:end])
+        piece = _fold_piece(text[start:end])
         joined.append(piece)
         places += [(start, end)] * len(piece)
         start = end

@@ -1,5 +1,7 @@
 """Finding a text: whatever its case, width and form, with places in the text as it stands."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,3 +52,19 @@ def test_every_part_of_a_plain_text_is_found(text: str, data: st.DataObject) -> 
     start = data.draw(st.integers(0, len(text) - 1))
     stop = data.draw(st.integers(start + 1, len(text)))
     assert search.needle(text[start:stop].upper()).spans(text)
+
+
+@pytest.mark.parametrize(
+    "accents", ["\u0301" * 30_000 + "\u0316" * 30_000, "\u0316\u0301" * 30_000, "\u0f73" * 30_000]
+)
+def test_a_message_of_nothing_but_accents_holds_nobody_up(accents: str) -> None:
+    begun = time.perf_counter()
+    assert search.needle("x").spans(f"a{accents}x")
+    assert time.perf_counter() - begun < 2.0
+
+
+@pytest.mark.parametrize("before", [*range(250, 262), 511, 512, 513])
+@pytest.mark.parametrize("wanted", ["cafe\u0301", "ক\u09c7\u09be", "\u1112\u1161\u11ab", "天见"])
+def test_a_letter_is_found_with_its_accents_wherever_it_stands(before: int, wanted: str) -> None:
+    text = "中" * before + wanted + "文" * 300
+    assert search.needle(wanted).spans(text) == [(before, before + len(wanted))]
