@@ -23,7 +23,8 @@ def shoot(page: Page, name: str) -> None:
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     path = Path(folder) / f"{name}.png"
     for colors in _COLORS:
-        few = picture.quantize(colors, dither=Image.Dither.NONE)
+        # Rare colours count as much as frequent ones: momo is small.
+        few = picture.quantize(colors, Image.Quantize.MAXCOVERAGE, 2, dither=Image.Dither.NONE)
         few.save(path, optimize=True)
         if path.stat().st_size < LARGEST:
             return
