@@ -194,7 +194,7 @@ class PersonContacts(PersonDriver):
         """Forget a request silently."""
         _, one = self._contact_of(persona_id, contact_id)
         try:
-            gone = self.machine.people.ignore(one)
+            gone = self.machine.people.ignore(one, self._clock.now())
         except UserError as error:
             raise backend.Conflict(str(error)) from None
         self._tell(gone)

@@ -47,7 +47,7 @@ class PersonTalks(PersonContacts):
     async def forget_conversation(self, conversation_id: str) -> None:
         """Forget a conversation and its contact."""
         _, one = self._conversation(conversation_id)
-        self._tell(self.machine.people.forget(one))
+        self._tell(self.machine.people.forget(one, self._clock.now()))
         await self._durable()
 
     def messages(

@@ -171,7 +171,7 @@ def test_a_conversation_that_is_deleted_leaves_no_row_and_its_contact_is_a_stran
     ada.write(bob, SECRET, now)
     bob.write(ada, SECRET, now)
     pass_on(ada, bob, now)
-    (changed,) = bob.people.forget(bob.talk(ada))
+    (changed,) = bob.people.forget(bob.talk(ada), now)
     assert changed.removed and changed.message is None
     assert not on_disk(bob)
     assert bob.disk.messages == {} and len(bob.outbox) == 0

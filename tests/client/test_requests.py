@@ -15,6 +15,7 @@ from client.neighbours import (
 )
 from shoal_protocol import clock
 from shoal_protocol.client import people as peoples
+from shoal_protocol.client import personas
 from shoal_protocol.client.contents import Profile
 from shoal_protocol.client.history import MessageState
 from shoal_protocol.client.outbox import record_key
@@ -77,31 +78,86 @@ def test_an_answer_accepts_and_brings_the_profile() -> None:
     assert ada.talk(bob).profile == Profile("Bob", avatar=b"\x01\x00\x01\x02\x03")
 
 
-def test_who_is_ignored_is_forgotten_and_asks_again_by_writing_again() -> None:
+def asks_again(ada: Neighbour, bob: Neighbour, now: int) -> int:
+    """Let ada's first contact outlive its place, and go once more; returns when it has come."""
+    now += ENTRY_LIFE + MINUTE
+    ada.people.tick(now)
+    ada.look_up(bob, now)
+    pass_on(ada, bob, now)
+    return now
+
+
+def test_who_is_ignored_is_forgotten_and_what_is_sent_again_on_its_own_asks_in_vain() -> None:
     ada, bob = asked()
     talk = bob.talk(ada)
-    (changed,) = bob.people.ignore(talk)
+    (changed,) = bob.people.ignore(talk, START)
     assert changed.removed and changed.message is None and changed.conversation == talk.id
     bob.commit()
     assert bob.disk.messages == {}
-    assert {key[0] for key in bob.disk.rows} <= {"persona", "profile", "prekeys", "ephemeral"}
+    left = {"persona", "profile", "prekeys", "ephemeral", "ignored"}
+    assert {key[0] for key in bob.disk.rows} <= left
     assert bob.associations() == [] and len(bob.outbox) == 0
     for record in bob.entries:  # the same entry again, from another replica
         assert bob.people.entry(bob.persona.id, TODAY, record, START) == []
+    now = START
+    for count in (1, 2):
+        bob.restart(now)
+        now = asks_again(ada, bob, now)
+        assert bob.persona.conversations == {}
+        assert bob.people.counters["ignored"] == 1, count
+        assert len(bob.outbox) == 0
+
+
+def test_a_request_that_is_deleted_is_ignored() -> None:
+    ada, bob = asked()
+    bob.people.forget(bob.talk(ada), START)
+    asks_again(ada, bob, START)
     assert bob.persona.conversations == {}
-    bob.restart(START)
-    now = START + ENTRY_LIFE + MINUTE
-    ada.people.tick(now)  # the first contact outlived its place
-    ada.look_up(bob, now)
-    pass_on(ada, bob, now)
+
+
+def test_who_is_ignored_is_heard_again_once_the_person_adds_it() -> None:
+    ada, bob = asked()
+    bob.people.ignore(bob.talk(ada), START)
+    bob.commit()
+    bob.people.open_conversation(bob.persona, ada.pseudonym, START)
+    bob.commit()
+    assert bob.disk.count("ignored") == 0
+    asks_again(ada, bob, START)
     assert bob.got() == ["may I?"]
-    assert bob.talk(ada).state == "request"
+    assert bob.talk(ada).state == "accepted"
+
+
+def test_who_is_ignored_may_ask_again_after_a_month(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(personas, "IGNORED_S", 20 * 86_400)
+    ada, bob = asked()
+    bob.people.ignore(bob.talk(ada), START)
+    bob.people.work(START + 20 * DAY - 1)
+    assert list(bob.persona.ignored) == [ada.pseudonym]
+    bob.people.work(START + 20 * DAY)
+    bob.commit()
+    assert not bob.persona.ignored and bob.disk.count("ignored") == 0
+
+
+def test_of_too_many_that_are_ignored_the_oldest_goes_and_burning_forgets_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(personas, "MAX_IGNORED", 2)
+    bob = Neighbour("bob")
+    for number in range(4):
+        bob.persona.ignore(bytes([number]) * 32, START + number, bob.journal)
+    bob.persona.ignore(bytes([2]) * 32, START + 9, bob.journal)
+    bob.commit()
+    bob.restart(START)
+    assert [one[0] for one in bob.persona.ignored] == [3, 2]
+    bob.people.burn(bob.persona)
+    bob.commit()
+    assert bob.disk.count("ignored") == 0
 
 
 def test_only_a_request_can_be_ignored() -> None:
     ada, bob, _ = met()
     with pytest.raises(UserError, match="Only a request"):
-        bob.people.ignore(bob.talk(ada))
+        bob.people.ignore(bob.talk(ada), START)
 
 
 def test_who_is_blocked_is_not_heard_by_streams_or_first_contacts_even_after_a_restart() -> None:
@@ -242,11 +298,12 @@ def test_who_comes_by_an_invite_is_accepted_at_both_ends_at_once(text: str | Non
     ada.commit()
     contact, *rest = ada.outgoing()
     assert contact.first_contact and contact.by_box
+    bob.persona.ignore(ada.pseudonym, START, bob.journal)
     day = clock.index_of(START, PARAMS.day_s)
     plaintext = capability.read().open(contact.record, day)
     bob.people.invited(bob.persona, plaintext, name, START)
     assert (bob.talk(ada).state, bob.talk(ada).invited) == ("accepted", True)
-    assert bob.talk(ada).price_bits is None
+    assert bob.talk(ada).price_bits is None and not bob.persona.ignored
     for record in rest:
         bob.keep(record)
     bob.read(START)

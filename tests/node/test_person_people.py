@@ -50,7 +50,7 @@ async def test_a_request_says_nothing_back_until_it_is_accepted(tmp_path: Path) 
         await eventually(120, lambda: only_contact(b).name == "Heron")
 
 
-async def test_an_ignored_request_is_gone_and_asks_again_when_it_writes(tmp_path: Path) -> None:
+async def test_an_ignored_request_is_gone(tmp_path: Path) -> None:
     async with lab(tmp_path, relays=4, people=2) as made:
         a, b = made.people
         contact, theirs = await meet(a, b)

@@ -189,9 +189,9 @@ def ways() -> dict[str, Callable[[Keeping, Neighbour, int], object]]:
 
     return {
         "time": lambda bob, ada, now: bob.people.work(now + 60 * 10**9),
-        "ignored": lambda bob, ada, now: bob.people.ignore(bob.talk(ada)),
+        "ignored": lambda bob, ada, now: bob.people.ignore(bob.talk(ada), now),
         "deleted": delete,
-        "conversation deleted": lambda bob, ada, now: bob.people.forget(bob.talk(ada)),
+        "conversation deleted": lambda bob, ada, now: bob.people.forget(bob.talk(ada), now),
         "burnt": lambda bob, ada, now: bob.people.burn(bob.persona),
     }
 

@@ -88,7 +88,7 @@ def add(commands: options.Commands) -> None:
     for verb, summary in (
         ("block", "drop whatever comes of a contact, unanswered, from now on"),
         ("unblock", "undo a block"),
-        ("ignore", "forget a request silently; who writes again asks again"),
+        ("ignore", "forget a request silently; for a month that stranger asks in vain"),
     ):
         simple.append(options.command(inner, verb, _change, summary, f"shoal contact {verb} ID"))
     for parser in simple:

@@ -3,7 +3,7 @@
 ::
 
     create, show, burn                        a persona
-    open, accept, block, unblock, forget      a contact; a request is ignored by forgetting it
+    open, accept, block, unblock, forget      a contact; a request that is forgotten is ignored
     send, mark read, delete                   a message
 
 Each returns what followers are to be told, or the thing that it made.
@@ -97,12 +97,16 @@ class Contacts(Roster):
     def open_conversation(self, persona: Persona, pseudonym: bytes, now: int) -> Correspondence:
         """Return the persona's conversation with ``pseudonym``, begun now if there is none.
 
+        Whoever was ignored no longer is.
+
         Raises:
             UserError: it is the persona's own, or there are too many.
         """
         if pseudonym == persona.secrets.pseudonym:
             raise UserError("This is the persona's own pseudonym; write to somebody else.")
-        return self._correspondence(persona, pseudonym, requested_by_them=False, now=now)
+        found = self._correspondence(persona, pseudonym, requested_by_them=False, now=now)
+        persona.heed(pseudonym, self._journal)
+        return found
 
     def send(
         self,
@@ -180,15 +184,18 @@ class Contacts(Roster):
         correspondence.accept(now)
         return self._settled(correspondence, now)
 
-    def ignore(self, correspondence: Correspondence) -> list[Changed]:
-        """Forget a request without a word; who writes again asks again.
+    def ignore(self, correspondence: Correspondence, now: int) -> list[Changed]:
+        """Forget a request without a word; who sent it asks in vain for a month.
+
+        What a stranger sent is sent again on its own until its days are over: without a memory
+        of it the request would be back. Adding the contact oneself, or inviting it, ends this.
 
         Raises:
             UserError: it is no request.
         """
         if correspondence.state != "request":
             raise UserError("Only a request can be ignored.")
-        return self.forget(correspondence)
+        return self.forget(correspondence, now)
 
     def block(self, correspondence: Correspondence, now: int) -> list[Changed]:
         """Hear and say no more, until :meth:`unblock`.
@@ -207,9 +214,11 @@ class Contacts(Roster):
         correspondence.unblock(now)
         return self._settled(correspondence, now)
 
-    def forget(self, correspondence: Correspondence) -> list[Changed]:
-        """Delete a conversation with all that is known of the contact."""
+    def forget(self, correspondence: Correspondence, now: int) -> list[Changed]:
+        """Delete a conversation with all that is known of the contact; a request is ignored."""
         persona, _ = self._conversations[correspondence.id]
+        if correspondence.state == "request":
+            persona.ignore(correspondence.pseudonym, now, self._journal)
         return self._forget(persona, correspondence)
 
     def set_alias(self, correspondence: Correspondence, alias: str | None) -> list[Changed]:

@@ -68,6 +68,7 @@ class People(Contacts):
             persona.announcer.work(now)
             persona.expire_ephemerals(today, self._journal)
             persona.keep_prekeys(self._journal)
+            persona.expire_ignored(now, self._journal)
         changed = [] if whole is None else self._about(whole)
         for persona, correspondence in self._conversations.values():
             if correspondence.history.expiring(now):
@@ -292,6 +293,8 @@ class People(Contacts):
         known = persona.by_pseudonym.get(public.pseudonym)
         if known is not None and known.blocked:
             raise RemoteProtocolError("blocked")
+        if known is None and not invited and public.pseudonym in persona.ignored:
+            raise RemoteProtocolError("ignored")
         changed: list[Changed] = []
         if known is None and not invited:
             try:
@@ -305,6 +308,7 @@ class People(Contacts):
             persona, public.pseudonym, requested_by_them=True, now=now
         )
         association.confirmed = True
+        persona.heed(public.pseudonym, self._journal)
         if invited:
             correspondence.admit(None, now)
         elif correspondence.pending:

@@ -2,7 +2,9 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import Final
 
+from shoal_protocol import clock
 from shoal_protocol.client import contents, state
 from shoal_protocol.client.announcer import Announcer
 from shoal_protocol.client.association import Association
@@ -10,6 +12,9 @@ from shoal_protocol.client.contents import Profile, Shown
 from shoal_protocol.client.correspondence import Correspondence
 from shoal_protocol.pseudonyms.persona import PREKEY_DAYS_KEPT, PersonaSecrets
 from shoal_protocol.sessions import handshake
+
+MAX_IGNORED: Final = 1024  # strangers that one persona ignores; beyond them the oldest goes
+IGNORED_S: Final = 30 * 86_400  # for so long: what they sent is tried again for box_days at most
 
 
 @dataclass(slots=True)
@@ -45,6 +50,7 @@ class Persona:
     seen: OrderedDict[bytes, SeenEntry] = field(default_factory=OrderedDict[bytes, SeenEntry])
     kept_ephemerals: dict[int, list[bytes]] = field(default_factory=dict[int, list[bytes]])
     prekey_batches: dict[int, int] = field(default_factory=dict[int, int])  # day: journal batch
+    ignored: dict[bytes, int] = field(default_factory=dict[bytes, int])  # since (ns), oldest first
 
     @property
     def name_bytes(self) -> bytes:
@@ -105,10 +111,35 @@ class Persona:
             for ephemeral in self.kept_ephemerals.pop(day):
                 journal.delete(state.EPHEMERAL, self._row(day) + ephemeral)
 
+    def ignore(self, pseudonym: bytes, now: int, journal: state.Journal) -> None:
+        """Let this stranger (32 bytes) ask in vain for :data:`IGNORED_S`."""
+        self.heed(pseudonym, journal)
+        while len(self.ignored) >= MAX_IGNORED:
+            self.heed(next(iter(self.ignored)), journal)
+        self.ignored[pseudonym] = now
+        if self.kept:
+            data = state.IGNORINGS.encode(state.IgnoredRow(now))
+            journal.put(state.IGNORED, self.name_bytes + pseudonym, data)
+
+    def heed(self, pseudonym: bytes, journal: state.Journal) -> None:
+        """Ignore this stranger no more; nothing if it is not ignored."""
+        if self.ignored.pop(pseudonym, None) is not None and self.kept:
+            journal.delete(state.IGNORED, self.name_bytes + pseudonym)
+
+    def expire_ignored(self, now: int, journal: state.Journal) -> None:
+        """Ignore those no more whose time is over."""
+        while self.ignored:
+            pseudonym, since = next(iter(self.ignored.items()))
+            if now < since + clock.seconds(IGNORED_S):
+                break
+            self.heed(pseudonym, journal)
+
     def forget_rows(self, journal: state.Journal) -> None:
         """Delete the persona's own rows."""
         journal.delete(state.PERSONA, self.name_bytes)
         journal.delete(state.PROFILE, self.name_bytes)
+        for pseudonym in self.ignored:
+            journal.delete(state.IGNORED, self.name_bytes + pseudonym)
         for day in self.prekey_batches:
             journal.delete(state.PREKEYS, self._row(day))
         for day, ephemerals in self.kept_ephemerals.items():

@@ -158,6 +158,11 @@ class Roster:
                 one = shown[row_id]
                 profile = contents.read_profile(one.profile) if one.profile else None
                 persona.shown.profile, persona.shown.receipts = profile, one.receipts
+        ignored = [
+            (state.IGNORINGS.decode(data).since, key) for key, data in kept.of(state.IGNORED)
+        ]
+        for since, key in sorted(ignored):
+            self._personas[key[:8].hex()].ignored[key[8:]] = since
         for row_id, data in kept.of(state.PREKEYS):
             keys = state.PREKEY_DAYS.decode(data)
             persona, day = self._personas[row_id[:8].hex()], int.from_bytes(row_id[8:], "big")

@@ -36,6 +36,7 @@ PROFILE: Final = "profile"  # id: persona 8; what it shows, and its settings
 CONTACT: Final = "contact"  # id: conversation 8; what is known of the contact
 INVITE: Final = "invite"  # id: persona 8, invite 8
 NOTICE: Final = "notice"  # id: 12 bytes; numbered like a message, never shown
+IGNORED: Final = "ignored"  # id: persona 8, pseudonym 32; asks in vain for a while
 KINDS: Final = (
     PERSONA,
     PREKEYS,
@@ -52,6 +53,7 @@ KINDS: Final = (
     CONTACT,
     INVITE,
     NOTICE,
+    IGNORED,
 )
 
 
@@ -340,6 +342,13 @@ class InviteRow:
         return "InviteRow(…)"
 
 
+@dataclass(frozen=True, slots=True)
+class IgnoredRow:
+    """Since when (ns) the person ignores somebody who asked."""
+
+    since: Annotated[int, wire.U64]
+
+
 PERSONAS: Final = wire.Codec(PersonaRow, limit=2048)
 PREKEY_DAYS: Final = wire.Codec(PrekeysRow, limit=256)
 CONVERSATIONS: Final = wire.Codec(ConversationRow, limit=4096)
@@ -352,6 +361,7 @@ PROFILES: Final = wire.Codec(ProfileRow, limit=10_000)
 CONTACTS: Final = wire.Codec(ContactRow, limit=12_000)
 INVITES: Final = wire.Codec(InviteRow, limit=64)
 NOTICES: Final = wire.Codec(NoticeRow, limit=10_000)
+IGNORINGS: Final = wire.Codec(IgnoredRow, limit=16)
 
 
 class StoreDamaged(UserError):
