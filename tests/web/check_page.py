@@ -103,6 +103,17 @@ def test_the_token_leaves_the_address_and_survives_a_reload(chromium: Browser, l
         watch.assert_clean(page)
 
 
+def test_the_browser_keeps_no_words_and_translates_nothing(chromium: Browser) -> None:
+    with twins.twin() as link, browsing.opened(chromium, link) as (page, watch):
+        page.locator(".rows ul button").first.click()
+        page.locator(".composer textarea").fill("half a sentence")
+        kept = page.evaluate("Object.keys(sessionStorage).sort()")
+        assert "token" in kept and not set(kept) - {"token", "persona", "details"}
+        assert page.evaluate("Object.keys(localStorage)") == []
+        assert page.evaluate("document.documentElement.translate") is False
+        watch.assert_clean(page)
+
+
 def test_a_conversation_is_held_with_keys_alone(chromium: Browser, link: str) -> None:
     with browsing.opened(chromium, link) as (page, watch):
         page.locator(".rows ul button").first.wait_for()

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { Message } from '../src/lib/api/types';
 import { arranged, onlyEmoji } from '../src/lib/arrange';
-import { restored, type Pending } from '../src/lib/state/outbox.svelte';
+import type { Pending } from '../src/lib/state/outbox.svelte';
 import { merged } from '../src/lib/state/store.svelte';
 
 function message(id: string, minute: number, outgoing = false): Message {
@@ -81,15 +81,4 @@ test('what was read anew stands in the place of what was known, older ones stay'
   expect(merged(page, known, 'b').map((m) => m.id)).toEqual(['a', 'b', 'd']);
   expect(merged([message('x', 9)], known, 'x').map((m) => m.id)).toEqual(['x']);
   expect(merged([], known, null)).toEqual([]);
-});
-
-test('after a reload a message waits under its old key; what failed stays failed', () => {
-  const failed: Pending = { ...pending, key: 'f', state: 'failed', detail: 'Too long.' };
-  const list = restored(JSON.stringify([{ ...pending, arrived: true }, failed]));
-  expect(list.map((p) => [p.key, p.state, p.arrived])).toEqual([
-    ['k', 'waiting', false],
-    ['f', 'failed', false],
-  ]);
-  expect(restored('{broken')).toEqual([]);
-  expect(restored(null)).toEqual([]);
 });

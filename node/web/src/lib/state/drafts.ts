@@ -1,17 +1,18 @@
-// What is written and not sent, for each conversation, until the window closes.
+// What is written and not sent, for each conversation, until the page is left or the node locked.
+//
+// In memory alone: browsers write their storage, a session's too, to the disk in the clear.
 
-const PREFIX = 'draft.';
+const texts = new Map<string, string>();
 
 export const drafts = {
   get(conversation: string): string {
-    return sessionStorage.getItem(PREFIX + conversation) ?? '';
+    return texts.get(conversation) ?? '';
   },
   set(conversation: string, text: string): void {
-    if (text) sessionStorage.setItem(PREFIX + conversation, text);
-    else sessionStorage.removeItem(PREFIX + conversation);
+    if (text) texts.set(conversation, text);
+    else texts.delete(conversation);
   },
   forget(): void {
-    for (const key of Object.keys(sessionStorage))
-      if (key.startsWith(PREFIX)) sessionStorage.removeItem(key);
+    texts.clear();
   },
 };

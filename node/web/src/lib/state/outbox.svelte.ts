@@ -4,13 +4,12 @@
 //               │ └── refused ──> failed: the person sends again or discards it
 //               └──── no answer, 429, 503 ──> waiting ──> sending, with the same key
 //
-// Keys and texts are kept in the session's storage until the node answers, so that a reload in
-// between neither loses nor doubles a message. Bytes of files are kept in memory alone.
+// All of it is kept in memory alone, since browsers write their storage, a session's too, to the
+// disk in the clear: whoever leaves the page before the node has answered is asked first.
 
 import { ApiError, Offline, type Api, type Attachment } from '../api/client';
 import type { Message, Quote } from '../api/types';
 
-const STORED = 'outbox';
 const AGAIN = 3000; // ms until a busy node is asked again
 
 export interface PendingFile {
@@ -41,8 +40,10 @@ export class Outbox {
   constructor(
     private readonly api: () => Api,
     private readonly onSent: (message: Message) => void,
-  ) {
-    this.list = restored(sessionStorage.getItem(STORED));
+  ) {}
+
+  get empty(): boolean {
+    return this.list.length === 0;
   }
 
   of(conversation: string): Pending[] {
@@ -75,7 +76,6 @@ export class Outbox {
       },
       arrived: false,
     });
-    this.keep();
     void this.drain(conversation);
   }
 
@@ -89,7 +89,6 @@ export class Outbox {
     pending.key = fresh;
     pending.state = 'sending';
     pending.detail = null;
-    this.keep();
     void this.drain(pending.conversation);
   }
 
@@ -142,7 +141,6 @@ export class Outbox {
           }
           next.state = 'failed';
           next.detail = error instanceof ApiError ? error.message : null;
-          this.keep();
         }
       }
     } finally {
@@ -168,13 +166,6 @@ export class Outbox {
     if (pending?.file?.url) URL.revokeObjectURL(pending.file.url);
     this.list = this.list.filter((p) => p.key !== key);
     this.bytes.delete(key);
-    this.keep();
-  }
-
-  private keep(): void {
-    const kept = this.list.filter((p) => p.file === null);
-    if (kept.length > 0) sessionStorage.setItem(STORED, JSON.stringify(kept));
-    else sessionStorage.removeItem(STORED);
   }
 }
 
@@ -183,18 +174,4 @@ function waits(error: unknown): boolean {
     error instanceof ApiError &&
     (error.status === 429 || error.status === 503 || error.status === 423 || error.status === 401)
   );
-}
-
-export function restored(stored: string | null): Pending[] {
-  if (!stored) return [];
-  try {
-    const list = JSON.parse(stored) as Pending[];
-    return list.map((p) => ({
-      ...p,
-      state: p.state === 'failed' ? 'failed' : 'waiting',
-      arrived: false,
-    }));
-  } catch {
-    return [];
-  }
 }

@@ -61,6 +61,9 @@ class Session {
     }
     this.calls = new Api(this.token, undefined, (error) => this.refused(error));
     addEventListener('online', () => this.events?.hurry());
+    addEventListener('beforeunload', (event) => {
+      if (!this.outbox.empty) event.preventDefault();
+    });
     document.addEventListener('visibilitychange', () => {
       if (document.visibilityState === 'visible') this.events?.hurry();
     });
@@ -182,8 +185,6 @@ class Session {
 
   async panic(): Promise<void> {
     await this.api.panic();
-    this.outbox.forget();
-    drafts.forget();
     this.turn('empty');
     await this.look();
   }
@@ -212,6 +213,7 @@ class Session {
     this.early = null;
     this.store.forget();
     pictures.forget();
+    this.outbox.forget();
     drafts.forget();
     router.replace({ view: 'home' });
   }

@@ -33,7 +33,9 @@ export class Thread {
   }
 
   remove(id: string): void {
-    this.messages = this.messages.filter((message) => message.id !== id);
+    this.messages = this.messages
+      .filter((message) => message.id !== id)
+      .map((message) => (message.reply_to?.id === id ? unquoted(message) : message));
   }
 }
 
@@ -116,6 +118,7 @@ export class Store {
     this.seen.clear();
     this.arrived = null;
     this.loaded = false;
+    sessionStorage.removeItem('persona');
     clearTimeout(this.refreshing);
   }
 
@@ -302,6 +305,12 @@ export class Store {
       this.refreshConversations().catch(this.onError);
     }, 150);
   }
+}
+
+/** An answer to a message that is gone, without its words. */
+function unquoted(message: Message): Message {
+  const quote = message.reply_to;
+  return { ...message, reply_to: quote && { ...quote, id: null, text: null } };
 }
 
 function recency(conversation: Conversation): number {
