@@ -5,8 +5,11 @@ from collections.abc import Sequence
 import pytest
 
 from directory.world import Author
+from shoal_protocol import clock
 from shoal_protocol.clock import SECOND
 from shoal_protocol.directory import sync
+from shoal_protocol.directory.envelope import Version
+from shoal_protocol.directory.lease import sign_lease
 from shoal_protocol.directory.lease_clock import LEAST
 from shoal_protocol.directory.view import DirectoryView
 from shoal_protocol.parameters import MAIN
@@ -14,6 +17,7 @@ from support import START, seeded
 
 AUTHORS = [Author(f"author {number}", MAIN) for number in range(9)]
 EPOCH_S = MAIN.epoch_s
+RANDOM = seeded("keys that no relay paid for")
 BESIDE_S = MAIN.lease_s // 6  # what leases leave open
 
 
@@ -67,7 +71,22 @@ def test_fewer_than_half_of_the_relays_move_nothing() -> None:
     view = of_a_person()
     hear(view, AUTHORS[:5], START, START)
     for author in AUTHORS[5:]:  # four sign for an hour ahead
+        view.add_descriptor(author.descriptor(), START)
         view.add_lease(author.lease(START + EPOCH_S * SECOND), START)
+    assert view.time.ahead == 0
+    assert len(view.relays(START)) == 5
+
+
+@pytest.mark.parametrize("ahead_s", [-EPOCH_S, EPOCH_S])
+def test_keys_that_no_relay_paid_for_say_nothing_of_the_time(ahead_s: int) -> None:
+    view = of_a_person()
+    hear(view, AUTHORS[:5], START, START)
+    then = START + ahead_s * SECOND
+    end = then // SECOND + MAIN.lease_s
+    version = Version(clock.index_of(then, EPOCH_S), 0)
+    for _ in range(2 * len(AUTHORS)):  # a key costs nothing, a descriptor work
+        seed = RANDOM.bytes(32)
+        assert not view.add_lease(sign_lease(seed, version=version, until=end, params=MAIN), START)
     assert view.time.ahead == 0
     assert len(view.relays(START)) == 5
 

@@ -7,7 +7,8 @@
                                                                                 └─ off: ahead = it
 
 A live relay signs a lease of ``lease_s`` and renews it at a third, so that each newest lease
-tells its relay's time to within a sixth of ``lease_s``. The median over relays moves only when
+tells its relay's time to within a sixth of ``lease_s``. Relays are those whose descriptors are
+held, as a key alone is free. The median over relays moves only when
 half of them lie. Who hands leases on can't forge them; he can hold new ones back, which is to
 show an old directory: at most an epoch old, and only while nobody else shows a newer one.
 

@@ -185,11 +185,12 @@ class DirectoryView:
             RemoteProtocolError: as :func:`lease.decode_lease`.
         """
         sealed, until = leases.peek_lease(data)
+        entry = self._entries.get(sealed.relay_id)
         if not leases.in_time(until, self.time.now(now), self.params):
             self.skipped["lease time"] += 1
-            self._doubt(data, sealed.relay_id, until, now)
+            if entry is not None or arriving:  # a key that did no work is nobody's word
+                self._doubt(data, sealed.relay_id, until, now)
             return None
-        entry = self._entries.get(sealed.relay_id)
         if entry is None and not arriving:
             self.skipped["unknown relay"] += 1
             return None
