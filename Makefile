@@ -36,7 +36,7 @@ bench: venv
 
 test:
 	@tools/setup-venv test
-	@.venv/bin/python -m pytest $(ARGS)
+	@.venv/bin/python -m pytest -n auto --dist worksteal $(ARGS)
 
 check:
 	@tools/setup-venv browser check test
