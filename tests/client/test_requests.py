@@ -210,6 +210,39 @@ def test_who_is_unblocked_is_heard_again_and_what_waited_goes() -> None:
     assert set(ada.states() + bob.states()) == {FETCHED}
 
 
+@pytest.mark.parametrize("accepted", [True, False])
+def test_who_is_blocked_stays_so_when_the_conversation_is_deleted(accepted: bool) -> None:
+    ada, bob, now = met() if accepted else (*asked(), START)
+    bob.people.set_alias(bob.talk(ada), "somebody")
+    old = bob.talk(ada).id
+    bob.people.block(bob.talk(ada), now)
+    gone, left = bob.people.forget(bob.talk(ada), now)
+    assert gone.removed and gone.conversation == old
+    assert not left.removed and left.conversation == bob.talk(ada).id != old
+    bob.commit()
+    assert bob.disk.messages == {} and bob.disk.count("association") == 0
+    assert bob.disk.count("conversation") == bob.disk.count("contact") == 1
+    bob.restart(now)
+    assert (bob.talk(ada).state, bob.talk(ada).alias) == ("blocked", "somebody")
+    assert bob.talk(ada).pending and len(bob.talk(ada).history) == 0
+    assert bob.people.lookup_due(now) is None and len(bob.outbox) == 0
+    ada.write(bob, "and now?", now)
+    now += 15 * DAY  # ada's session ends, and a first contact comes
+    ada.people.tick(now)
+    ada.write(bob, "and now?", now)
+    for _ in range(3):
+        ada.people.tick(now)
+        ada.look_up(bob, now)
+        pass_on(ada, bob, now)
+        now += MINUTE
+    assert bob.people.counters["blocked"] > 0 and bob.got() == []
+    bob.people.unblock(bob.talk(ada), now)  # as one who has not asked: it may, and is told nothing
+    assert bob.talk(ada).state == "request"
+    assert bob.people.lookup_due(now) is None and len(bob.outbox) == 0
+    (last,) = bob.people.ignore(bob.talk(ada), now)
+    assert last.removed and bob.persona.conversations == {}
+
+
 def test_a_blocked_request_is_one_again_when_it_is_unblocked() -> None:
     ada, bob = asked()
     bob.people.block(bob.talk(ada), START)

@@ -215,11 +215,23 @@ class Contacts(Roster):
         return self._settled(correspondence, now)
 
     def forget(self, correspondence: Correspondence, now: int) -> list[Changed]:
-        """Delete a conversation with all that is known of the contact; a request is ignored."""
+        """Delete a conversation with all that is known of the contact; a request is ignored.
+
+        Who is blocked stays blocked: a conversation is left without a word, under another id,
+        with the name that the person gave it, so that it can be known and unblocked.
+        """
         persona, _ = self._conversations[correspondence.id]
         if correspondence.state == "request":
             persona.ignore(correspondence.pseudonym, now, self._journal)
-        return self._forget(persona, correspondence)
+        gone = self._forget(persona, correspondence)
+        if not correspondence.blocked:
+            return gone
+        left = self._correspondence(
+            persona, correspondence.pseudonym, requested_by_them=True, now=now
+        )
+        left.alias = correspondence.alias
+        left.block()
+        return gone + self._news(persona, left)
 
     def set_alias(self, correspondence: Correspondence, alias: str | None) -> list[Changed]:
         """Call the contact by a name of one's own; raises UserError."""
