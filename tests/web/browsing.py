@@ -87,7 +87,7 @@ def opened(
     size: tuple[int, int] = WIDE,
 ) -> Iterator[tuple[Page, Watch]]:
     """The page behind ``link`` in a profile of its own."""
-    origin = link.partition("/#")[0]
+    origin = link.partition("#")[0].rstrip("/")
     watch = Watch([origin])
     context = running.new_context(
         locale=language,
