@@ -13,6 +13,7 @@ a few wrong ones the next must wait. While locked the process knows no secret: i
 status, the lock, and what the page needs to draw itself. Events of before are forgotten.
 """
 
+import gc
 import importlib.metadata
 import logging
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from typing import Any, Final
 
 import trio
 
-from shoal_node import choices, clock, erasure
+from shoal_node import choices, clock, erasure, person_views
 from shoal_node.api import backend, values
 from shoal_node.config import NodeConfig
 from shoal_node.person import PersonNode
@@ -315,13 +316,16 @@ class Household:
         with trio.CancelScope(shield=True):
             await ended.wait()
         self._events.forget(lambda data: True)
+        person_views.forget()
+        gc.collect()  # the node refers to itself, and would stay until there is much else to free
 
     async def _restart(self) -> None:
         """Start the person's node anew, for what it takes only at its start."""
         secret = self._secret
         assert secret is not None, "an open store has a secret"
-        await self._stop()
-        await self._start(secret)
+        with trio.CancelScope(shield=True):  # whoever asked may go; the node must not stay locked
+            await self._stop()
+            await self._start(secret)
 
     def _tell(self) -> backend.LockState:
         found = self.lock_state()

@@ -93,7 +93,7 @@ class PersonContacts(PersonDriver):
         self._events.forget(
             lambda data: persona_id in (getattr(data, "persona", None), getattr(data, "id", None))
         )
-        person_views.safety_code.cache_clear()
+        person_views.forget()
         self._tell(gone)
         await self._durable()
         self._events.publish(backend.Removed(persona_id, None, None))

@@ -215,6 +215,12 @@ def tag(one: bytes, other: bytes, network: bytes) -> str:
     return letters
 
 
+def forget() -> None:
+    """Forget every name and pseudonym that was shown."""
+    for remembered in (_address, _skeleton, tag, safety_code):
+        remembered.cache_clear()
+
+
 @functools.lru_cache(maxsize=1024)
 def safety_code(one: bytes, other: bytes, network: bytes) -> str:
     """Return what two people compare; remembered, since it takes a while."""

@@ -2,13 +2,14 @@
 
 import contextlib
 import os
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import trio
 
-from shoal_node import choices, home, household
+from shoal_node import choices, home, household, person_views
 from shoal_node.api import backend, events
 from shoal_node.clock import NodeClock
 from shoal_node.config import NodeConfig
@@ -123,6 +124,33 @@ async def test_a_fresh_persona_is_there_after_each_unlocking(tmp_path: Path) -> 
     async with living(tmp_path) as node:
         assert node.settings().fresh_persona is True and node.settings().persona_slots == 5
         assert len(node.person.personas()) == 1
+
+
+async def test_a_locked_process_holds_nothing_of_the_person(tmp_path: Path) -> None:
+    async with living(tmp_path) as node:
+        await talk(node, ephemeral=True)
+        for persona in node.person.personas():
+            node.person.contacts(persona.id)
+        machine = weakref.ref(node.person.machine)
+        store = weakref.ref(node.person.machine.people)
+        await node.lock()
+        assert machine() is None and store() is None
+        for known in (person_views._address, person_views._skeleton, person_views.tag):
+            assert known.cache_info().currsize == 0
+
+
+async def test_who_asks_for_another_preset_and_goes_leaves_no_locked_node(tmp_path: Path) -> None:
+    async with living(tmp_path) as node:
+        before = node.person
+        with trio.CancelScope() as asking:
+            async with trio.open_nursery() as nursery:
+                change = backend.SettingsChange(preset="fast")
+                nursery.start_soon(node.change_settings, change)
+                while node.lock_state().state == "open":
+                    await trio.lowlevel.checkpoint()
+                asking.cancel()
+        assert node.lock_state().state == "open"
+        assert node.person is not before and node.status().preset == "fast"
 
 
 async def test_nothing_of_before_is_told_after_a_lock(tmp_path: Path) -> None:
