@@ -6,11 +6,14 @@
     DIR/guards   a person's guards, sampled once and kept for months            (mode 0600)
 
     write    beside, synced, renamed                destroy    overwritten, synced, unlinked
+    replace_secret   written; then what was there before is overwritten
 
 A file is written beside, synced and renamed, and its directory synced: after a crash it
 holds the old or the new, never half. Nothing of a persona is kept here.
 """
 
+import contextlib
+import io
 import logging
 import os
 import tempfile
@@ -44,6 +47,28 @@ def write(path: Path, data: bytes) -> None:
     sync(path.parent)
 
 
+def replace_secret(path: Path, data: bytes) -> None:
+    """Put ``data`` in ``path`` like :func:`write`, then overwrite what it held before.
+
+    As of :func:`destroy`; not on Windows, where a file that is open cannot be replaced.
+    """
+    with contextlib.ExitStack() as held:
+        before: io.FileIO | None = None
+        if os.name == "posix":
+            with contextlib.suppress(FileNotFoundError):
+                before = held.enter_context(path.open("r+b", buffering=0))
+        write(path, data)
+        if before is not None:
+            _overwrite(before)
+
+
+def _overwrite(file: io.FileIO) -> None:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    file.write(os.urandom(max(size, _BLOCK)))
+    os.fsync(file.fileno())
+
+
 def sync(directory: Path) -> None:
     """Make durable which files a directory has."""
     if os.name == "posix":
@@ -65,10 +90,7 @@ def destroy(path: Path) -> None:
     """
     try:
         with path.open("r+b", buffering=0) as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(0)
-            file.write(os.urandom(max(size, _BLOCK)))
-            os.fsync(file.fileno())
+            _overwrite(file)
     except FileNotFoundError:
         return
     except OSError:

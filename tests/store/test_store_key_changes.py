@@ -62,3 +62,13 @@ def test_what_is_destroyed_is_overwritten_before_it_is_unlinked(tmp_path: Path) 
     keep.destroy(path)
     assert not path.exists() and b"ssss" not in other.read_bytes()
     keep.destroy(path)  # nothing is there any more
+
+
+def test_what_an_earlier_passphrase_opens_is_overwritten(tmp_path: Path) -> None:
+    keys.secret_of(tmp_path, "one")
+    for place, (old, new) in enumerate((("one", "two"), ("two", "three"), ("three", None))):
+        earlier = tmp_path / f"the same file {place}"
+        earlier.hardlink_to(tmp_path / keys.SALT_FILE)
+        before = earlier.read_bytes()
+        keys.change(tmp_path, old, new)
+        assert before[:32] not in earlier.read_bytes()

@@ -213,7 +213,11 @@ def _wrap(home: Path, secret: bytes, passphrase: str) -> None:
     stretched = _stretch(passphrase, salt)
     wrapped = crypto.aead_seal(stretched, nonce, secret, _WRAP_LABEL)
     found = _Wrapped(2, salt, _check(stretched), nonce, wrapped)
-    _write(home / SALT_FILE, _WRAPPED.encode(found))
+    try:
+        keep.replace_secret(home / SALT_FILE, _WRAPPED.encode(found))
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else "it is not possible"
+        raise UserError(f"{home / SALT_FILE} cannot be written: {reason}.") from None
 
 
 def _destroy(path: Path) -> None:
