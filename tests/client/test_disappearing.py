@@ -81,6 +81,23 @@ def test_a_message_that_disappears_before_it_could_go_is_never_sent() -> None:
     assert bob.got() == ["another"]
 
 
+def test_a_message_that_is_gone_and_on_its_way_is_not_sent_again_under_its_id() -> None:
+    ada, bob, now = met()
+    talk = ada.talk(bob)
+    sent = say(ada, bob, SECRET, now, 5)
+    ada.commit()
+    now += MINUTE
+    ada.people.work(now)
+    with pytest.raises(UserError, match="sent already"):
+        ada.people.send(talk, SECRET, now, message_id=sent.id)
+    with pytest.raises(UserError, match="sent already"):
+        ada.people.send_file(talk, SECRET, b"", "a", "text/plain", now, message_id=sent.id)
+    ada.write(bob, "after it", now)
+    settle(ada, bob, now)
+    assert bob.got() == ["hello", SECRET, "after it"]
+    assert set(ada.states()) == {MessageState.FETCHED}
+
+
 def test_what_is_gone_here_is_not_said_again_when_its_session_ends() -> None:
     ada, bob, now = met()
     say(ada, bob, SECRET, now, 5)

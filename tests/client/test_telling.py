@@ -237,6 +237,30 @@ def test_what_comes_when_the_receipt_was_there_first_is_read_at_once() -> None:
     assert ada.states()[-1] is READ
 
 
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_file_that_goes_later_is_not_read_by_a_receipt_for_what_went_before(
+    restart: bool,
+) -> None:
+    ada, bob, now = telling()
+    talk = ada.talk(bob)
+    file = talk.hold("ab" * 12, "a file", b"its manifest", now)
+    ada.write(bob, "goes at once", now)
+    now = settle(ada, bob, now)
+    see(bob, now)
+    now = settle(ada, bob, now)
+    assert ada.states() == [READ, MessageState.QUEUED, READ]
+    if restart:
+        ada.commit()
+        ada.restart(now)
+    ada.talk(bob).ready(file.id, now)
+    now = settle(ada, bob, now)
+    assert bob.got()[-1] == "a file"
+    assert ada.states() == [READ, FETCHED, READ]
+    see(bob, now)
+    settle(ada, bob, now)
+    assert ada.states() == [READ, READ, READ]
+
+
 def test_names_that_one_gives_stay_here_and_are_kept() -> None:
     ada, bob, now = met()
     talk = ada.talk(bob)

@@ -89,7 +89,8 @@ class Correspondence(Exchange):
         self._told = b""  # digest of the profile that the contact was told last
         self._read = 0  # positions below were read here
         self._receipted = 0  # positions below the contact was told of, or never will be
-        self._seen = 0  # positions below were read by the contact
+        self._seen = 0  # positions below were read by the contact …
+        self._seen_number = -1  # … of messages up to this number: a file's comes late
         self._receipt = ""  # the notice that tells of it, while it is on its way
 
     @property
@@ -139,6 +140,7 @@ class Correspondence(Exchange):
         content = self._content(text, file, reply_to, expires_s)
         if len(self._waiting) >= MAX_WAITING:
             raise UserError("Too many messages wait for this contact; try again later.")
+        self._new(message_id)
         self._accept()
         self._tell_profile(now)
         message = self._made(message_id, content, self._next_number, now)
@@ -160,6 +162,7 @@ class Correspondence(Exchange):
         Args and errors as of :meth:`send`.
         """
         content = self._content(text, file, reply_to, expires_s)
+        self._new(message_id)
         self._accept()
         message = self._made(message_id, content, HELD, now)
         self.keep()
@@ -371,6 +374,9 @@ class Correspondence(Exchange):
             finished = not message.outgoing or message.state >= MessageState.FETCHED
             if not finished and message.number != HELD:
                 open_messages.append(message)
+            said = message.state is MessageState.READ or kept.position == self._seen - 1
+            if message.outgoing and said:
+                self._seen_number = max(self._seen_number, message.number)
         self.history.begin_at(max(self._read, self._receipted, self._seen))
         for notice_id, notice_row in notices:
             notice = self.history.restore_notice(notice_id, notice_row)
@@ -419,6 +425,11 @@ class Correspondence(Exchange):
         if len(contents.write(content)[1]) > MAX_CONTENT:
             raise UserError(f"A message may have at most {MAX_CONTENT} bytes of text.")
         return content
+
+    def _new(self, message_id: str) -> None:
+        """Refuse an id that a message has, or one that is gone and still on its way."""
+        if self.history.find(message_id) is not None:
+            raise UserError("This message was sent already.")
 
     def _made(self, message_id: str, content: Content, number: int, now: int) -> Message:
         message = Message(
@@ -489,7 +500,8 @@ class Correspondence(Exchange):
     def _read_by_them(self, message: Message) -> list[Message]:
         if self.history.get(message.id) is None:
             return []
-        if not self._tells or self.history.position(message.id) >= self._seen:
+        unseen = self.history.position(message.id) >= self._seen
+        if not self._tells or unseen or message.number > self._seen_number:
             return []
         read = self.history.advance(message.id, MessageState.READ)
         return [] if read is None else [read]
@@ -503,6 +515,7 @@ class Correspondence(Exchange):
         if message is None:
             return
         self._seen = max(self._seen, self.history.position(message.id) + 1)
+        self._seen_number = max(self._seen_number, receipt.number)
         for one in list(self.history):
             if one.outgoing and one.state is MessageState.FETCHED:
                 self._news.moved += self._read_by_them(one)
