@@ -279,6 +279,13 @@ class PersonDriver:
         counters = (
             machine.counters + machine.people.counters + self._links.counters + self._failures
         )
+        warnings = person_status.warnings(
+            self._params.name,
+            machine.relays,
+            self._links.overlap(),
+            crowd,
+            self._commits.warning,
+        )
         return backend.Status(
             ready=machine.ready,
             packet_bytes=self._params.packet_bytes,
@@ -304,13 +311,8 @@ class PersonDriver:
                 lookups=machine.counters["dht_get"],
                 lookup_ms_p50=statistics.median(times) if times else None,
             ),
-            warnings=person_status.warnings(
-                self._params.name,
-                machine.relays,
-                self._links.overlap(),
-                crowd,
-                self._commits.warning,
-            ),
+            warnings=list(warnings.values()),
+            warning_codes=list(warnings),
             counters=counters,
         )
 

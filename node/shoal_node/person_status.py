@@ -7,7 +7,7 @@
                         └─► warnings
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from shoal_node.api import backend
@@ -42,8 +42,8 @@ def traffic(preset: Preset, params: NetworkParameters) -> backend.Traffic:
 
 def warnings(
     network: str, relays: int, overlap: float, crowd: Crowd | None, store: str | None
-) -> Sequence[str]:
-    """Return whole sentences for the person, the gravest first.
+) -> Mapping[str, str]:
+    """Return whole sentences for the person by a fixed code, the gravest first.
 
     Args:
         network: its name.
@@ -52,21 +52,23 @@ def warnings(
         crowd: the estimate, if there is one.
         store: the store's own warning.
     """
-    found: list[str] = [] if store is None else [store]
+    found: dict[str, str] = {} if store is None else {"store": store}
     if network.startswith("lab"):
-        found.append("This is a lab network: whoever runs it sees everything, and it hides nobody.")
+        found["lab"] = (
+            "This is a lab network: whoever runs it sees everything, and it hides nobody."
+        )
     if crowd is not None and crowd.warning is not None:
-        found.append(crowd.warning)
+        found["crowd"] = crowd.warning
     if not relays:
-        found.append(
+        found["no_relay"] = (
             "No relay has answered yet: check that the addresses given by --bootstrap are "
             "right and that one of those relays runs."
         )
     elif relays < FEW_RELAYS:
         known = "relay is" if relays == 1 else "relays are"
-        found.append(f"Only {relays} {known} known: a crowd this small hides nobody.")
+        found["few_relays"] = f"Only {relays} {known} known: a crowd this small hides nobody."
     if overlap < LOW_OVERLAP:
-        found.append(
+        found["guards"] = (
             "The guards show different directories: one of them may be lying to this node."
         )
     return found

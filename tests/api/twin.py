@@ -77,6 +77,7 @@ class Relay:
             traffic_class=14 if self.role == "relay" else None,
             dht=backend.Dht(1, 1, 12.5),
             warnings=("Two people are no crowd.",),
+            warning_codes=("crowd",),
             counters={"replay": 0},
         )
 

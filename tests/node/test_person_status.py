@@ -31,15 +31,18 @@ def test_the_latency_counts_links_where_there_are_some() -> None:
 
 
 def test_all_is_well_in_a_large_crowd_of_relays_that_agree() -> None:
-    assert person_status.warnings("main", 300, 1.0, LARGE, None) == []
-    assert person_status.warnings("main", 300, 1.0, None, None) == []
+    assert person_status.warnings("main", 300, 1.0, LARGE, None) == {}
+    assert person_status.warnings("main", 300, 1.0, None, None) == {}
 
 
 def test_each_trouble_is_a_sentence_and_the_stores_comes_first() -> None:
-    found = person_status.warnings("lab", 8, 0.5, SMALL, "The disk is full.")
+    by_code = person_status.warnings("lab", 8, 0.5, SMALL, "The disk is full.")
+    assert list(by_code) == ["store", "lab", "crowd", "few_relays", "guards"]
+    found = list(by_code.values())
     assert found[0] == "The disk is full."
     words = ("lab network", "you are one of about 2, whatever", "Only 8 relays", "guards show")
     assert len(found) == 5
     assert all(word in sentence for word, sentence in zip(words, found[1:], strict=True))
-    assert person_status.warnings("main", 0, 1.0, None, None)[0].startswith("No relay has")
-    assert "Only 1 relay is" in person_status.warnings("main", 1, 1.0, None, None)[0]
+    none = person_status.warnings("main", 0, 1.0, None, None)
+    assert none["no_relay"].startswith("No relay has")
+    assert "Only 1 relay is" in person_status.warnings("main", 1, 1.0, None, None)["few_relays"]

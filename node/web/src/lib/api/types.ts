@@ -137,6 +137,7 @@ export interface Status {
   expected_latency_ms: Latency | null;
   traffic: Traffic | null;
   warnings: string[];
+  warning_codes: string[];
 }
 
 export interface Hop {

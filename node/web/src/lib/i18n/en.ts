@@ -309,6 +309,17 @@ export const en = {
   nw_path_service_text: 'keeps the letter, doesn’t know whose',
   nw_path_delay: 'waits {ms} ms',
   nw_warnings: 'Good to know',
+  warn_lab: 'This is a lab network: whoever runs it sees everything, and it hides nobody.',
+  warn_crowd: {
+    one: 'Nobody else seems to be online: whatever the relays do, nobody hides you.',
+    other: 'About {n} people are online: too few for so short a wait to hide you well.',
+  },
+  warn_no_relay: 'No relay has answered yet: check the addresses that your node joins by.',
+  warn_few_relays: {
+    one: 'Only {n} relay is known: a crowd this small hides nobody.',
+    other: 'Only {n} relays are known: a crowd this small hides nobody.',
+  },
+  warn_guards: 'The guards show different directories: one of them may be lying to your node.',
   nw_ready: 'Connected',
   nw_notready: 'Joining…',
   nw_queue: { one: '{n} message waits to leave', other: '{n} messages wait to leave' },
@@ -368,6 +379,15 @@ export const en = {
   pass_remove: 'Leave the new one empty to remove it.',
 
   // errors of the page's own
+  refused: 'It did not work',
+  refused_with: '{meaning}: {sentence}',
+  refused_404: 'Not found',
+  refused_409: 'Not now',
+  refused_413: 'Too large',
+  refused_415: 'Not this kind of file',
+  refused_422: 'Not possible',
+  refused_429: 'Too often; try again soon',
+  refused_503: 'Not available at the moment',
   error_offline: 'Your node does not answer.',
   error_copy: 'Copying was refused by the browser.',
   error_unknown: 'That did not work.',

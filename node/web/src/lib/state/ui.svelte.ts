@@ -2,7 +2,7 @@
 // copying and saving.
 
 import { ApiError, Offline } from '../api/client';
-import { w } from '../i18n/index.svelte';
+import { known, t, w } from '../i18n/index.svelte';
 
 export interface Notice {
   id: number;
@@ -33,9 +33,15 @@ class Notices {
 }
 
 export function reason(error: unknown): string {
-  if (error instanceof ApiError) return error.message;
+  if (error instanceof ApiError) return refusal(error.status, error.message);
   if (error instanceof Offline) return w.error_offline;
   return w.error_unknown;
+}
+
+/** What a refusal means, and the node's own sentence, which is English. */
+export function refusal(status: number, sentence: string): string {
+  const key = `refused_${status}`;
+  return t('refused_with', { meaning: known(key) ? w[key] : w.refused, sentence });
 }
 
 export const notices = new Notices();
