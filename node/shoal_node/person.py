@@ -31,6 +31,8 @@ BACKUP_NAME: Final = "shoal.backup"
 class PersonNode(PersonTalks):
     """One person's node; implements ``backend.PersonBackend``."""
 
+    _backing_up = False
+
     async def begin(self) -> None:
         """Do what the person wants at each unlocking."""
         if self._chosen.fresh_persona:
@@ -65,7 +67,19 @@ class PersonNode(PersonTalks):
         ]
 
     async def backup(self, passphrase: str) -> backend.Attachment:
-        """Return everything that is kept, encrypted; its passphrase is stretched in a thread."""
+        """Return everything that is kept, encrypted; its passphrase is stretched in a thread.
+
+        One at a time: each takes 256 MiB, and goes on when whoever asked has gone.
+        """
+        if self._backing_up:
+            raise backend.Unavailable("A backup is being made already: wait until it is there.")
+        self._backing_up = True
+        try:
+            return await self._back_up(passphrase)
+        finally:
+            self._backing_up = False
+
+    async def _back_up(self, passphrase: str) -> backend.Attachment:
         await self._durable()
         now = self._clock.now()
 

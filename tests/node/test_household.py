@@ -263,6 +263,22 @@ async def test_a_passphrase_is_set_changed_and_removed(tmp_path: Path) -> None:
         assert node.person.messages(conversation, None, 10)[0].text == TEXT
 
 
+async def test_one_backup_is_made_at_a_time(tmp_path: Path) -> None:
+    async with living(tmp_path) as node:
+        made: list[backend.Attachment] = []
+
+        async def back_up() -> None:
+            made.append(await node.person.backup(PASSPHRASE))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(back_up)
+            await trio.lowlevel.checkpoint()
+            with pytest.raises(backend.Unavailable, match="is being made already"):
+                await node.person.backup(PASSPHRASE)
+        await back_up()
+        assert len(made) == 2
+
+
 async def test_calls_that_wait_while_the_node_is_locked_come_back(tmp_path: Path) -> None:
     async with living(tmp_path) as node:
         person = node.person
