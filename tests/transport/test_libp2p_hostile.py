@@ -277,7 +277,9 @@ MISBEHAVIOUR = {
 }
 
 
-@pytest.mark.parametrize(("act", "label"), MISBEHAVIOUR.items(), ids=lambda value: getattr(value, "__name__", value))
+@pytest.mark.parametrize(
+    ("act", "label"), MISBEHAVIOUR.items(), ids=lambda value: getattr(value, "__name__", value)
+)
 async def test_misbehaviour_after_the_handshake_is_one_counted_error(
     start_libp2p: Start, act: Any, label: str
 ) -> None:
