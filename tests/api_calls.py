@@ -32,6 +32,7 @@ EXAMPLES: Mapping[type, object] = {
     bodies.ReadUpTo: {"message": "x"},
     bodies.NewBackup: {"passphrase": "x"},
     bodies.Panic: {"confirm": "erase"},
+    bodies.TicketToRedeem: {"ticket": "x"},
 }  # of the bodies that have fields that can't be left out
 
 

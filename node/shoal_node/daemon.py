@@ -106,7 +106,7 @@ def _show_page(answers: server.Address, *, browser: bool) -> None:
     shown = link if page_link.may_show() else "`shoal page` prints its address"
     print(f"The page: {shown}", file=sys.stderr)  # noqa: T201
     if browser and page_link.at_terminal():
-        page_link.open_browser(link)
+        page_link.open_browser(page_link.once(answers.url, answers.tickets.issue()))
 
 
 async def _stop_on_signal(

@@ -6,8 +6,8 @@
                                      keeps it for its window and cleans the address
 
 The address is as good as the token. It is not shown where it would stay: in the journal of
-systemd. Opening hands it to the browser as an argument, which other users of the machine may
-see for a moment; who shares a machine uses ``--no-browser``.
+systemd. A browser is started with another, since a command line can be seen by every user of
+the machine: ``#ticket=TICKET`` is good for once and a minute, and the page redeems it.
 """
 
 import os
@@ -23,6 +23,11 @@ _DISPLAYS: Final = ("DISPLAY", "WAYLAND_DISPLAY")
 def of(url: str, token: str) -> str | None:
     """Return the page's address; None where the API answers on a Unix socket."""
     return f"{url}/#{token}" if url.startswith("http://") else None
+
+
+def once(url: str, ticket: str) -> str:
+    """Return the address to start a browser with; ``ticket`` is redeemed for the token."""
+    return f"{url}/#ticket={ticket}"
 
 
 def may_show(environ: Mapping[str, str] = os.environ) -> bool:
@@ -44,13 +49,19 @@ def at_terminal() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty() and has_screen()
 
 
-def open_browser(link: str) -> bool:
-    """Open ``link`` in a browser with windows, without waiting; returns whether there is one."""
+def open_browser(link: str, wait: float = 0) -> bool:
+    """Open ``link`` in a browser with windows; returns whether there is one.
+
+    Args:
+        wait: how long (s) to wait at most for its start, which the end of this process stops.
+    """
     try:
         browser = webbrowser.get()
     except webbrowser.Error:
         return False
     if type(browser) is webbrowser.GenericBrowser and not os.environ.get("BROWSER"):
         return False  # one of text, which would take this terminal
-    threading.Thread(target=browser.open, args=(link,), daemon=True).start()
+    opening = threading.Thread(target=browser.open, args=(link,), daemon=True)
+    opening.start()
+    opening.join(wait)
     return True

@@ -2,12 +2,15 @@
 
 import json
 import webbrowser
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cli.running import Running, running_node, shoal, shoal_json
 from shoal_node import config, home, lab, page_link
+from shoal_node.api.client import Client
+from shoal_protocol.errors import UserError
 
 
 def test_the_page_of_a_running_node_is_printed(
@@ -17,6 +20,34 @@ def test_the_page_of_a_running_node_is_printed(
     link = f"{api.url}/#{api.token}"
     assert shoal(capsys, "page") == (0, f"{link}\n", "")
     assert shoal_json(capsys, "page") == {"page": link}
+
+
+class Recorder(webbrowser.BaseBrowser):
+    """A browser that only remembers what it was started with."""
+
+    opened: list[str]
+
+    def open(self, url: str, new: int = 0, autoraise: bool = True) -> bool:
+        self.opened.append(url)
+        return True
+
+
+def test_a_browser_is_started_with_a_ticket_that_is_good_once_and_never_with_the_token(
+    running: Running, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser = Recorder("recorder")
+    browser.opened = []
+    monkeypatch.setattr(webbrowser, "get", lambda: browser)
+    api = home.read_api(running.data)
+    assert shoal(capsys, "page", "--open") == (0, f"{api.url}/#{api.token}\n", "")
+    (link,) = browser.opened
+    assert api.token not in link
+    url, _, ticket = link.partition("/#ticket=")
+    assert url == api.url
+    client = Client(replace(api, token="none"))
+    assert client.post("ticket", body={"ticket": ticket}) == {"token": api.token}
+    with pytest.raises(UserError):
+        client.post("ticket", body={"ticket": ticket})
 
 
 def test_a_relay_has_no_page_to_print(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,6 +37,7 @@ from shoal_node.api import (
     schema,
 )
 from shoal_node.api.endpoints import BASE
+from shoal_node.api.tickets import Tickets
 
 BODY_TIMEOUT: Final = 10.0  # s for the whole body
 FILE_TIMEOUT: Final = 60.0  # s for a whole file
@@ -49,6 +50,7 @@ def create_app(
     *,
     token: str,
     hosts: Sequence[str],
+    tickets: Tickets,
 ) -> guard.Guard:
     """Return the guarded ASGI application over a node.
 
@@ -57,6 +59,7 @@ def create_app(
         house: the same when it is a person's, None for a relay.
         token: what every caller must know.
         hosts: every ``Host`` that is this server.
+        tickets: what can be redeemed for the token.
     """
     document = schema.dump(openapi.document(node.status().version))
 
@@ -65,7 +68,7 @@ def create_app(
 
     routes: list[BaseRoute] = [Route(f"{BASE}/openapi.json", describe, methods=["GET"])]
     routes += [
-        Route(BASE + row.path, partial(_serve, row, node, house), methods=[row.method])
+        Route(BASE + row.path, partial(_serve, row, node, house, tickets), methods=[row.method])
         for row in endpoints.ENDPOINTS
     ]
     routes.append(WebSocketRoute(f"{BASE}/events", partial(_follow, node)))
@@ -73,7 +76,12 @@ def create_app(
     application.router.redirect_slashes = False
     files = None if house is None else page.Page(page.read_table())
     return guard.Guard(
-        application, token=token, hosts=hosts, body_of=endpoints.body_rule, page=files
+        application,
+        token=token,
+        hosts=hosts,
+        body_of=endpoints.body_rule,
+        page=files,
+        tokenless=endpoints.TOKENLESS,
     )
 
 
@@ -134,13 +142,14 @@ async def _serve(
     row: endpoints.Endpoint,
     node: backend.Backend,
     house: backend.Household | None,
+    tickets: Tickets,
     request: Request,
 ) -> Response:
     answers: list[Response] = []
 
     async def answer() -> None:
         try:
-            answers.append(await _answer(row, node, house, request))
+            answers.append(await _answer(row, node, house, tickets, request))
         except backend.ApiError as error:
             answers.append(_problem(_of_error(error)))
         except ClientDisconnect:
@@ -155,6 +164,7 @@ async def _answer(
     row: endpoints.Endpoint,
     node: backend.Backend,
     house: backend.Household | None,
+    tickets: Tickets,
     request: Request,
 ) -> Response:
     key = request.headers.get("idempotency-key")
@@ -172,7 +182,9 @@ async def _answer(
             )
         body = data if row.body is bytes else schema.parse(row.body, schema.load(data))
     ids = {name: str(value) for name, value in request.path_params.items()}
-    answer = await row.handler(handlers.Call(node, house, ids, query, body, key))
+    answer = await row.handler(
+        handlers.Call(node, house, ids, query, body, key, tickets, request.scope.get("client"))
+    )
     if row.answer is None:
         return Response(status_code=row.status)
     match answer:

@@ -22,6 +22,7 @@ from shoal_node.api.errors import Gone as Gone
 from shoal_node.api.errors import Locked as Locked
 from shoal_node.api.errors import NotFound as NotFound
 from shoal_node.api.errors import TooMany as TooMany
+from shoal_node.api.errors import Unauthorized as Unauthorized
 from shoal_node.api.errors import Unavailable as Unavailable
 from shoal_node.api.errors import Unprocessable as Unprocessable
 from shoal_node.api.errors import Unsupported as Unsupported
@@ -55,6 +56,8 @@ from shoal_node.api.values import Role as Role
 from shoal_node.api.values import SearchHit as SearchHit
 from shoal_node.api.values import Settings as Settings
 from shoal_node.api.values import Status as Status
+from shoal_node.api.values import Ticket as Ticket
+from shoal_node.api.values import Token as Token
 from shoal_node.api.values import Traffic as Traffic
 
 Hub: TypeAlias = events.Hub[EventData]

@@ -25,6 +25,7 @@ Name: TypeAlias = Annotated[str, Size(1, 64)]
 Id: TypeAlias = Annotated[str, Size(1, 128)]
 Expiry: TypeAlias = Annotated[int, Range(LEAST_EXPIRY, MOST_EXPIRY)]  # s
 Passphrase: TypeAlias = Annotated[str, Size(1, 1024)]
+TicketText: TypeAlias = Annotated[str, Size(1, 128)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,13 @@ class NewBackup:
     """What a backup is encrypted under."""
 
     passphrase: Passphrase = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TicketToRedeem:
+    """A one-time ticket for the token."""
+
+    ticket: TicketText = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

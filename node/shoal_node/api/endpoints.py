@@ -114,6 +114,23 @@ _NODE: Final = (
         backend.LockState,
         body=bodies.NewPassphrase,
     ),
+    Endpoint(
+        "POST",
+        "/tickets",
+        "A one-time ticket for the token, good for a minute",
+        handlers.issue_ticket,
+        backend.Ticket,
+        status=201,
+        body=bodies.NoBody,
+    ),
+    Endpoint(
+        "POST",
+        "/ticket",
+        "Redeem a ticket for the token, which this call needs not",
+        handlers.redeem_ticket,
+        backend.Token,
+        body=bodies.TicketToRedeem,
+    ),
     Endpoint("GET", "/settings", "What the person chose", handlers.settings, backend.Settings),
     Endpoint(
         "PATCH",
@@ -347,6 +364,8 @@ _TALKS: Final = (
 )
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (*_NODE, *_PEOPLE, *_TALKS)
+
+TOKENLESS: Final = (f"{BASE}/ticket",)
 
 _OTHER_BODIES: Final = tuple(
     (re.compile(re.sub(r"\{\w+\}", "[^/]+", BASE + row.path)), row.takes)

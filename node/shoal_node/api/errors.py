@@ -39,6 +39,13 @@ class BadRequest(ApiError):
     title = "Bad request"
 
 
+class Unauthorized(ApiError):
+    """The caller may not have what it asks for."""
+
+    status = 401
+    title = "Unauthorized"
+
+
 class NotFound(ApiError):
     """What the call names does not exist here."""
 

@@ -85,6 +85,12 @@ class Hub(Generic[T]):
         if len(kept) < len(self._ring):
             self._ring = deque(kept, maxlen=RING_LENGTH)
 
+    def amend(self, amended: Callable[[T], T]) -> None:
+        """Keep what ``amended`` makes of each event of the ring, under the same number."""
+        self._ring = deque(
+            (Event(event.seq, amended(event.data)) for event in self._ring), maxlen=RING_LENGTH
+        )
+
     def _forget(self, follower: trio.MemorySendChannel[Event[T]]) -> None:
         self._followers.pop(follower, None)
         follower.close()

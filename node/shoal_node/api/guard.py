@@ -103,6 +103,7 @@ class Guard:
         hosts: every value of ``Host`` that is this server, ``name:port``.
         body_of: what the body of a call to a path may be.
         page: what answers requests beside the API, without a token; None for nothing.
+        tokenless: paths of the API that need no token, where there is a page.
     """
 
     def __init__(
@@ -113,9 +114,11 @@ class Guard:
         hosts: Iterable[str],
         body_of: Callable[[str], BodyRule] = lambda path: JSON_BODY,
         page: Application | None = None,
+        tokenless: Iterable[str] = (),
     ) -> None:
         self._app = app
         self._page = page
+        self._tokenless = frozenset(tokenless)
         self._body_of = body_of
         self._token = token.encode()
         self._hosts = frozenset(host.encode() for host in hosts)
@@ -143,7 +146,7 @@ class Guard:
         return (
             (None if scope["http_version"] == "1.1" else Problem(400, "Use HTTP/1.1."))
             or self._wrong_place(headers)
-            or (None if self._is_beside(scope) else self._wrong_token(scope, headers))
+            or (None if self._needs_no_token(scope) else self._wrong_token(scope, headers))
             or (self._wrong_body(scope, headers) if scope["type"] == "http" else None)
         )
 
@@ -152,6 +155,12 @@ class Guard:
         if self._page is None or scope["type"] != "http":
             return False
         return not scope["path"].startswith(API_PREFIX)
+
+    def _needs_no_token(self, scope: Scope) -> bool:
+        """Whether a request is for the page, or for the token itself."""
+        if self._page is None or scope["type"] != "http":
+            return False
+        return self._is_beside(scope) or scope["path"] in self._tokenless
 
     def _wrong_body(self, scope: Scope, headers: Headers) -> Problem | None:
         lengths = values(headers, b"content-length")

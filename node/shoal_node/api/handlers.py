@@ -15,8 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from shoal_node.api import backend, bodies
+import trio
+
+from shoal_node.api import backend, bodies, tickets
 from shoal_node.api.backend import UNSET
+from shoal_node.api.tickets import Tickets
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,8 @@ class Call:
     query: Any
     body: Any
     key: str | None  # Idempotency-Key
+    tickets: Tickets
+    client: tuple[str, int] | None  # the caller's end of the connection
 
     @property
     def house(self) -> backend.Household:
@@ -76,6 +81,20 @@ async def lock(call: Call) -> object:
 async def panic(call: Call) -> object:
     await call.house.panic()
     return None
+
+
+async def issue_ticket(call: Call) -> object:
+    _ = call.house
+    return backend.Ticket(call.tickets.issue())
+
+
+async def redeem_ticket(call: Call) -> object:
+    _ = call.house
+    ours = await trio.to_thread.run_sync(tickets.is_ours, call.client)
+    token = call.tickets.redeem(call.body.ticket) if ours else None
+    if token is None:
+        raise backend.Unauthorized("There is no such ticket any more: open the page anew.")
+    return backend.Token(token)
 
 
 async def change_passphrase(call: Call) -> object:

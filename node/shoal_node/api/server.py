@@ -32,6 +32,7 @@ from hypercorn.typing import ASGIFramework, ConnectionState
 from shoal_node import home, supervisor
 from shoal_node.api import app, backend, unix_socket
 from shoal_node.api.client import UNIX
+from shoal_node.api.tickets import Tickets
 from shoal_node.transport.interface import TaskStatus
 from shoal_protocol.errors import UserError
 
@@ -49,6 +50,7 @@ class Address:
 
     url: str
     token: str = field(repr=False)
+    tickets: Tickets = field(repr=False, compare=False)
 
 
 class Patient(trio.abc.HalfCloseableStream):
@@ -161,10 +163,14 @@ async def run_api(
     token = token or secrets.token_urlsafe(TOKEN_LENGTH)
     listeners = await _listeners(host, port)
     hosts = [name for listener in listeners for name in _names(listener)]
+    tickets = Tickets(token)
     application = ASGIWrapper(
-        cast(ASGIFramework, app.create_app(node, house, token=token, hosts=hosts))
+        cast(
+            ASGIFramework,
+            app.create_app(node, house, token=token, hosts=hosts, tickets=tickets),
+        )
     )
-    address = Address(host if host.startswith(UNIX) else f"http://{hosts[0]}", token)
+    address = Address(host if host.startswith(UNIX) else f"http://{hosts[0]}", token, tickets)
     handle = _Connections(application)
     try:
         async with trio.open_nursery() as nursery:

@@ -313,6 +313,20 @@ class LockState:
 
 
 @dataclass(frozen=True, slots=True)
+class Ticket:
+    """What can be redeemed for the token, once and within a minute."""
+
+    ticket: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What every other call has to bear."""
+
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class FileContent:
     """The bytes of a file, with what the message says of it."""
 

@@ -119,8 +119,10 @@ def _page(arguments: argparse.Namespace) -> None:
         console.out_json({"page": link})
     else:
         console.out(link)
-    if arguments.open and not page_link.open_browser(link):
-        raise UserError("There is no browser with windows here.")
+    if arguments.open:
+        ticket = client.post("tickets", body={})["ticket"]
+        if not page_link.open_browser(page_link.once(client.api.url, ticket), wait=5):
+            raise UserError("There is no browser with windows here.")
 
 
 def _run(role: "Role", arguments: argparse.Namespace) -> int | None:

@@ -32,6 +32,13 @@ test('each call bears the token in its header and nowhere else', async () => {
   expect(seen[0]?.init.credentials).toBe('omit');
 });
 
+test('a ticket is redeemed in the body of one call', async () => {
+  const { api: calls, seen } = api(() => json({ token: 'found' }));
+  expect(await calls.redeem('once')).toEqual({ token: 'found' });
+  expect(seen[0]?.path).toBe('/api/v1/ticket');
+  expect(JSON.parse(String(seen[0]?.init.body))).toEqual({ ticket: 'once' });
+});
+
 test('a message is sent with its key, and with its own time even if that is none', async () => {
   const { api: calls, seen } = api(() => json({}, 202));
   await calls.send('talk', 'hello', { reply_to: null, expires_after: 60 }, 'key-1');

@@ -125,6 +125,7 @@ export class Api {
 
   // The node
 
+  redeem = (ticket: string) => this.value<{ token: string }>('POST', '/ticket', { json: { ticket } });
   status = () => this.value<Status>('GET', '/status');
   path = () => this.value<Hop[]>('GET', '/path');
   lockState = () => this.value<Lock>('GET', '/lock');

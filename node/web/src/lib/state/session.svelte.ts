@@ -1,5 +1,6 @@
 // The page's one session with its node.
 //
+//   ticket? ──POST /ticket──> token
 //   token? ──no──> keyless
 //     │ GET /lock
 //     ├── no answer ──> unreachable ──again──┐
@@ -54,6 +55,19 @@ class Session {
   }
 
   start(): void {
+    const ticket = takeTicket();
+    if (!ticket) {
+      this.begin();
+      return;
+    }
+    void new Api('')
+      .redeem(ticket)
+      .then(({ token }) => sessionStorage.setItem(TOKEN, token))
+      .catch(() => undefined) // it was used before: as without a token, or with that of this tab
+      .then(() => this.begin());
+  }
+
+  private begin(): void {
     this.token = takeToken();
     if (!this.token) {
       this.phase = 'keyless';
@@ -217,6 +231,13 @@ class Session {
     drafts.forget();
     router.replace({ view: 'home' });
   }
+}
+
+/** A one-time ticket for the token out of the address, which is cleaned at once. */
+function takeTicket(): string {
+  const [, ticket = ''] = /^#ticket=(.+)$/.exec(location.hash) ?? [];
+  if (ticket) history.replaceState(history.state, '', '/');
+  return ticket;
 }
 
 /** From the address, which is cleaned at once, or from before a reload. */
