@@ -1,6 +1,7 @@
 """The network's time, told by leases: believed of five relays, by a person, up to an epoch."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -15,14 +16,15 @@ from shoal_protocol.directory.view import DirectoryView
 from shoal_protocol.parameters import MAIN
 from support import START, seeded
 
-AUTHORS = [Author(f"author {number}", MAIN) for number in range(9)]
-EPOCH_S = MAIN.epoch_s
+OPEN = replace(MAIN, name="open", descriptor_work_bits=4)  # the main network's times, less work
+AUTHORS = [Author(f"author {number}", OPEN) for number in range(9)]
+EPOCH_S = OPEN.epoch_s
 RANDOM = seeded("keys that no relay paid for")
-BESIDE_S = MAIN.lease_s // 6  # what leases leave open
+BESIDE_S = OPEN.lease_s // 6  # what leases leave open
 
 
 def of_a_person() -> DirectoryView:
-    return DirectoryView(MAIN, tolerance_s=EPOCH_S)
+    return DirectoryView(OPEN, tolerance_s=EPOCH_S)
 
 
 def hear(view: DirectoryView, authors: Sequence[Author], then: int, own: int) -> int:
@@ -41,12 +43,12 @@ def test_a_person_whose_clock_is_off_goes_by_what_five_relays_sign(off_s: int) -
     hear(view, AUTHORS, START, own)
     assert abs(view.time.ahead // SECOND + off_s) <= BESIDE_S
     assert hear(view, AUTHORS, START + SECOND, own + SECOND) == len(AUTHORS)
-    gone = own + (MAIN.lease_s + BESIDE_S + 1) * SECOND
+    gone = own + (OPEN.lease_s + BESIDE_S + 1) * SECOND
     assert view.relays(gone) == ()
 
 
 def test_a_clock_that_is_right_within_the_skew_is_its_own() -> None:
-    for off_s in (-MAIN.clock_skew_s, 0, 100):
+    for off_s in (-OPEN.clock_skew_s, 0, 100):
         view, own = of_a_person(), START + off_s * SECOND
         assert hear(view, AUTHORS, START, own) == len(AUTHORS)
         assert view.time.ahead == 0
@@ -61,7 +63,7 @@ def test_a_clock_that_is_off_by_more_than_an_epoch_finds_nobody(off_s: int) -> N
 
 
 def test_a_relay_goes_by_its_own_clock_whatever_leases_say() -> None:
-    view = DirectoryView(MAIN)
+    view = DirectoryView(OPEN)
     for _ in range(2):
         assert hear(view, AUTHORS, START, START + EPOCH_S * SECOND) == 0
     assert view.time.ahead == 0
@@ -82,11 +84,11 @@ def test_keys_that_no_relay_paid_for_say_nothing_of_the_time(ahead_s: int) -> No
     view = of_a_person()
     hear(view, AUTHORS[:5], START, START)
     then = START + ahead_s * SECOND
-    end = then // SECOND + MAIN.lease_s
+    end = then // SECOND + OPEN.lease_s
     version = Version(clock.index_of(then, EPOCH_S), 0)
     for _ in range(2 * len(AUTHORS)):  # a key costs nothing, a descriptor work
         seed = RANDOM.bytes(32)
-        assert not view.add_lease(sign_lease(seed, version=version, until=end, params=MAIN), START)
+        assert not view.add_lease(sign_lease(seed, version=version, until=end, params=OPEN), START)
     assert view.time.ahead == 0
     assert len(view.relays(START)) == 5
 
@@ -109,7 +111,7 @@ def test_the_same_leases_again_are_verified_no_more() -> None:
 
 
 def test_a_person_an_hour_off_has_the_directory_with_the_second_pull() -> None:
-    guard = sync.DirectorySync(DirectoryView(MAIN), rng=seeded("guard"), serve=True)
+    guard = sync.DirectorySync(DirectoryView(OPEN), rng=seeded("guard"), serve=True)
     hear(guard.view, AUTHORS, START, START)
     own = START + EPOCH_S * SECOND
     person = sync.DirectorySync(of_a_person(), rng=seeded("person"), serve=False)
@@ -120,6 +122,6 @@ def test_a_person_an_hour_off_has_the_directory_with_the_second_pull() -> None:
             answers = guard.receive(b"p" * 16, frames[0].frame, START)
             answer = next(event for event in answers if isinstance(event, sync.SendFrame))
             events = person.receive(b"g" * 16, answer.frame, own)
-        own += 3 * MAIN.lease_s // sync.CLIENT_PULLS * SECOND // 2  # the longest pause
+        own += 3 * OPEN.lease_s // sync.CLIENT_PULLS * SECOND // 2  # the longest pause
         events = person.handle_timer(own)
     assert len(person.view.relays(own)) == len(AUTHORS)
