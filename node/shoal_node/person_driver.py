@@ -38,7 +38,7 @@ from shoal_node import (
 )
 from shoal_node.api import backend
 from shoal_node.config import NodeConfig
-from shoal_node.store import keys
+from shoal_node.store import keys, ledger
 from shoal_node.store.commits import Commits
 from shoal_node.store.person_store import PersonStore
 from shoal_node.transport.interface import Peer, StartTransport, TaskStatus
@@ -122,6 +122,9 @@ class PersonDriver:
         self._qr_codes: dict[str, str] = {}  # SVG, by invite
         self._ended = False
         self._discarded = False
+        self._gone = dict.fromkeys(
+            name for kind, name in store.forgotten() if kind == ledger.DELETED
+        )
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Be a person's node until cancelled."""
@@ -187,7 +190,18 @@ class PersonDriver:
             file = None if message is None else self._files.show(message)
             news.append(_News(event, file, known))
             self._files.told(event, now)
+            if event.removed and event.message is not None:
+                self._note_gone(event.message.id)
         self._commit(partial(self._publish, news) if news else None)
+
+    def _note_gone(self, message_id: str) -> None:
+        self._gone[ledger.mark(ledger.MESSAGE, message_id.encode())] = None
+        while len(self._gone) > ledger.MOST_DELETED:
+            del self._gone[next(iter(self._gone))]
+
+    def is_gone(self, message_id: str) -> bool:
+        """Whether a message of this id was here, and was deleted or has disappeared."""
+        return ledger.mark(ledger.MESSAGE, message_id.encode()) in self._gone
 
     def _commit(self, then: Callable[[], None] | None = None) -> int:
         """Hand what changed to the store, and call ``then`` once it is durable."""
@@ -242,6 +256,7 @@ class PersonDriver:
         else:
             name = changed.message.id
             self._events.forget(lambda data: getattr(data, "id", None) == name)
+            self._events.amend(partial(person_views.unquoted, name))
             self._events.publish(backend.Removed(changed.persona, talk, name))
 
     def _avatar_ready(self, avatar: bytes) -> None:

@@ -252,7 +252,8 @@ class PersonTalks(PersonContacts):
     ) -> tuple[str | None, Message | None]:
         """Return the id that ``key`` gives a message, and the message that has it already.
 
-        Raises Conflict when that is another one, and Unavailable when nothing new can be kept.
+        Raises Conflict when that is another one, or is gone, and Unavailable when nothing new
+        can be kept.
         """
         message_id = None if key is None else idempotency.message_id(key)
         known = None if message_id is None else self._sent(message_id)
@@ -260,6 +261,10 @@ class PersonTalks(PersonContacts):
             if known[0].id != conversation_id or not same(known[1]):
                 raise backend.Conflict("This Idempotency-Key was used for another message.")
             return message_id, known[1]
+        if message_id is not None and self.is_gone(message_id):
+            raise backend.Conflict(
+                "The message of this Idempotency-Key was sent, and is here no more."
+            )
         if self._commits.warning is not None:
             raise backend.Unavailable(self._commits.warning)
         return message_id, None

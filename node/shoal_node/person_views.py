@@ -9,6 +9,7 @@ from both pseudonyms, the same at both ends, so that two contacts of one name ca
 """
 
 import functools
+from dataclasses import replace
 from typing import Final
 
 from shoal_node import lookalikes, names, person_files
@@ -197,6 +198,15 @@ def _reply(correspondence: Correspondence, message: Message) -> backend.Reply | 
     if answered is None:
         return backend.Reply(None, reply.outgoing, None)
     return backend.Reply(answered.id, reply.outgoing, answered.text[:REPLY_LENGTH])
+
+
+def unquoted(message_id: str, data: backend.EventData) -> backend.EventData:
+    """Return an event without the words of a message that is gone, where it quotes them."""
+    if not isinstance(data, backend.Message) or data.reply_to is None:
+        return data
+    if data.reply_to.id != message_id:
+        return data
+    return replace(data, reply_to=backend.Reply(None, data.reply_to.outgoing, None))
 
 
 _address = functools.lru_cache(maxsize=8192)(address.encode)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import weakref
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -261,6 +262,33 @@ async def test_a_passphrase_is_set_changed_and_removed(tmp_path: Path) -> None:
             await node.change_passphrase(None, "three")
         await node.unlock(None)
         assert node.person.messages(conversation, None, 10)[0].text == TEXT
+
+
+async def test_a_message_that_is_gone_is_not_sent_again_under_its_key(tmp_path: Path) -> None:
+    async with living(tmp_path) as node:
+        conversation = await talk(node)
+        for _ in range(2):
+            sent = await node.person.send(conversation, "once", "key")
+        await node.person.remove_message(conversation, sent.id)
+        for _ in range(2):
+            with pytest.raises(backend.Conflict, match="is here no more"):
+                await node.person.send(conversation, "once", "key")
+            await node.lock()
+            await node.unlock(None)
+        assert len(node.person.messages(conversation, None, 10)) == 1
+
+
+async def test_no_event_quotes_a_message_that_is_gone(tmp_path: Path) -> None:
+    async with living(tmp_path) as node:
+        conversation = await talk(node)
+        [quoted] = node.person.messages(conversation, None, 10)
+        answer = await node.person.send(conversation, backend.Draft("yes", quoted.id), None)
+        assert answer.reply_to is not None and answer.reply_to.text == TEXT
+        before = node.events.publish(answer).seq - 1
+        await node.person.remove_message(conversation, quoted.id)
+        async with node.events.subscribe(before) as following:
+            told = (await anext(following)).data
+        assert told == replace(answer, reply_to=backend.Reply(None, True, None))
 
 
 async def test_one_backup_is_made_at_a_time(tmp_path: Path) -> None:
