@@ -81,6 +81,26 @@ def test_a_message_that_disappears_before_it_could_go_is_never_sent() -> None:
     assert bob.got() == ["another"]
 
 
+@pytest.mark.parametrize("restart", [False, True])
+def test_what_is_gone_among_messages_that_wait_holds_up_none_behind_it(restart: bool) -> None:
+    """Else the contact would wait for its number, and its writer think the last one shown."""
+    ada, bob, now = met()
+    ada.people.online = False
+    for text, expires_s in (("one", None), (SECRET, 5), ("three", None)):
+        say(ada, bob, text, now, expires_s)
+    now += MINUTE
+    ada.people.work(now)
+    assert not on_disk(ada)
+    if restart:
+        ada.restart(now)
+    ada.people.online = True
+    settle(ada, bob, now)
+    assert bob.got() == ["hello", "one", "three"]
+    assert set(ada.states()) == {MessageState.FETCHED}
+    ada.commit()
+    assert ada.disk.count("notice") == 0
+
+
 def test_a_message_that_is_gone_and_on_its_way_is_not_sent_again_under_its_id() -> None:
     ada, bob, now = met()
     talk = ada.talk(bob)

@@ -275,13 +275,11 @@ class Correspondence(Exchange):
         self._news.gone.append(message)
         if not message.outgoing or not self._deliveries.open(message):
             return
-        waits = [one for one in self._waiting if one.id == message.id]
-        if waits:
-            self._waiting.remove(waits[0])
-            self._deliveries.failed(message)
-        else:
-            kind, _ = message.written()
-            self.history.announce(Notice(message.id, message.number, message.created, kind, b""))
+        kind, _ = message.written()
+        notice = Notice(message.id, message.number, message.created, kind, b"")
+        self.history.announce(notice)
+        if any(one.id == message.id for one in self._waiting):
+            self._wait_for([notice])
 
     def disappear(self, now: int) -> None:
         """Delete every message whose time is over."""
@@ -381,7 +379,7 @@ class Correspondence(Exchange):
         for notice_id, notice_row in notices:
             notice = self.history.restore_notice(notice_id, notice_row)
             open_messages.append(notice)
-            if notice.kind == Kind.RECEIPT:
+            if notice.kind == Kind.RECEIPT and notice.data:
                 self._receipt = notice.id
         for one in open_messages:
             self._deliveries.begin(one)

@@ -480,15 +480,16 @@ class Exchange(ABC):
     def _wait_for(self, messages: Iterable[Sent]) -> None:
         """Let messages wait again, all in the order of their numbers.
 
-        What was deleted here can't be written anew: its number is given up.
+        What is gone here can't be written anew: its number is given up if none before it is in
+        use, and else goes without a word, or the contact would wait for it with what follows.
         """
-        waiting: dict[int, Sent] = {}
-        for message in (*self._waiting, *messages):
-            if isinstance(message, Notice) and not message.data:
-                self._deliveries.failed(message)
-            else:
-                waiting[message.number] = message
+        waiting = {message.number: message for message in (*self._waiting, *messages)}
         self._waiting = deque(message for _, message in sorted(waiting.items()))
+        while self._waiting:
+            first = self._waiting[0]
+            if not isinstance(first, Notice) or first.data or first.number > self._least:
+                break
+            self._deliveries.failed(self._waiting.popleft())
 
     def _best(self) -> Sending | None:
         """Return what new texts go over: the confirmed session with the least id, if any."""

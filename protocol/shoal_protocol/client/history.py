@@ -23,6 +23,7 @@ from typing import Final
 
 from shoal_protocol.client import contents, state
 from shoal_protocol.client.contents import Content, Reply
+from shoal_protocol.client.parcel import Kind
 from shoal_protocol.client.state import Journal, MessageRow
 
 MAX_MESSAGES: Final = 10_000  # of one conversation; the oldest that are finished give way
@@ -71,7 +72,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something numbered that is never shown; ``data`` empty: a message that is gone here."""
+    """Something numbered that is never shown; ``data`` empty: what is gone here.
+
+    Where its number is still wanted that goes as a receipt that says nothing.
+    """
 
     id: str
     number: int
@@ -81,7 +85,7 @@ class Notice:
 
     def written(self) -> tuple[int, bytes]:
         """Return the kind and the bytes that go to the contact."""
-        return self.kind, self.data
+        return (self.kind, self.data) if self.data else (Kind.RECEIPT, b"")
 
 
 class History:
