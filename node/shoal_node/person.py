@@ -26,6 +26,7 @@ from shoal_protocol.pseudonyms import address
 log = logging.getLogger(__name__)
 
 BACKUP_NAME: Final = "shoal.backup"
+MAX_BACKUP: Final = 512 * 2**20  # bytes: one that is made is held in memory
 
 
 class PersonNode(PersonTalks):
@@ -84,7 +85,17 @@ class PersonNode(PersonTalks):
         now = self._clock.now()
 
         def make() -> bytes:
-            return b"".join(backups.make(self._store, passphrase, now))
+            pieces: list[bytes] = []
+            size = 0
+            for piece in backups.make(self._store, passphrase, now):
+                size += len(piece)
+                if size > MAX_BACKUP:
+                    raise UserError(
+                        f"A backup may have at most {MAX_BACKUP // 2**20} MiB, and this one would "
+                        "have more: delete messages with large files, or whole conversations."
+                    )
+                pieces.append(piece)
+            return b"".join(pieces)
 
         try:
             content = await trio.to_thread.run_sync(make)

@@ -7,7 +7,7 @@ import pytest
 
 import api_calls
 import fake_node
-from api_calls import serving
+from api_calls import serving, serving_person
 from shoal_node.api import backend, endpoints
 from shoal_node.api.endpoints import BASE
 
@@ -162,6 +162,28 @@ async def test_a_relay_says_that_it_has_no_personas() -> None:
                 answer = await served.call_row(row)
                 assert answer[0] == 404, row.path
                 assert answer[1]["detail"] == "This node is a relay: it has no personas."
+
+
+class Settling(fake_node.FakePerson):
+    """A person's node that counts how often a call waited until everything was durable."""
+
+    settled = 0
+
+    async def settle(self) -> None:
+        self.settled += 1
+
+
+BESIDE_THE_STORE = {"/status", "/peers", "/path", "/lock", "/settings"}  # nothing that is kept
+
+
+async def test_every_route_that_reads_waits_until_what_it_tells_is_durable() -> None:
+    node = Settling()
+    async with serving_person(node) as served:
+        for row in endpoints.ENDPOINTS:
+            if row.method == "GET":
+                before = node.settled
+                await served.call_row(row)
+                assert node.settled - before == (row.path not in BESIDE_THE_STORE), row.path
 
 
 async def test_methods_that_a_route_lacks_are_named() -> None:

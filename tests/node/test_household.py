@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from shoal_node import choices, home, household, person_views
+from shoal_node import choices, home, household, person, person_views
 from shoal_node.api import backend, events
 from shoal_node.clock import NodeClock
 from shoal_node.config import NodeConfig
@@ -289,6 +289,18 @@ async def test_no_event_quotes_a_message_that_is_gone(tmp_path: Path) -> None:
         async with node.events.subscribe(before) as following:
             told = (await anext(following)).data
         assert told == replace(answer, reply_to=backend.Reply(None, True, None))
+
+
+async def test_a_backup_that_would_take_too_much_memory_is_refused_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with living(tmp_path) as node:
+        monkeypatch.setattr(person, "MAX_BACKUP", 2**20)
+        with pytest.raises(backend.Unprocessable, match="at most 1 MiB"):
+            await node.person.backup(PASSPHRASE)
+        monkeypatch.setattr(person, "MAX_BACKUP", 2**21)
+        made = await node.person.backup(PASSPHRASE)
+        assert 2**20 < len(made.content) <= 2**21
 
 
 async def test_one_backup_is_made_at_a_time(tmp_path: Path) -> None:
