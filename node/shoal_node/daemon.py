@@ -103,7 +103,11 @@ def _show_page(answers: server.Address, *, browser: bool) -> None:
     link = page_link.of(answers.url, answers.token)
     if link is None:
         return
-    shown = link if page_link.may_show() else "`shoal page` prints its address"
+    shown = (
+        link
+        if page_link.may_show(terminal=sys.stderr.isatty())
+        else "`shoal page` prints its address"
+    )
     print(f"The page: {shown}", file=sys.stderr)  # noqa: T201
     if browser and page_link.at_terminal():
         page_link.open_browser(page_link.once(answers.url, answers.tickets.issue()))

@@ -5,9 +5,10 @@
     http://127.0.0.1:PORT/#TOKEN     what stands behind # is sent to nobody: the page reads it,
                                      keeps it for its window and cleans the address
 
-The address is as good as the token. It is not shown where it would stay: in the journal of
-systemd. A browser is started with another, since a command line can be seen by every user of
-the machine: ``#ticket=TICKET`` is good for once and a minute, and the page redeems it.
+The address is as good as the token. It is shown at a terminal only, and not where it would stay:
+in the journal of systemd, in a file that others may read. A browser is started with another,
+since a command line can be seen by every user of the machine: ``#ticket=TICKET`` is good for
+once and a minute, and the page redeems it.
 """
 
 import os
@@ -30,9 +31,9 @@ def once(url: str, ticket: str) -> str:
     return f"{url}/#ticket={ticket}"
 
 
-def may_show(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether what this process prints may hold the address."""
-    return "JOURNAL_STREAM" not in environ
+def may_show(environ: Mapping[str, str] = os.environ, *, terminal: bool) -> bool:
+    """Whether what this process prints may hold the address; ``terminal``: a person reads it."""
+    return terminal and "JOURNAL_STREAM" not in environ
 
 
 def has_screen(environ: Mapping[str, str] = os.environ, platform: str = sys.platform) -> bool:
