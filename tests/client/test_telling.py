@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from client.neighbours import MINUTE, TODAY, Neighbour, met, settle
+from client.neighbours import BOX_LIFE, MINUTE, TODAY, Neighbour, met, settle
 from shoal_protocol.client import contents, history
 from shoal_protocol.client.association import Association
 from shoal_protocol.client.contents import Content, Profile, Reply
@@ -235,6 +235,50 @@ def test_what_comes_when_the_receipt_was_there_first_is_read_at_once() -> None:
     assert ada.states()[-1] is MessageState.QUEUED
     settle(ada, bob, now)
     assert ada.states()[-1] is READ
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_what_waits_and_is_not_so_any_more_is_never_told(restart: bool) -> None:
+    ada, bob, now = telling()
+    ada.people.online = False
+    ada.people.set_profile(ada.persona, Profile("her true name"))
+    ada.write(bob, "one", now)
+    see(ada, now)
+    ada.people.set_profile(ada.persona, None)
+    ada.people.set_receipts(ada.persona, False)
+    if restart:
+        ada.commit()
+        ada.restart(now)
+    ada.people.online = True
+    told: list[Profile | None] = []
+    for text in ("", "two", "three"):
+        if text:
+            ada.write(bob, text, now)
+        now = settle(ada, bob, now)
+        told.append(bob.talk(ada).profile)
+    assert told == [None] * 3
+    assert bob.states() == [FETCHED]
+    assert bob.got() == ["hello", "one", "two", "three"]
+    ada.people.set_profile(ada.persona, Profile("Ada"))
+    ada.write(bob, "four", now)
+    settle(ada, bob, now)
+    assert bob.talk(ada).profile == Profile("Ada")
+    assert set(ada.states()) == {FETCHED}
+
+
+def test_a_profile_that_was_never_fetched_goes_with_the_next_message() -> None:
+    ada, bob, now = met()
+    ada.people.set_profile(ada.persona, Profile("Ada"))
+    ada.write(bob, "lost", now)
+    ada.commit()
+    ada.outgoing()
+    now += BOX_LIFE + MINUTE
+    ada.people.tick(now)
+    assert ada.states()[-1] is MessageState.FAILED
+    ada.write(bob, "again", now)
+    settle(ada, bob, now)
+    assert bob.got() == ["hello", "again"]
+    assert bob.talk(ada).profile == Profile("Ada")
 
 
 @pytest.mark.parametrize("restart", [False, True])

@@ -82,17 +82,21 @@ class Contacts(Roster):
     def set_profile(self, persona: Persona, profile: Profile | None) -> None:
         """Show this to the contacts, each with the next message to it; None: nothing.
 
+        An earlier one that waits for a contact goes nowhere any more.
+
         Raises:
             UserError: no profile can be like that.
         """
         contents.write_profile(profile)
         persona.shown.profile = profile
         persona.keep_shown(self._journal)
+        self._reconsider(persona)
 
     def set_receipts(self, persona: Persona, receipts: bool) -> None:
         """Tell contacts what was read, and believe what they tell, or neither."""
         persona.shown.receipts = receipts
         persona.keep_shown(self._journal)
+        self._reconsider(persona)
 
     def open_conversation(self, persona: Persona, pseudonym: bytes, now: int) -> Correspondence:
         """Return the persona's conversation with ``pseudonym``, begun now if there is none.
@@ -257,6 +261,11 @@ class Contacts(Roster):
         """Delete a message here only; raises UserError when there is none."""
         correspondence.remove(message_id)
         return self._news(*self._conversations[correspondence.id])
+
+    @staticmethod
+    def _reconsider(persona: Persona) -> None:
+        for correspondence in persona.conversations.values():
+            correspondence.reconsider()
 
     def _settled(self, correspondence: Correspondence, now: int) -> list[Changed]:
         known = self._conversations[correspondence.id]

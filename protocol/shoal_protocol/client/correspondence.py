@@ -44,6 +44,7 @@ MAX_WAITING: Final = 1024  # texts that wait for a contact's keys or window
 MAX_ALIAS: Final = 256  # bytes of UTF-8
 HELD: Final = 2**32 - 1  # number of a message that has none yet: its file is on its way
 _DIGEST: Final = 16  # bytes
+_UNKNOWN: Final = bytes(_DIGEST)  # which profile the contact was told of last
 
 ContactState = Literal["requested", "request", "accepted", "blocked"]
 
@@ -261,6 +262,15 @@ class Correspondence(Exchange):
             self._receipted = place
         self._touch()
         self._tell_read(now)
+
+    def reconsider(self) -> None:
+        """Say nothing that waits and is not so any more: a profile, or a receipt."""
+        for one in [one for one in self._waiting if isinstance(one, Notice) and one.data]:
+            if one.kind == Kind.PROFILE or not self._shown.receipts:
+                gone = replace(one, data=b"")
+                self.history.announce(gone)
+                self._wait_for([gone])
+                self._unsaid(one)
 
     def remove(self, message_id: str) -> None:
         """Delete a message here. One that is on its way goes on; one that waits does not.
@@ -518,6 +528,11 @@ class Correspondence(Exchange):
             if one.outgoing and one.state is MessageState.FETCHED:
                 self._news.moved += self._read_by_them(one)
 
+    def _unsaid(self, message: Message | Notice) -> None:
+        if isinstance(message, Notice) and message.kind == Kind.PROFILE:
+            self._told = _UNKNOWN  # the next message brings the profile of then
+            self.keep()
+
     def _tell_profile(self, now: int) -> None:
         """Let the persona's profile go to an accepted contact that was not told of it."""
         if not self.answered:
@@ -532,7 +547,8 @@ class Correspondence(Exchange):
         """Tell what was read since the last receipt, once that has come."""
         if not self._tells or self._receipted >= self._read:
             return
-        if self._receipt and self.history.find(self._receipt) is not None:
+        told = self.history.find(self._receipt)
+        if isinstance(told, Notice) and told.data:
             return
         self._receipt = ""
         for message in reversed(self.history):

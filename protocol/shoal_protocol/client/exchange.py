@@ -131,6 +131,10 @@ class Exchange(ABC):
     def _heard(self, now: int) -> None:
         """Note that a box of the contact came, and what it acknowledged is taken."""
 
+    @abstractmethod
+    def _unsaid(self, message: Sent) -> None:
+        """Note that something that waited goes nowhere any more."""
+
     @property
     def agreed(self) -> bool:
         """Whether a session with the contact exists."""
@@ -450,6 +454,7 @@ class Exchange(ABC):
         for message in [m for m in self._waiting if m.created + self._life <= now]:
             self._waiting.remove(message)
             self._news.moved += self._deliveries.failed(message)
+            self._unsaid(message)
         self._news.moved += self._deliveries.show_fetched()
         self._look_up(now)
 
