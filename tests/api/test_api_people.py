@@ -103,6 +103,25 @@ async def test_requests_are_accepted_ignored_and_contacts_blocked() -> None:
         assert status == 200 and isinstance(contact, dict) and contact["state"] == "accepted"
 
 
+async def test_a_blocked_contact_is_listed_when_its_conversation_was_deleted() -> None:
+    async with serving() as served:
+        mine = await served.post("/personas", {})
+        path = f"/personas/{mine['id']}/contacts"
+        contact = await served.post(path, {"pseudonym": "shoal-other"})
+        await patch(served, f"{path}/{contact['id']}", {"alias": "Otter"})
+        await act(served, contact, "block")
+        talk = f"/api/v1/conversations/{contact['conversation']}"
+        assert (await served.call("DELETE", talk))[0] == 204
+        [left] = await served.get(path)
+        assert (left["state"], left["alias"]) == ("blocked", "Otter")
+        assert left["pseudonym"] == contact["pseudonym"] and left["id"] != contact["id"]
+        assert await served.get(f"/conversations/{left['conversation']}/messages") == []
+        status, after = await act(served, left, "unblock")
+        assert status == 200 and isinstance(after, dict) and after["state"] == "request"
+        assert await act(served, left, "ignore") == (204, None)
+        assert await served.get(path) == []
+
+
 async def test_conversations_say_what_is_unread_and_are_forgotten() -> None:
     async with serving() as served:
         talk = await served.talk()

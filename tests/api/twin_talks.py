@@ -143,6 +143,12 @@ class Talks:
         contact = self._of(conversation_id)
         self._forget(contact)
         self.events.publish(backend.Removed(contact.persona, conversation_id, None))
+        if contact.state == "blocked":
+            name = f"{contact.id}-again"
+            self._blocked[name] = "request"
+            bare = replace(contact, name=contact.alias, drawn_name=None, avatar=None)
+            bare = replace(bare, verified=False, invited=False, price_bits=None)
+            self._enter(replace(bare, id=name, conversation=name))
 
     def messages(
         self, conversation_id: str, before: str | None, limit: int

@@ -291,6 +291,27 @@ async def test_no_event_quotes_a_message_that_is_gone(tmp_path: Path) -> None:
         assert told == replace(answer, reply_to=backend.Reply(None, True, None))
 
 
+async def test_a_blocked_contact_whose_conversation_is_deleted_is_told_of_and_can_be_unblocked(
+    tmp_path: Path,
+) -> None:
+    async with living(tmp_path) as node:
+        mine = await node.person.create_persona(None, ephemeral=False)
+        other = await node.person.create_persona(None, ephemeral=False)
+        contact = await node.person.add_contact(mine.id, other.pseudonym)
+        await node.person.block_contact(mine.id, contact.id)
+        since = node.events.last
+        await node.person.forget_conversation(contact.conversation)
+        [left] = node.person.contacts(mine.id)
+        assert left.state == "blocked" and left.pseudonym == other.pseudonym
+        async with node.events.subscribe(since) as following:
+            assert (await anext(following)).data == backend.Removed(mine.id, contact.id, None)
+            assert (await anext(following)).data == left
+        unblocked = await node.person.unblock_contact(mine.id, left.id)
+        assert unblocked.state == "request"
+        await node.person.ignore_contact(mine.id, left.id)
+        assert node.person.contacts(mine.id) == []
+
+
 async def test_a_backup_that_would_take_too_much_memory_is_refused_and_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

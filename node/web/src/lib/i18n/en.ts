@@ -182,6 +182,8 @@ export const en = {
   peer_forget: 'Delete conversation',
   peer_forget_title: 'Delete this conversation?',
   peer_forget_text: 'Conversation and contact are gone from this machine for good.',
+  peer_forget_blocked:
+    'All messages are gone from this machine for good. The contact stays blocked, at the end of your list.',
   peer_lookalike: 'Looks the same as {name}. Compare safety codes before you trust it.',
   verify_title: 'Safety code',
   verify_text: 'Compare these with {name}, face to face or by a call. If all are the same, nobody stands between you.',
