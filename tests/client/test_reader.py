@@ -9,6 +9,7 @@ from client.crowd import crowd
 from client.neighbours import sides
 from shoal_protocol import clock, crypto
 from shoal_protocol.client.following import EDGE_LEAST_S, EDGE_MORE_S, HOT
+from shoal_protocol.client.parcel import Acks
 from shoal_protocol.client.reader import (
     DECOY_GETS,
     DECOY_INBOXES,
@@ -16,6 +17,7 @@ from shoal_protocol.client.reader import (
     HOT_STREAMS,
     OLD_AGAIN,
     SHORT_SHARE,
+    STRANGERS_BOXES,
     DecoyGet,
     FileGet,
     Get,
@@ -430,6 +432,26 @@ def test_strangers_take_few_of_the_places_at_which_streams_are_waited_for() -> N
     assert friend in often
     assert len(often & strangers) == HOT_STRANGERS
     assert set(asked) == strangers | {friend}  # the others have their turn
+
+
+def test_of_a_strangers_stream_no_more_is_read_than_one_message_needs_until_he_is_answered() -> (
+    None
+):
+    reading = Reading(personas=0, preset=WIDE)
+    mine, _ = sides("stranger", day=DAY)
+    answered = False
+    reading.reader.follow(mine, START, stranger=lambda: not answered)
+
+    def asked(now: int) -> set[int]:
+        gets = [g.purpose for g in reading.asked(now, 100) if isinstance(g.purpose, StreamGet)]
+        return {purpose.asked.index for purpose in gets}
+
+    mine.come = Acks(STRANGERS_BOXES - 1)
+    assert STRANGERS_BOXES - 1 in asked(START)
+    mine.come = Acks(STRANGERS_BOXES)
+    assert asked(START + clock.SECOND) == set()
+    answered = True
+    assert STRANGERS_BOXES in asked(START + 2 * clock.SECOND)
 
 
 def test_many_strangers_leave_a_friend_of_long_ago_his_turn() -> None:

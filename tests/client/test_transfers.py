@@ -239,6 +239,23 @@ def test_an_upload_that_a_fortnight_overtakes_fails_with_its_message_and_the_nex
     assert again.state is MessageState.FAILED
 
 
+def test_a_file_for_somebody_who_is_blocked_goes_nowhere_until_that_is_taken_back() -> None:
+    ada, bob, now = met()
+    message = upload(ada, bob, "file", 60_000, now)
+    for _ in range(40):
+        ada.people.tick(now)
+    assert pieces(ada)
+    ada.people.block(ada.talk(bob), now)
+    for _ in range(40):
+        ada.people.tick(now)
+    assert pieces(ada) == []
+    ada.people.unblock(ada.talk(bob), now)
+    store_all(ada, now)
+    queued = ada.talk(bob).history.get(message.id)
+    assert queued is not None
+    assert queued.number < 100
+
+
 def test_fragments_that_waited_too_long_in_the_outbox_are_put_anew() -> None:
     ada, bob, now = met()
     message = upload(ada, bob, "file", 5_000, now)

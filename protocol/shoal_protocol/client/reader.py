@@ -18,6 +18,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from shoal_protocol import clock
+from shoal_protocol.client import parcel
 from shoal_protocol.client.association import Association
 from shoal_protocol.client.courier import Question
 from shoal_protocol.client.following import (
@@ -43,6 +44,7 @@ OLD_AGAIN: Final = 600 * clock.SECOND  # until an inbox of a day before is asked
 HOT_STREAMS: Final = 8  # waited at all the time
 HOT_INVITES: Final = 2  # besides; the newest of those that nobody has used
 HOT_STRANGERS: Final = 2  # of these at most, for requests that the person has not answered
+STRANGERS_BOXES: Final = parcel.MAX_PARTS  # of a request that are read before it is answered
 DECOY_LIFE_S: Final = 1800  # mean; as long as a stream stays hot
 DECOY_INBOXES: Final = 2  # of the decoys
 SHORT_SHARE: Final = 8  # one decoy in so many does not wait
@@ -349,7 +351,9 @@ class Reader:
     def _ordered(self, now: int) -> list[tuple[Following, bool]]:
         """Return the streams, and whether each is among those that are waited at."""
         by_use = sorted(self._streams.values(), key=lambda one: -one.active)
-        strangers = [one for one in by_use if one.stranger()]
+        strangers = [
+            one for one in by_use if one.stranger() and one.stream.come.next < STRANGERS_BOXES
+        ]
         known = [one for one in by_use if not one.stranger()]
         places = HOT_STREAMS - min(len(strangers), HOT_STRANGERS)
         hot = {id(one) for one in (*known[:places], *strangers[:HOT_STRANGERS]) if one.hot(now)}

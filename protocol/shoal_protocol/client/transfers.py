@@ -188,7 +188,10 @@ class Transfers:
         for upload in list(self._uploads.values()):
             if upload.manifest.past(today):
                 failed += self._give_up(upload)
-        first = next(iter(self._uploads.values()), None)
+            elif upload.correspondence.blocked:
+                self._outbox.done(upload.out.values())  # put anew should it go on
+        going = (one for one in self._uploads.values() if not one.correspondence.blocked)
+        first = next(going, None)
         if first is not None:
             self._fill(first, now)
         return failed + self._downloads.tick(now)
