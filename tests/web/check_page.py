@@ -13,6 +13,8 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page
 
 from processes.waiting import Say
+from shoal_node import home, page_link
+from shoal_node.api.client import Client
 from web import browsing, twins
 from web.scripts import HOSTILE
 
@@ -101,6 +103,21 @@ def test_the_token_leaves_the_address_and_survives_a_reload(chromium: Browser, l
         page.reload()
         page.locator(".rows ul button").first.wait_for()
         watch.assert_clean(page)
+
+
+def test_a_ticket_opens_the_page_once_and_leaves_the_address(chromium: Browser, link: str) -> None:
+    url, _, token = link.partition("/#")
+    client = Client(home.ApiFile(url, token, 0, "", ()))
+    once = page_link.once(url, client.post("tickets", body={})["ticket"])
+    with browsing.opened(chromium, once) as (page, watch):
+        page.locator(".rows ul button").first.wait_for()
+        assert "#" not in page.url
+        page.reload()
+        page.locator(".rows ul button").first.wait_for()
+        watch.assert_clean(page)
+    with browsing.opened(chromium, once) as (page, watch):
+        page.get_by_role("heading", name=browsing.words("en")["start_token_title"]).wait_for()
+        assert "#" not in page.url
 
 
 def test_the_browser_keeps_no_words_and_translates_nothing(chromium: Browser) -> None:
