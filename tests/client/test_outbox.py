@@ -285,3 +285,30 @@ def test_after_a_restart_the_oldest_record_goes_first_however_the_store_ordered_
         for replica in record.replicas.values():
             replica.stored = True
     assert order == sorted(ages)
+
+
+def test_tombstones_of_boxes_that_came_together_go_at_times_of_their_own_behind_messages() -> None:
+    sender = Sender()
+    for number in range(40):
+        sender.outbox.erase(outgoing(number).record, 0, "owner", "conversation", START)
+        sender.outbox.work()
+    began: dict[bytes, int] = {}
+    while len(began) < 40:
+        while (due := sender.due()) is not None:
+            one, relay = due
+            began.setdefault(one.key, sender.now - START)
+            sender.outbox.sent(one, relay)
+            sender.outbox.answered(one, relay, True, sender.now)
+        sender.now += 10 * clock.SECOND
+    times = sorted(began.values())
+    assert times[-1] <= outboxes.ERASE_MOST + 10 * clock.SECOND
+    assert outboxes.ERASE_MEAN // 2 < sum(times) // 40 < 2 * outboxes.ERASE_MEAN
+    assert len(set(times)) > 20
+    sender.outbox.erase(outgoing(41).record, 0, "owner", "conversation", START)
+    sender.now += outboxes.ERASE_MOST
+    message = outgoing(42, created=sender.now)
+    sender.add(message)
+    sender.outbox.work()
+    due = sender.due()
+    assert due is not None
+    assert due[0] is message

@@ -30,6 +30,8 @@ RETRY_GROWTH: Final = 1.5
 RETRY_LONGEST: Final = 30 * clock.SECOND
 ELSEWHERE: Final = 2  # failures after which a fragment goes to the next relay
 UNSEEN_FIRST: Final = 600 * clock.SECOND  # stored everywhere, and not acknowledged
+ERASE_MEAN: Final = 300 * clock.SECOND  # until a box is taken back, of each its own …
+ERASE_MOST: Final = 1800 * clock.SECOND  # … so that one acknowledgement does not show in many
 UNSEEN_LONGEST: Final = 12 * 3600 * clock.SECOND
 
 
@@ -67,6 +69,7 @@ class Outgoing:
     owner: str = ""
     conversation: str = ""
     stored: bool = False
+    after: int = 0  # ns; not put before
     nonce: bytes | None = None  # what pays for it; None until the work is done
     solver: work.Solver | None = None
     replicas: dict[bytes, _Replica] = field(default_factory=dict[bytes, _Replica])
@@ -132,8 +135,10 @@ class Outbox:
     def erase(self, record: bytes, batch: int, owner: str, conversation: str, now: int) -> None:
         """Take a tombstone (2,048 bytes) of a box that the reader has, at all its relays.
 
-        It goes like any other record, and is done once all keep it, or given up with its day.
+        It goes like any other record, after a random time and behind what is said, and is done
+        once all keep it, or given up with its day.
         """
+        wait = min(round(self._rng.exponential(ERASE_MEAN)), ERASE_MOST)
         self.add(
             Outgoing(
                 record_key(record),
@@ -145,6 +150,7 @@ class Outbox:
                 erases=True,
                 owner=owner,
                 conversation=conversation,
+                after=now + wait,
             )
         )
 
@@ -192,7 +198,7 @@ class Outbox:
                 if replica.in_flight or replica.stored or replica.due > now:
                     continue
                 urgency = 0 if not (replica.attempts or replica.rank) else 1
-                if outgoing.stored:
+                if outgoing.stored or outgoing.erases:
                     urgency = 2
                 if outgoing.fragment:
                     urgency = 3
@@ -288,7 +294,7 @@ class Outbox:
             ranked = ranked[outgoing.shift % len(ranked) :]
         old = outgoing.replicas
         outgoing.replicas = {
-            relay: old.get(relay) or _Replica(rank, now)
+            relay: old.get(relay) or _Replica(rank, max(now, outgoing.after))
             for rank, relay in enumerate(ranked[: outgoing.copies])
         }
         for rank, relay in enumerate(outgoing.replicas):
