@@ -1,5 +1,6 @@
 """The server against hostile and slow connections, and the life of api.json."""
 
+import contextlib
 import json
 import logging
 import os
@@ -123,6 +124,34 @@ async def test_connections_are_bounded_and_freed(monkeypatch: pytest.MonkeyPatch
             while (await served.raw(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"))[0] == 0:
                 await trio.lowlevel.checkpoint()
         await _still_serves(served)
+
+
+async def _is_answered(stream: trio.SocketStream, request: bytes, end: bytes) -> bool:
+    await stream.send_all(request)
+    answer = b""
+    while not answer.endswith(end):
+        some = await stream.receive_some(4096)
+        if not some:
+            return False
+        answer += some
+    return answer.startswith(b"HTTP/1.1 200")
+
+
+async def test_strangers_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 4)
+    async with serving() as served, contextlib.AsyncExitStack() as held:
+        head = f" HTTP/1.1\r\nHost: {served.host}\r\n"
+        page = f"GET /{head}\r\n".encode()
+        known = f"GET /api/v1/status{head}Authorization: Bearer {TOKEN}\r\n\r\n".encode()
+        with trio.fail_after(PATIENCE):
+            owner = await held.enter_async_context(await served.open())
+            assert await _is_answered(owner, known, b"}}")
+            strangers = [await held.enter_async_context(await served.open()) for _ in range(20)]
+            for stream in strangers[-3:]:
+                assert await _is_answered(stream, page, b"</html>\n")
+            await _still_serves(served)
+            assert await _is_answered(owner, known, b"}}")
+            assert await strangers[0].receive_some(1) == b""
 
 
 async def test_a_slow_body_times_out(monkeypatch: pytest.MonkeyPatch) -> None:

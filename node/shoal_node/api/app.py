@@ -10,7 +10,7 @@ Every route is one row of :data:`endpoints.ENDPOINTS`, and described from it at
 ``/api/v1/openapi.json``. The events' WebSocket is the one route beside.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 from urllib.parse import quote
@@ -51,6 +51,7 @@ def create_app(
     token: str,
     hosts: Sequence[str],
     tickets: Tickets,
+    trust: Callable[[object], None] = lambda client: None,
 ) -> guard.Guard:
     """Return the guarded ASGI application over a node.
 
@@ -60,6 +61,7 @@ def create_app(
         token: what every caller must know.
         hosts: every ``Host`` that is this server.
         tickets: what can be redeemed for the token.
+        trust: called with the other end of each connection that showed the token.
     """
     document = schema.dump(openapi.document(node.status().version))
 
@@ -82,6 +84,7 @@ def create_app(
         body_of=endpoints.body_rule,
         page=files,
         tokenless=endpoints.TOKENLESS,
+        trust=trust,
     )
 
 

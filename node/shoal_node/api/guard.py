@@ -104,6 +104,7 @@ class Guard:
         body_of: what the body of a call to a path may be.
         page: what answers requests beside the API, without a token; None for nothing.
         tokenless: paths of the API that need no token, where there is a page.
+        trust: called with the other end of each connection that showed the token.
     """
 
     def __init__(
@@ -115,10 +116,12 @@ class Guard:
         body_of: Callable[[str], BodyRule] = lambda path: JSON_BODY,
         page: Application | None = None,
         tokenless: Iterable[str] = (),
+        trust: Callable[[object], None] = lambda client: None,
     ) -> None:
         self._app = app
         self._page = page
         self._tokenless = frozenset(tokenless)
+        self._trust = trust
         self._body_of = body_of
         self._token = token.encode()
         self._hosts = frozenset(host.encode() for host in hosts)
@@ -130,6 +133,8 @@ class Guard:
         if problem is not None:
             await refuse(scope, receive, send, problem)
             return
+        if not self._needs_no_token(scope):
+            self._trust(scope.get("client"))
         if self._page is not None and self._is_beside(scope):
             await self._page(scope, receive, send)
             return

@@ -2,7 +2,8 @@
 
 ::
 
-    listener ──> at most 64 connections, one more is closed at once
+    listener ──> at most 64 connections; for one more the oldest that never showed the token
+                 is cut, and when all have, it is closed at once
                   └── contain(hypercorn's connection over a Patient stream)
     started ──> api.json written     stopped ──> api.json removed, connections cut
 
@@ -164,14 +165,12 @@ async def run_api(
     listeners = await _listeners(host, port)
     hosts = [name for listener in listeners for name in _names(listener)]
     tickets = Tickets(token)
-    application = ASGIWrapper(
-        cast(
-            ASGIFramework,
-            app.create_app(node, house, token=token, hosts=hosts, tickets=tickets),
-        )
+    handle = _Connections()
+    application = app.create_app(
+        node, house, token=token, hosts=hosts, tickets=tickets, trust=handle.trust
     )
+    handle.application = ASGIWrapper(cast(ASGIFramework, application))
     address = Address(host if host.startswith(UNIX) else f"http://{hosts[0]}", token, tickets)
-    handle = _Connections(application)
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(partial(trio.serve_listeners, handle, listeners))
@@ -196,29 +195,63 @@ async def run_api(
             unix_socket.remove(Path(host.removeprefix(UNIX)))
 
 
-class _Connections:
-    """Serves accepted sockets, at most :data:`MAX_CONNECTIONS` at a time."""
+def _other_end(stream: trio.SocketStream) -> object:
+    """Return the other end as ASGI names it; None on a Unix socket, which is its owner's alone."""
+    if stream.socket.family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    try:
+        host, port = stream.socket.getpeername()[:2]
+    except OSError:  # it has gone
+        return object()
+    return (host, port)
 
-    def __init__(self, application: ASGIWrapper) -> None:
-        self._application = application
+
+class _Connections:
+    """Serves accepted sockets, at most :data:`MAX_CONNECTIONS` at a time.
+
+    Whoever is on this machine may connect, and the page's files need no token: strangers give
+    way, so that nobody keeps the owner from locking or erasing the node.
+    """
+
+    application: ASGIWrapper  # set before the first connection
+
+    def __init__(self) -> None:
         self._config = _config()
-        self._open: set[Patient] = set()
+        self._open: dict[Patient, None] = {}  # oldest first
+        self._strangers: dict[object, Patient] = {}  # by their other end, oldest first
 
     async def __call__(self, stream: trio.SocketStream) -> None:
-        if len(self._open) >= MAX_CONNECTIONS:
+        if len(self._open) >= MAX_CONNECTIONS and not self._make_room():
             await trio.aclose_forcefully(stream)
             return
         patient = Patient(stream)
-        self._open.add(patient)
+        client = _other_end(stream)
+        self._open[patient] = None
+        if client is not None:
+            self._strangers[client] = patient
         try:
             await supervisor.contain("api connection", self._serve, patient)
         finally:
-            self._open.discard(patient)
+            self._open.pop(patient, None)
+            if self._strangers.get(client) is patient:
+                del self._strangers[client]
             patient.cut()
+
+    def trust(self, client: object) -> None:
+        """Note that a connection showed the token; ``client`` is its other end."""
+        self._strangers.pop(client, None)
+
+    def _make_room(self) -> bool:
+        for client, patient in self._strangers.items():
+            del self._strangers[client]
+            self._open.pop(patient, None)
+            patient.cut()
+            return True
+        return False
 
     async def _serve(self, patient: Patient) -> None:
         server = TCPServer(
-            self._application,
+            self.application,
             self._config,
             WorkerContext(None),
             ConnectionState({}),
