@@ -125,3 +125,12 @@ def test_a_profile_that_nobody_can_have_is_refused_with_a_sentence(wrong: Profil
 def test_names_that_come_lose_what_would_turn_the_writing_round() -> None:
     data = b"\x93\x00\xc4\x09" + "ad\u202e\nami".encode() + b"\xc0"
     assert contents.read_profile(data) == Profile("adami")
+
+
+@pytest.mark.parametrize("filler", "\u034f\u115f\u1160\u17b4\u2800\u3164\uffa0")
+def test_a_name_that_is_drawn_as_nothing_is_none(filler: str) -> None:
+    name = (filler * 3).encode()
+    assert contents.read_profile(bytes((0x93, 0, 0xC4, len(name))) + name + b"\xc0") is None
+    assert contents.plain(f"A{filler}da") == "Ada"
+    with pytest.raises(UserError, match="all of them printable"):
+        contents.write_profile(Profile(name=f"{filler}Ada"))

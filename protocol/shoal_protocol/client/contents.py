@@ -27,6 +27,8 @@ EXPIRES_MOST_S: Final = 28 * 86_400
 _DRAWN: Final = b"\x00"  # first byte of a name that is two indices
 _DRAWN_AVATAR, _OWN_PICTURE = b"\x01", b"\x02"
 _DRAWN_LENGTH: Final = 4
+# Letters and signs by Unicode that are drawn as nothing: a name of them would look like none.
+_FILLERS: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +160,8 @@ def check_expiry(expires_s: int | None) -> None:
 
 
 def plain(name: str) -> str:
-    """Return ``name`` without what isn't printed: controls, and what turns the writing round."""
-    return "".join(c for c in name if c.isprintable()).strip()
+    """Return ``name`` without what isn't seen: controls, what turns the writing round, fillers."""
+    return "".join(c for c in name if c.isprintable() and c not in _FILLERS).strip()
 
 
 def write_profile(profile: Profile | None) -> bytes:
