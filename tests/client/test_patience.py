@@ -1,10 +1,11 @@
 """How long an answer may be under way: measured, doubled while nothing answers, bounded."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bench.links import Weather
 from bench.world import PARAMS, World
 from client.meeting import incoming, personas, write
-from hypothesis import given
-from hypothesis import strategies as st
 from shoal_protocol import clock
 from shoal_protocol.client.patience import FIRST, LEAST, MOST, Patience
 from support import START
