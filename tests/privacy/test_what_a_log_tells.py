@@ -81,6 +81,7 @@ class Nodes:
             await trio.sleep(0.5)
         count = 1 + 2 * MESSAGES
         await until(lambda: len(a.messages(contact.conversation, None, 100)) == count)
+        await until(lambda: len(b.messages(conversation.id, None, 100)) == count)
 
 
 async def test_the_logs_of_whole_relays_name_no_box_no_inbox_and_nobody(
