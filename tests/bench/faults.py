@@ -17,18 +17,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from bench.links import Weather
 from shoal_protocol.clock import SECOND, seconds
 from shoal_protocol.errors import StoreFailed
 from shoal_protocol.rng import Rng
+from shoal_sim.exact.links import Weather
 from support import seeded
 
 if TYPE_CHECKING:
-    from bench.nodes import Node
-    from bench.people import Person
-    from bench.relays import Relay
     from bench.scenario import Scenario
-    from bench.world import World
+    from shoal_sim.exact.nodes import Node
+    from shoal_sim.exact.people import Person
+    from shoal_sim.exact.relays import Relay
+    from shoal_sim.exact.world import World
 
 STEPS: Final = {
     "relay": (

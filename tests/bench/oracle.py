@@ -31,42 +31,18 @@ from shoal_protocol.service.storage import (
     PutEntryOutcome,
     Release,
 )
+from shoal_sim.exact.watch import Watcher
 
 if TYPE_CHECKING:
-    from bench.people import Person
-    from bench.relays import Relay
-    from bench.world import World
     from shoal_protocol.client.people import Changed
     from shoal_protocol.client.state import Changes, MessageRow
+    from shoal_sim.exact.people import Person
+    from shoal_sim.exact.relays import Relay
+    from shoal_sim.exact.world import World
 
 MOST_PARTS: Final = 1024  # rows of parts whose message is not whole, of one person
 MOST_RATCHET: Final = 262_144  # bytes of one session's row
 MOST_EVENTS: Final = 20_000  # in the world's heap
-
-
-class Oracle:
-    """Judges nothing: what a world without one has."""
-
-    def lands(self, person: "Person", changes: "Changes") -> None:
-        """See what a transaction is about to change."""
-
-    def landed(self, person: "Person", changes: "Changes") -> None:
-        """See what it has changed."""
-
-    def shown(self, person: "Person", event: "Changed") -> None:
-        """See what a person is told."""
-
-    def asked(self, relay: "Relay", operation: Operation) -> None:
-        """See what a relay's store is asked to do."""
-
-    def executed(self, relay: "Relay", operation: Operation, outcome: Outcome) -> None:
-        """See what a relay's store has done, durably from here on; nobody knows of it yet."""
-
-    def answers(self, relay: "Relay", operation: Operation, outcome: Outcome) -> None:
-        """See the same, as it is about to be answered."""
-
-    def begins(self, relay: "Relay") -> None:
-        """See a relay begin with what its disk holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +61,7 @@ class _Taken:
     number: int = 0
 
 
-class Judge(Oracle):
+class Judge(Watcher):
     """Holds a world to what must hold; raises Broken where it does not."""
 
     def __init__(self) -> None:

@@ -7,13 +7,13 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bench.people import Person
-from bench.relays import Relay
 from shoal_protocol.client.state import Changes
 from shoal_protocol.service.memory_store import MemoryStore
+from shoal_sim.exact.people import Person
+from shoal_sim.exact.relays import Relay
 
 if TYPE_CHECKING:
-    from bench.world import World
+    from shoal_sim.exact.world import World
 
 
 class SendsBeforeCommit(Person):
@@ -65,8 +65,8 @@ class AnswersBeforeCommit(Relay):
         self.disk.commit(lambda: None, lambda _: self._synced())
         outcomes = self.store.execute([operation for operation, _ in batch], self.now())
         for (operation, answer), outcome in zip(batch, outcomes, strict=True):
-            self.world.oracle.executed(self, operation, outcome)
-            self.world.oracle.answers(self, operation, outcome)
+            self.world.watcher.executed(self, operation, outcome)
+            self.world.watcher.answers(self, operation, outcome)
             answer(outcome)
 
     def _synced(self) -> None:

@@ -15,15 +15,15 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
-from bench import kem, light
 from bench import scenario as scenarios
-from bench.engine import Broken
 from bench.faults import Plan
 from bench.oracle import Judge
-from bench.people import Person
-from bench.relays import Relay
 from bench.speakers import Speaker
-from bench.world import World
+from shoal_sim.exact import kem, light
+from shoal_sim.exact.engine import Broken
+from shoal_sim.exact.people import Person
+from shoal_sim.exact.relays import Relay
+from shoal_sim.exact.world import World
 from support import seeded
 
 LOOKS = 10  # at the bounds while the faults last
@@ -66,7 +66,7 @@ class Run:
             start=self.scenario.start,
             calm=False,
             copies=self.scenario.copies,
-            oracle=self.judge,
+            watcher=self.judge,
             relay=relay,
             person=person,
             log=log,

@@ -13,10 +13,10 @@ traffic, people there for minutes at a time. *days*: the same over days and thei
 from dataclasses import dataclass, replace
 from typing import Final
 
-from bench.world import PARAMS
 from shoal_protocol.clock import SECOND
 from shoal_protocol.parameters import NetworkParameters, Preset
 from shoal_protocol.rng import Rng
+from shoal_sim.exact.world import PARAMS
 from support import seeded
 
 DAY_S: Final = 86_400

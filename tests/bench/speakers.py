@@ -26,8 +26,8 @@ from shoal_protocol.clock import SECOND, seconds
 HESITATES: Final = 2 * SECOND  # before a request is accepted
 
 if TYPE_CHECKING:
-    from bench.people import Person
-    from bench.world import World
+    from shoal_sim.exact.people import Person
+    from shoal_sim.exact.world import World
 
 
 class Speaker:

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from bench import kem, planted, scenario
-from bench.engine import Broken, Engine
-from bench.links import Links, Weather
-from bench.people import Person
-from bench.relays import Relay
+from bench import planted, scenario
 from bench.run import run
 from shoal_protocol import crypto
 from shoal_protocol.clock import MILLISECOND, SECOND
+from shoal_sim.exact import kem
+from shoal_sim.exact.engine import Broken, Engine
+from shoal_sim.exact.links import Links, Weather
+from shoal_sim.exact.people import Person
+from shoal_sim.exact.relays import Relay
 from support import START, seeded
 
 CHATS = [seed for seed in range(15, 100) if scenario.draw(seed).kind == "chat"]

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench import light
-from bench.world import World
+from shoal_sim.exact import light
+from shoal_sim.exact.world import World
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,9 @@
 """People of a calm world who know each other: what the tests of whole machines need."""
 
-from bench.people import Person
-from bench.world import World
 from shoal_protocol.client.history import Message
 from shoal_protocol.client.personas import Persona
+from shoal_sim.exact.people import Person
+from shoal_sim.exact.world import World
 
 
 def personas(world: World) -> list[Persona]:

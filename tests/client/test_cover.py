@@ -6,12 +6,12 @@ from itertools import pairwise
 
 import pytest
 
-from bench.world import PARAMS, World
 from client.meeting import personas, texts, write
 from shoal_protocol import clock
 from shoal_protocol.client.cover import CoverSchedule, SlotClass
 from shoal_protocol.client.person import Event, PersonMachine, SendUp
 from shoal_protocol.parameters import PRESETS
+from shoal_sim.exact.world import PARAMS, World
 from support import START, seeded
 
 QUICK = ("inbox_put", "box_put", "dht_put", "dht_get", "echo")

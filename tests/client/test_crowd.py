@@ -5,12 +5,12 @@ import random
 
 import pytest
 
-from bench.world import World
 from repo.repository import ROOT, tables
 from shoal_protocol.client import crowd
 from shoal_protocol.client.crowd import bits, estimate
 from shoal_protocol.directory.traffic import MAX_CLASS, class_of
 from shoal_protocol.parameters import LAB, MAIN, PRESETS
+from shoal_sim.exact.world import World
 
 BALANCED, FAST, SAVER = PRESETS["balanced"], PRESETS["fast"], PRESETS["saver"]
 PACE = BALANCED.rate * BALANCED.mean_delay_ms / 1000  # packets of one person in a mean delay

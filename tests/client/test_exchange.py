@@ -1,12 +1,12 @@
 """Two people over whole relays in virtual time: what is sent arrives, once, as it was."""
 
-from bench.links import Weather
-from bench.world import World
 from client.meeting import accept, balanced, incoming, outgoing, personas, texts, write
 from shoal_protocol import clock
 from shoal_protocol.client import latency
 from shoal_protocol.client.history import MessageState
 from shoal_protocol.parameters import PRESETS
+from shoal_sim.exact.links import Weather
+from shoal_sim.exact.world import World
 from support import seeded
 
 

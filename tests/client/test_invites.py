@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 
-from bench.people import Person
-from bench.world import PARAMS, World
 from client.meeting import incoming, personas, texts, write
 from client.test_reader import Reading
 from shoal_protocol import clock
@@ -36,6 +34,8 @@ from shoal_protocol.pseudonyms import invite as codes
 from shoal_protocol.service import placement
 from shoal_protocol.streams import box
 from shoal_protocol.streams.capability import ReadCapability
+from shoal_sim.exact.people import Person
+from shoal_sim.exact.world import PARAMS, World
 from support import START, seeded
 from vectors import write_invites
 

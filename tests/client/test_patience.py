@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.links import Weather
-from bench.world import PARAMS, World
 from client.meeting import incoming, personas, write
 from shoal_protocol import clock
 from shoal_protocol.client.patience import FIRST, LEAST, MOST, Patience
+from shoal_sim.exact.links import Weather
+from shoal_sim.exact.world import PARAMS, World
 from support import START
 
 LINKS = 2 * (PARAMS.path_mixes + 1)

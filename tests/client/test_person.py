@@ -4,8 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from bench.people import Person
-from bench.world import PARAMS, World
 from client.meeting import balanced, create, outgoing, personas, texts, write
 from shoal_protocol import clock
 from shoal_protocol.client.history import MessageState
@@ -16,6 +14,8 @@ from shoal_protocol.pseudonyms import work
 from shoal_protocol.pseudonyms.persona import PersonaSecrets
 from shoal_protocol.service.desk import put_challenge
 from shoal_protocol.service.messages import Reply, Status
+from shoal_sim.exact.people import Person
+from shoal_sim.exact.world import PARAMS, World
 from support import START, seeded
 
 QUICK = ("inbox_put", "box_put", "dht_put", "dht_get", "echo")

@@ -16,10 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from bench import kem
-from bench.people import Person
-from bench.relays import Relay
-from bench.world import World
 from shoal_node.store import relay_store
 from shoal_protocol.client.correspondence import Correspondence
 from shoal_protocol.constants import RECORD_LENGTH
@@ -28,6 +24,10 @@ from shoal_protocol.relay.machine import RelayMachine
 from shoal_protocol.service import messages
 from shoal_protocol.service.desk import Event, ServiceDesk
 from shoal_protocol.service.messages import RequestType
+from shoal_sim.exact import kem
+from shoal_sim.exact.people import Person
+from shoal_sim.exact.relays import Relay
+from shoal_sim.exact.world import World
 from support import seeded
 
 PRESET: Final = Preset("town", rate=4.0, mean_delay_ms=20)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench import light
+from shoal_sim.exact import light
 
 
 @pytest.fixture(autouse=True)

@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from bench.links import Weather
-from bench.world import PARAMS, World
 from client.meeting import incoming, outgoing, personas, write
 from shoal_protocol.clock import MILLISECOND
 from shoal_protocol.parameters import PRESETS
+from shoal_sim.exact.links import Weather
+from shoal_sim.exact.world import PARAMS, World
 from support import seeded
 
 PATH_LOSS: Final = 0.05  # of a request's way and its reply's together: eight links

@@ -4,10 +4,10 @@ from collections import Counter
 from dataclasses import replace
 from typing import Final
 
-from bench.world import PARAMS, World
 from client.meeting import incoming, outgoing, personas, write
 from shoal_protocol.clock import SECOND
 from shoal_protocol.parameters import Preset
+from shoal_sim.exact.world import PARAMS, World
 from support import START
 
 PACKETS: Final = 4_000  # each, four times over; packets alone: tests/packets

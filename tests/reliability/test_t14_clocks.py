@@ -8,23 +8,23 @@ from dataclasses import replace
 
 import pytest
 
-import bench.world
-from bench.people import Person
-from bench.world import World
+import shoal_sim.exact.world
 from client.meeting import incoming, outgoing, personas, write
 from shoal_protocol import parameters
 from shoal_protocol.client.personas import Persona
 from shoal_protocol.clock import SECOND
+from shoal_sim.exact.people import Person
+from shoal_sim.exact.world import World
 
 EPOCH_S = 60
 DAY_S = 86_400
 # Leases outlast an epoch here, as they must for a clock that is one epoch off to see relays.
-PARAMS = replace(bench.world.PARAMS, name="short epochs", epoch_s=EPOCH_S, lease_s=600)
+PARAMS = replace(shoal_sim.exact.world.PARAMS, name="short epochs", epoch_s=EPOCH_S, lease_s=600)
 
 
 # The main network's times; what a laboratory has no use for is left out.
 MAIN_TIMES = replace(
-    bench.world.PARAMS,
+    shoal_sim.exact.world.PARAMS,
     name="main's times",
     epoch_s=parameters.MAIN.epoch_s,
     lease_s=parameters.MAIN.lease_s,

@@ -15,15 +15,15 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from bench.disks import Disk
 from shoal_protocol.clock import SECOND
 from shoal_protocol.directory.sync import CLIENT_PULLS
 from shoal_protocol.directory.view import DirectoryView
 from shoal_protocol.rng import Rng
-from support import seeded
+from shoal_sim.exact.disks import Disk
+from shoal_sim.seeds import seeded
 
 if TYPE_CHECKING:
-    from bench.world import World
+    from shoal_sim.exact.world import World
 
 
 class Node:

@@ -16,9 +16,9 @@ from shoal_protocol.directory import envelope
 from shoal_protocol.directory.descriptor import MAX_DESCRIPTOR
 
 if TYPE_CHECKING:
-    from bench.nodes import Node
-    from bench.relays import Relay
-    from bench.world import World
+    from shoal_sim.exact.nodes import Node
+    from shoal_sim.exact.relays import Relay
+    from shoal_sim.exact.world import World
 
 ASKS_A_LEASE: Final = 2  # times that a node compares all it knows while a lease lasts
 

@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from bench.nodes import Node
 from shoal_protocol.client.guards import GuardSet
 from shoal_protocol.client.people import Changed
 from shoal_protocol.client.person import Event, PersonMachine, SendUp
@@ -23,10 +22,11 @@ from shoal_protocol.clock import MILLISECOND, SECOND
 from shoal_protocol.directory.view import DirectoryView
 from shoal_protocol.parameters import Preset
 from shoal_protocol.rng import Rng
+from shoal_sim.exact.nodes import Node
 
 if TYPE_CHECKING:
-    from bench.relays import Relay
-    from bench.world import World
+    from shoal_sim.exact.relays import Relay
+    from shoal_sim.exact.world import World
 
 T = TypeVar("T")
 PAUSE: Final = SECOND // 4  # between two looks for a guard
@@ -220,7 +220,7 @@ class Person(Node):
     def _show(self, event: Changed) -> None:
         self.changes.append(event)
         self.told(event)
-        self.world.oracle.shown(self, event)
+        self.world.watcher.shown(self, event)
 
     def _write(self) -> None:
         if self._writing or not self._pending or not self.up:
@@ -235,7 +235,7 @@ class Person(Node):
         self.disk.commit(land, lambda done: self._written(batch, done))
 
     def _land(self, changes: Changes) -> None:
-        self.world.oracle.lands(self, changes)
+        self.world.watcher.lands(self, changes)
         self.rows_written += len(changes.rows) + len(changes.messages)
         for key, data in changes.rows.items():
             if data is None:
@@ -247,7 +247,7 @@ class Person(Node):
                 self.messages.pop(message_id, None)
             else:
                 self.messages[message_id] = row
-        self.world.oracle.landed(self, changes)
+        self.world.watcher.landed(self, changes)
 
     def _written(self, batch: list[Changes], done: bool) -> None:
         self._writing = False

@@ -4,7 +4,7 @@
 
     World ─┬─ Engine   one heap, one trace         ├─ Relay × n   machines, store, DHT
            ├─ Links    latency, loss, walls        ├─ Person × m  machine, guards, rows
-           ├─ Board    descriptors and leases      └─ Oracle      sees what lands and is shown
+           ├─ Board    descriptors and leases      └─ Watcher      sees what lands and is shown
 
 A world is calm unless a plan of faults says otherwise: links take a fixed time, disks none,
 everybody is there from the start. Every draw comes from streams named by the seed and the
@@ -16,16 +16,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
-from bench.board import Board
-from bench.engine import Engine
-from bench.links import Links, Weather
-from bench.nodes import Node
-from bench.oracle import Oracle
-from bench.people import Person
-from bench.relays import Relay
 from shoal_protocol.directory.descriptor import Descriptor
 from shoal_protocol.parameters import LAB, PRESETS, NetworkParameters, Preset
-from support import START, seeded
+from shoal_sim.exact.board import Board
+from shoal_sim.exact.engine import Engine
+from shoal_sim.exact.links import Links, Weather
+from shoal_sim.exact.nodes import Node
+from shoal_sim.exact.people import Person
+from shoal_sim.exact.relays import Relay
+from shoal_sim.exact.watch import Watcher
+from shoal_sim.seeds import START, seeded
 
 PARAMS: Final = replace(LAB, announce_work_bits=1, put_work_bits=1)
 
@@ -40,7 +40,7 @@ class World:
         latency_ms: of every link while the weather is calm.
         start: ns since the Unix epoch.
         copies: whether relays replicate.
-        oracle: what watches; nothing is judged without one.
+        watcher: what watches; nothing is judged without one.
         relay, person: the classes of nodes, for tests that plant a fault in them.
         log: gets a line for each thing that happens.
     """
@@ -57,7 +57,7 @@ class World:
         start: int = START,
         calm: bool = True,
         copies: bool = False,
-        oracle: Oracle | None = None,
+        watcher: Watcher | None = None,
         relay: type[Relay] = Relay,
         person: type[Person] = Person,
         log: Callable[[str], None] | None = None,
@@ -72,7 +72,7 @@ class World:
         self.links: Final = Links(self.engine, self.seed, self.names)
         self.links.weather = Weather(latency_ms, latency_ms)
         self.board: Final = Board(self)
-        self.oracle: Final = oracle or Oracle()
+        self.watcher: Final = watcher or Watcher()
         self.crossings: Counter[tuple[str, str]] = Counter()
         self.sizes: Counter[int] = Counter()
         self.crashes_at: Callable[[Node, str], bool] = lambda node, step: False

@@ -22,7 +22,7 @@ from shoal_protocol.service.replication import Replicator
 from shoal_protocol.service.storage import Outcome, PutBox, PutEntry
 
 if TYPE_CHECKING:
-    from bench.relays import Relay
+    from shoal_sim.exact.relays import Relay
 
 DIAL: Final = 3 * SECOND  # before a request that nobody takes is given up
 

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from bench.engine import Engine
 from shoal_protocol.clock import MILLISECOND
 from shoal_protocol.rng import Rng
-from support import seeded
+from shoal_sim.exact.engine import Engine
+from shoal_sim.seeds import seeded
 
 Deliver = Callable[[bytes, bytes, bytes], None]  # source, target, packet
 

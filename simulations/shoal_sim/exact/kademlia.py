@@ -27,7 +27,7 @@ from shoal_protocol.rng import Rng
 from shoal_protocol.service.messages import Reply, Status
 
 if TYPE_CHECKING:
-    from bench.relays import Relay
+    from shoal_sim.exact.relays import Relay
 
 T = TypeVar("T")
 TIME_OUT: Final = 2 * SECOND

@@ -13,9 +13,6 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from bench.copying import Copying
-from bench.kademlia import DhtNode
-from bench.nodes import Node
 from shoal_protocol import crypto, identity
 from shoal_protocol.clock import MILLISECOND, SECOND
 from shoal_protocol.directory import own
@@ -28,10 +25,13 @@ from shoal_protocol.service import storage
 from shoal_protocol.service.desk import Access, DhtGet, DhtPut, ServiceDesk
 from shoal_protocol.service.memory_store import MemoryStore
 from shoal_protocol.service.storage import Operation, Outcome
-from support import seeded
+from shoal_sim.exact.copying import Copying
+from shoal_sim.exact.kademlia import DhtNode
+from shoal_sim.exact.nodes import Node
+from shoal_sim.seeds import seeded
 
 if TYPE_CHECKING:
-    from bench.world import World
+    from shoal_sim.exact.world import World
 
 Done = Callable[[Outcome | StoreError], None]
 Waiting = tuple[Operation, Done]
@@ -64,7 +64,7 @@ class Relay(Node):
     def start(self) -> None:
         """Begin anew: fresh mix keys, a descriptor of the next serial, the old store."""
         rng = self.begin()
-        self.world.oracle.begins(self)
+        self.world.watcher.begins(self)
         world, params = self.world, self.world.params
         self._pending, self._writing = [], False
         mixer = MixMachine(MixKeyring(params.hash), self.id, params, now=self.now(), rng=rng)
@@ -129,7 +129,7 @@ class Relay(Node):
                 case DhtPut() | DhtGet():
                     self._operate(event)
                 case Access():
-                    self.world.oracle.asked(self, event.operation)
+                    self.world.watcher.asked(self, event.operation)
                     done = lambda outcome, event=event: self._stored(event, outcome)  # noqa: E731
                     self._pending.append((event.operation, done))
         self._write()
@@ -137,7 +137,7 @@ class Relay(Node):
 
     def access(self, operation: Operation, done: Done) -> None:
         """Have the store execute ``operation`` with the next transaction."""
-        self.world.oracle.asked(self, operation)
+        self.world.watcher.asked(self, operation)
         self._pending.append((operation, done))
         self._write()
 
@@ -165,7 +165,7 @@ class Relay(Node):
                 errors.append(error)
                 return
             for (operation, _), outcome in zip(batch, outcomes, strict=True):
-                self.world.oracle.executed(self, operation, outcome)
+                self.world.watcher.executed(self, operation, outcome)
 
         self.disk.commit(land, lambda done: self._written(batch, outcomes, errors, done))
 
@@ -178,7 +178,7 @@ class Relay(Node):
         failure = errors[0] if errors else StoreFailed()
         for place, (operation, answer) in enumerate(batch):
             if outcomes:
-                self.world.oracle.answers(self, operation, outcomes[place])
+                self.world.watcher.answers(self, operation, outcomes[place])
             answer(outcomes[place] if outcomes else failure)
             if not self.up or (outcomes and self.step("one of a batch is answered")):
                 return

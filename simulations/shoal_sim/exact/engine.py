@@ -8,11 +8,11 @@ Integers and the sequence number make the order total; nothing else decides it, 
 function of its seed. The hash over all names and notes shows it.
 """
 
-import hashlib
 import heapq
 from collections.abc import Callable
 from typing import Final
 
+from shoal_protocol import crypto
 from shoal_protocol.clock import SECOND
 
 MAX_AT_ONCE: Final = 20_000  # events at one ns: a machine that asks for its timer without end
@@ -39,7 +39,7 @@ class Engine:
         self._heap: list[tuple[int, int, str, Callable[[], None]]] = []
         self._sequence = 0
         self._past: list[str] = []  # names of events since the last note
-        self._hash = hashlib.blake2b(digest_size=16)
+        self._hash = crypto.blake2b(digest_size=16)
         self._log = log
 
     def __len__(self) -> int:
@@ -72,7 +72,7 @@ class Engine:
         self._hash.update(data)
         if self._log is not None:
             self._log(
-                f"{self.seconds():12.3f}  {text} {hashlib.blake2b(data, digest_size=4).hexdigest()}"
+                f"{self.seconds():12.3f}  {text} {crypto.blake2b(data, digest_size=4).hexdigest()}"
             )
 
     def broken(self, what: str) -> Broken:

@@ -18,7 +18,7 @@ from shoal_protocol.clock import MILLISECOND
 from shoal_protocol.rng import Rng
 
 if TYPE_CHECKING:
-    from bench.nodes import Node
+    from shoal_sim.exact.nodes import Node
 
 
 class Disk:

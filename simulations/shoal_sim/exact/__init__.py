@@ -1,0 +1,1 @@
+"""The exact tier: the protocol's own machines under virtual time."""
