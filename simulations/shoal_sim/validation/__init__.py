@@ -1,0 +1,1 @@
+"""What a simulator must reproduce before its answers are believed."""
