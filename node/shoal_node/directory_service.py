@@ -1,16 +1,14 @@
-"""The relay directory in the node: trio drives the gossip's machines over channels.
+"""The relay directory in the node: trio drives its machines over channels.
 
 ::
 
     own entry ── Persist ──► persist() ── Publish ──┐
-    bootstrap, guards, relays of the view ── dial ──┤
+    Neighbours ── Dial ──► channel ── admit ────────┤
     others ──► /shoal/directory/1 ──► handler ──────┴─► DirectorySync ──► channels, changed
 
-A relay keeps about ``neighbours`` channels to relays of its view, chosen at random, and dials a
-bootstrap address only while that relay is missing from the view, so that islands find each
-other again and no bootstrap relay carries everybody. A person's node keeps a channel to each
-address that it was given, its guards, and to nobody else. The handler can be given to a
-transport before the service runs; until then it closes what comes. spec: directory §6, §9
+``Neighbours`` says whom to dial and which channels stay, ``DirectorySync`` what is said on
+them. The handler can be given to a transport before the service runs; until then it closes
+what comes. spec: directory §6, §9
 """
 
 from collections import Counter
@@ -31,21 +29,17 @@ from shoal_node.transport.interface import (
 )
 from shoal_protocol import identity
 from shoal_protocol.clock import SECOND
+from shoal_protocol.directory import neighbours as choice
 from shoal_protocol.directory import own, sync
 from shoal_protocol.directory.envelope import Version
+from shoal_protocol.directory.neighbours import Admission, Dial, Neighbours
 from shoal_protocol.directory.own import OwnEntry
 from shoal_protocol.directory.sync import DirectorySync
 from shoal_protocol.errors import RemoteProtocolError
 from shoal_protocol.rng import Rng
 
-NEIGHBOURS: Final = 6  # channels to other relays; spec: directory §9
-CHANNELS_MOST: Final = 512  # beyond which no incoming one is taken; spec: directory §9
-DIALS_MOST: Final = 8  # under way at once
-REST_FIRST_S: Final = 1.0  # after a failed dial, doubling; spec: directory §9
-REST_MOST_S: Final = 60.0
-LIVED_S: Final = 10.0  # a channel that lived shorter counts as a failed dial
-LOOK_S: Final = 1.0  # between two looks at whom to dial
 FLOOD_S: Final = 1.0  # a peer that floods isn't read for so long
+SHORTEST_S: Final = 0.001  # between two looks at a machine's time
 
 Persister = Callable[[Version], Awaitable[None]]
 
@@ -53,16 +47,7 @@ Persister = Callable[[Version], Awaitable[None]]
 @dataclass(slots=True)
 class _Link:
     channel: Channel
-    outgoing: bool
     scope: trio.CancelScope
-
-
-@dataclass(slots=True)
-class _Rest:
-    """When a relay may be dialled again, trio seconds."""
-
-    failures: int = 0
-    until: float = 0.0
 
 
 class DirectoryService:
@@ -87,27 +72,21 @@ class DirectoryService:
         now: Callable[[], int],
         rng: Rng,
         bootstrap: Sequence[str] = (),
-        neighbours: int = NEIGHBOURS,
+        neighbours: int = choice.NEIGHBOURS,
         entry: OwnEntry | None = None,
         persist: Persister | None = None,
     ) -> None:
         self.machine: Final = machine
         self.counters: Final[Counter[str]] = Counter()
         self._now = now
-        self._rng = rng
-        self._neighbours = neighbours
+        self._neighbours = Neighbours(machine.view, rng=rng, serve=machine.serve, count=neighbours)
         self._entry = entry
         self._persist = persist
         self._entry_lock = trio.Lock()
-        self._pinned: dict[bytes, tuple[str, ...]] = {}
         self._links: dict[bytes, _Link] = {}
-        self._rests: dict[bytes, _Rest] = {}
-        self._dialling: set[bytes] = set()
         self._changed = trio.Event()
         self._poked = trio.Event()
         self._look = trio.Event()
-        self._running = False
-        self._own_id = b""
         self.pin(bootstrap)
 
     @property
@@ -134,11 +113,9 @@ class DirectoryService:
                 raise RemoteProtocolError("address")
             relay_id = identity.relay_id(peer_id)
             pinned[relay_id] = (*pinned.get(relay_id, ()), address)
-        self._pinned = pinned
+        for relay_id in self._neighbours.pin(pinned):
+            self._unlink(relay_id, self._links[relay_id].channel)
         self._look.set()
-        if not self.machine.serve:
-            for relay_id in set(self._links) - set(pinned):
-                self._unlink(relay_id, self._links[relay_id].channel)
 
     async def refresh(
         self, addresses: Sequence[str], mix_keys: Sequence[tuple[int, bytes]]
@@ -153,17 +130,15 @@ class DirectoryService:
         self, transport: Transport, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Gossip until cancelled."""
-        self._own_id = identity.relay_id(transport.peer_id)
+        self._neighbours.begin(identity.relay_id(transport.peer_id))
         try:
             async with trio.open_nursery() as nursery:
-                self._running = True
                 task_status.started(None)
                 nursery.start_soon(self._keep_neighbours, transport, nursery)
                 await self._keep_time()
         finally:
-            self._running = False
-            for relay_id, link in list(self._links.items()):
-                self._unlink(relay_id, link.channel)
+            for relay_id in self._neighbours.stop():
+                self._unlink(relay_id, self._links[relay_id].channel)
 
     async def handler(self, channel: Channel) -> None:
         """Serve an incoming channel until it closes.
@@ -172,13 +147,19 @@ class DirectoryService:
             ChannelClosed: the peer closed it.
             RemoteProtocolError: the peer sent what no peer may send: close the channel.
         """
-        if self.machine.serve:
-            await self._serve(channel, outgoing=False)
+        await self._serve(channel, outgoing=False)
 
     async def _serve(self, channel: Channel, *, outgoing: bool) -> None:
         peer, scope = channel.peer.relay_id, trio.CancelScope()
-        if not self._admit(peer, _Link(channel, outgoing, scope)):
-            return
+        match self._neighbours.admit(peer, outgoing=outgoing):
+            case Admission.REFUSED:
+                self.counters["channel refused"] += 1
+                return
+            case Admission.INSTEAD:
+                self._close(peer)
+            case Admission.TAKEN:
+                pass
+        self._links[peer] = _Link(channel, scope)
         try:
             self._do(self.machine.connected(peer, self._now()))
             self._poke()
@@ -204,33 +185,19 @@ class DirectoryService:
                 self._do(events)
                 self._poke()
 
-    def _admit(self, peer: bytes, link: _Link) -> bool:
-        """Take a channel as the one to its peer, unless a better one is there.
-
-        Two nodes that dial each other at once keep the one that the lower id dialled.
-        """
-        held = self._links.get(peer)
-        full = held is None and not link.outgoing and len(self._links) >= CHANNELS_MOST
-        if not self._running or full:
-            self.counters["channel refused"] += 1
-            return False
-        preferred = self._own_id < peer
-        if held is not None:
-            if held.outgoing == preferred and link.outgoing != preferred:
-                return False
-            self._unlink(peer, held.channel)
-        self._links[peer] = link
-        return True
-
     def _unlink(self, peer: bytes, channel: Channel) -> None:
-        """Forget a channel if it is the one held; whoever reads it stops and closes it."""
+        """Forget a channel if it is the one held."""
         link = self._links.get(peer)
         if link is not None and link.channel is channel:
-            del self._links[peer]
-            link.scope.cancel()
-            if peer in self.machine.peers:
-                self.machine.disconnected(peer)
+            self._close(peer)
+            self._neighbours.left(peer)
             self._look.set()
+
+    def _close(self, peer: bytes) -> None:
+        """Let go of the channel held; whoever reads it stops and closes it."""
+        self._links.pop(peer).scope.cancel()
+        if peer in self.machine.peers:
+            self.machine.disconnected(peer)
 
     def _do(self, events: Sequence[sync.Event]) -> None:
         for event in events:
@@ -272,66 +239,39 @@ class DirectoryService:
                     await self._mine(self._entry.handle_timer(self._now()))
                 due.append(self._entry.next_deadline())
             times = [time for time in due if time is not None]
-            wait = (min(times) - self._now()) / SECOND if times else float("inf")
-            with trio.move_on_after(max(wait, 0.001)):
+            with trio.move_on_after(self._wait(min(times, default=None))):
                 await self._poked.wait()
 
     async def _keep_neighbours(self, transport: Transport, nursery: trio.Nursery) -> None:
         while True:
             self._look = trio.Event()
-            for relay_id, addresses in self._targets():
-                self._dialling.add(relay_id)
+            for dial in self._neighbours.handle_timer(self._now()):
                 nursery.start_soon(
-                    supervisor.contain, "directory dial", self._dial, transport, relay_id, addresses
+                    supervisor.contain, "directory dial", self._dial, transport, dial
                 )
-            with trio.move_on_after(LOOK_S):
+            with trio.move_on_after(self._wait(self._neighbours.next_deadline())):
                 await self._look.wait()
 
-    def _targets(self) -> list[tuple[bytes, tuple[str, ...]]]:
-        """Choose whom to dial now."""
-        view, now = self.machine.view, trio.current_time()
+    def _wait(self, deadline: int | None) -> float:
+        """Return the seconds until a machine's time."""
+        if deadline is None:
+            return float("inf")
+        return max((deadline - self._now()) / SECOND, SHORTEST_S)
 
-        def free(relay_id: bytes) -> bool:
-            rest = self._rests.get(relay_id)
-            busy = relay_id in self._links or relay_id in self._dialling
-            return not busy and relay_id != self._own_id and (rest is None or rest.until <= now)
-
-        found = [
-            (relay_id, addresses)
-            for relay_id, addresses in sorted(self._pinned.items())
-            if free(relay_id) and (not self.machine.serve or view.get(relay_id) is None)
-        ]
-        relays = view.relays(self._now())
-        known = {relay.relay_id for relay in relays}
-        self._rests = {i: r for i, r in self._rests.items() if i in known or i in self._pinned}
-        if self.machine.serve:
-            missing = self._neighbours - len(known & {*self._links, *self._dialling})
-            if missing > 0:
-                others = [relay for relay in relays if free(relay.relay_id)]
-                chosen = self._rng.sample(others, missing)
-                found += [(relay.relay_id, relay.addresses) for relay in chosen]
-        return found[: max(0, DIALS_MOST - len(self._dialling))]
-
-    async def _dial(self, transport: Transport, relay_id: bytes, addresses: Sequence[str]) -> None:
-        """Open a channel to a relay and serve it till it closes; then let the relay rest."""
-        lived = 0.0
+    async def _dial(self, transport: Transport, dial: Dial) -> None:
+        """Open a channel to a relay and serve it till it closes."""
         try:
-            channel = await self._open(transport, addresses)
-            began = trio.current_time()
-            self._dialling.discard(relay_id)
-            try:
-                if channel is not None:
+            channel = await self._open(transport, dial.addresses)
+            if channel is not None:
+                self._neighbours.opened(dial.number, self._now())
+                self._look.set()
+                try:
                     await self._serve(channel, outgoing=True)
-            finally:
-                lived = trio.current_time() - began
-                if channel is not None:
+                finally:
                     await channel.aclose()
         finally:
-            self._dialling.discard(relay_id)
-            rest = self._rests.setdefault(relay_id, _Rest())
-            rest.failures = 0 if lived >= LIVED_S else rest.failures + 1
-            pause = min(REST_MOST_S, REST_FIRST_S * 2 ** min(rest.failures, 10) / 2)
-            rest.until = trio.current_time() + pause * (0.5 + self._rng.uniform())
+            self._neighbours.ended(dial.number, self._now())
+            self._look.set()
 
     async def _open(self, transport: Transport, addresses: Sequence[str]) -> Channel | None:
         for address in addresses:
