@@ -15,9 +15,9 @@ from heapq import heappop, heappush
 from typing import Final, Generic, TypeVar
 
 from shoal_protocol.errors import RemoteProtocolError
-from shoal_protocol.packets import build
-from shoal_protocol.packets import surb as surbs
+from shoal_protocol.packets.format import SPHINX, PacketFormat
 from shoal_protocol.packets.keys import Hop
+from shoal_protocol.packets.surb import SurbSecret
 from shoal_protocol.rng import Rng
 from shoal_protocol.service import messages
 from shoal_protocol.service.messages import Reply, Request, RequestType
@@ -40,7 +40,7 @@ class Question:
 
 @dataclass(slots=True)
 class _Outstanding(Generic[Purpose]):
-    secret: surbs.SurbSecret
+    secret: SurbSecret
     purpose: Purpose
     crosses: frozenset[bytes]  # relays on the way there and back
 
@@ -51,10 +51,14 @@ class Courier(Generic[Purpose]):
     Args:
         client: the id (16 bytes) under which the guard knows this session.
         network: hash of the network's parameters.
+        packets: their format.
     """
 
-    def __init__(self, client: bytes, *, network: bytes, rng: Rng) -> None:
+    def __init__(
+        self, client: bytes, *, network: bytes, rng: Rng, packets: PacketFormat = SPHINX
+    ) -> None:
         self._client: Final = client
+        self._packets: Final = packets
         self._network = network
         self._rng = rng
         self._outstanding: dict[bytes, _Outstanding[Purpose]] = {}
@@ -76,7 +80,9 @@ class Courier(Generic[Purpose]):
         Raises:
             RemoteProtocolError: a key on the way is unusable; nothing has changed.
         """
-        surb, secret = surbs.create(reply, self._client, network=self._network, rng=self._rng)
+        surb, secret = self._packets.create(
+            reply, self._client, network=self._network, rng=self._rng
+        )
         request = Request(
             question.type,
             surb,
@@ -87,7 +93,9 @@ class Courier(Generic[Purpose]):
             question.effort,
             question.nonce,
         )
-        packet = build.forward(forward, request.encode(), network=self._network, rng=self._rng)
+        packet = self._packets.forward(
+            forward, request.encode(), network=self._network, rng=self._rng
+        )
         crosses = frozenset(hop.id for hop in (*forward, *reply))
         self._outstanding[secret.id] = _Outstanding(secret, purpose, crosses)
         heappush(self._deadlines, (deadline, secret.id))
@@ -98,11 +106,11 @@ class Courier(Generic[Purpose]):
 
         Raises RemoteProtocolError: "unknown surb", or as the packet or reply is malformed.
         """
-        name = surbs.id_of(packet)
+        name = self._packets.id_of(packet)
         waiting = self._outstanding.get(name)
         if waiting is None:
             raise RemoteProtocolError("unknown surb")
-        body = surbs.open(waiting.secret, packet)
+        body = self._packets.open(waiting.secret, packet)
         reply = messages.decode_reply(body)
         del self._outstanding[name]
         return waiting.purpose, reply

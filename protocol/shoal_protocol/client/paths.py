@@ -13,7 +13,7 @@ two share a family or a subnet (/16 of IPv4, /32 of IPv6).
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 from shoal_protocol import clock
@@ -63,10 +63,7 @@ def usable(relays: Sequence[Descriptor], now: int, params: NetworkParameters) ->
 
 
 class PathChooser:
-    """Draws ways through ``relays`` (all usable) for a person behind ``guard``.
-
-    ``services`` are those that may be asked from behind this guard.
-    """
+    """Draws ways through ``relays`` (all usable) for a person behind ``guard``."""
 
     def __init__(
         self,
@@ -80,7 +77,6 @@ class PathChooser:
         self._guard = guard
         self._params = params
         self._rng = rng
-        self.services: Final = [r for r in relays if not conflict(guard, r, params)]
 
     def round_trip(self, service: Descriptor) -> RoundTrip | None:
         """Draw the ways to and from one of ``services``; None when the relays do not suffice."""
@@ -90,9 +86,14 @@ class PathChooser:
             return None
         return RoundTrip((self._guard, *out, service), (*back, self._guard))
 
+    @cached_property
+    def services(self) -> list[Descriptor]:
+        """The relays that may be asked from behind this guard."""
+        return [relay for relay in self._relays if not conflict(self._guard, relay, self._params)]
+
     def any_service(self) -> Descriptor | None:
         """Draw a relay to ask for something that every relay does."""
-        return self._rng.choice(self.services) if self.services else None
+        return self._draw([self._guard])
 
     def _between(self, *ends: Descriptor) -> list[Descriptor] | None:
         taken = list(ends)

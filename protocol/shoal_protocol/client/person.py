@@ -33,6 +33,7 @@ from shoal_protocol.client.people import Changed, People
 from shoal_protocol.client.reader import FileGet, Get, InboxGet, Reader, StreamGet
 from shoal_protocol.directory.descriptor import Descriptor
 from shoal_protocol.errors import RemoteProtocolError
+from shoal_protocol.packets.format import SPHINX, PacketFormat
 from shoal_protocol.packets.keys import Hop
 from shoal_protocol.parameters import NetworkParameters, Preset
 from shoal_protocol.pseudonyms import work
@@ -119,6 +120,7 @@ class PersonMachine:
         client: the 16-byte id under which the guard knows this session.
         now: ns.
         kept: what a store kept of earlier runs.
+        packets: their format.
 
     Raises:
         RemoteProtocolError: a row of ``kept`` is not what was written.
@@ -133,6 +135,7 @@ class PersonMachine:
         rng: Rng,
         now: int,
         kept: state.Kept | None = None,
+        packets: PacketFormat = SPHINX,
     ) -> None:
         self._params = params
         self._preset = preset
@@ -147,7 +150,9 @@ class PersonMachine:
         self.people.online = False
         if kept is not None:
             self.people.restore(kept, now)
-        self._courier: Courier[_Asked] = Courier(client, network=params.hash, rng=rng)
+        self._courier: Courier[_Asked] = Courier(
+            client, network=params.hash, rng=rng, packets=packets
+        )
         self._cover = CoverSchedule(preset, rng, now)
         self._guard: bytes | None = None
         self._relays: dict[bytes, Descriptor] = {}

@@ -22,6 +22,7 @@ from shoal_protocol.clock import MILLISECOND, SECOND, index_of
 from shoal_protocol.directory.traffic import TrafficMeter
 from shoal_protocol.errors import RemoteProtocolError
 from shoal_protocol.packets import keys, unwrap
+from shoal_protocol.packets.format import SPHINX, PacketFormat
 from shoal_protocol.parameters import NetworkParameters
 from shoal_protocol.relay import limits as relay_limits
 from shoal_protocol.rng import Rng
@@ -60,6 +61,7 @@ class MixMachine:
         now: ns.
         rng: for new mix keys.
         limits: how much to take and hold.
+        packets: their format.
 
     ``counters`` counts by fixed names: every reason of :func:`unwrap.unwrap`, "rate limit",
     "delay over the cap", "hop to oneself", "pool full", "peer's share of the pool full" for
@@ -76,8 +78,10 @@ class MixMachine:
         now: int,
         rng: Rng,
         limits: relay_limits.Limits | None = None,
+        packets: PacketFormat = SPHINX,
     ) -> None:
         self._keyring: Final = keyring
+        self._unwrap: Final = packets.unwrap
         self._own_id: Final = own_id
         self._epoch_s: Final = parameters.epoch_s
         self._max_delay_ms: Final = parameters.max_hop_delay_ms
@@ -137,7 +141,7 @@ class MixMachine:
             raise RemoteProtocolError("pool full")
         if self._held[peer] >= self._limits.peer_pool:
             raise RemoteProtocolError("peer's share of the pool full")
-        match unwrap.unwrap(packet, self._keyring):
+        match self._unwrap(packet, self._keyring):
             case unwrap.Forward(next_id, delay_ms, onward):
                 if next_id == self._own_id:
                     raise RemoteProtocolError("hop to oneself")

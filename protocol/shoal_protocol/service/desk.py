@@ -25,7 +25,7 @@ from typing import Final, assert_never
 
 from shoal_protocol import clock
 from shoal_protocol.errors import LocalProtocolError, RemoteProtocolError
-from shoal_protocol.packets import surb as surbs
+from shoal_protocol.packets.format import SPHINX, PacketFormat
 from shoal_protocol.parameters import NetworkParameters
 from shoal_protocol.pseudonyms import work
 from shoal_protocol.relay.mix import SendPacket
@@ -114,6 +114,7 @@ class ServiceDesk:
         own_id: this relay's id, 16 bytes.
         relays: gives the ids of the relays in the directory now, own included.
         instance: 16 bytes, that of the store behind the driver.
+        packets: their format.
     """
 
     def __init__(
@@ -123,8 +124,10 @@ class ServiceDesk:
         params: NetworkParameters,
         relays: Callable[[], Iterable[bytes]],
         instance: bytes,
+        packets: PacketFormat = SPHINX,
     ) -> None:
         self._own_id = own_id
+        self._packets = packets
         self._params = params
         self._relays = relays
         self._instance = instance
@@ -385,7 +388,7 @@ class ServiceDesk:
         if surb is None:
             return []
         try:
-            next_id, packet = surbs.use(surb, reply.encode())
+            next_id, packet = self._packets.use(surb, reply.encode())
         except RemoteProtocolError as error:
             self.counters[f"refused {error.reason}"] += 1
             return []

@@ -1,0 +1,128 @@
+"""Packets without cryptography: what they ask of each hop is written on them.
+
+::
+
+    forward([G, A, B, S], body) ─► packet ── unwrap at G ─► Forward(A, delay, packet′) ─► …
+                                                     at S ─► Exit(body, delay)
+    create([B′, A′, G], client) ─► 464 bytes that name a way ── use ─► first hop, packet
+
+A hop costs what the machines cost, and nothing for ciphers. All else is as in the real format:
+who is next, how long each hop holds, that a SURB answers once, the sizes that links carry.
+There are no replays to find and nothing to tamper with: whoever asks about those runs the real
+one. Ways of SURBs are kept here until they are used, at most :data:`MOST_WAYS` of them.
+"""
+
+from collections.abc import Sequence
+from typing import Final, cast
+
+from shoal_protocol.errors import RemoteProtocolError
+from shoal_protocol.packets.geometry import (
+    PACKET_LENGTH,
+    SURB_ID_LENGTH,
+    SURB_LENGTH,
+)
+from shoal_protocol.packets.keys import Hop, MixKeyring
+from shoal_protocol.packets.surb import SurbSecret
+from shoal_protocol.packets.unwrap import Exit, Forward, ToClient, Unwrapped
+from shoal_protocol.rng import Rng
+
+MOST_WAYS: Final = 2**22  # of SURBs not used yet; beyond them the oldest is forgotten
+
+_ID: Final = 8  # bytes of a way's number
+
+
+class NullPacket:
+    """One packet at one hop; ``opened`` is what the hop finds in it."""
+
+    __slots__ = ("body", "opened", "surb")
+
+    def __init__(self, opened: Unwrapped | None, surb: bytes = b"", body: bytes = b"") -> None:
+        self.opened = opened
+        self.surb = surb
+        self.body = body
+
+    def __len__(self) -> int:
+        return PACKET_LENGTH
+
+
+class NullKeyring(MixKeyring):
+    """Mix keys of which nothing but the epochs matters."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(b"", 0)
+
+    def advance(self, epoch: int, rng: Rng) -> bool:
+        """Come to ``epoch``."""
+        before, self._epoch = self._epoch, epoch
+        return before != epoch
+
+    def public(self) -> tuple[tuple[int, bytes], ...]:
+        """Return (epoch, 32 bytes) of the present epoch and its neighbours."""
+        epoch = self._epoch or 0
+        return tuple((each, each.to_bytes(31, "big") + b"\1") for each in (epoch, epoch + 1))
+
+
+def _as_bytes(packet: NullPacket) -> bytes:
+    """Machines only pass packets on: for them it is bytes of a packet's length."""
+    return cast(bytes, packet)
+
+
+def _chain(path: Sequence[Hop], innermost: Unwrapped) -> bytes:
+    """Return the packet that goes along ``path`` and is ``innermost`` at its end."""
+    packet = NullPacket(innermost)
+    for place in range(len(path) - 1, 0, -1):
+        before = path[place - 1]
+        packet = NullPacket(Forward(path[place].id, before.delay_ms, _as_bytes(packet)))
+    return _as_bytes(packet)
+
+
+class NullFormat:
+    """The format of one simulated network."""
+
+    def __init__(self) -> None:
+        self._ways: dict[bytes, tuple[tuple[Hop, ...], bytes]] = {}
+        self._made = 0
+
+    def forward(self, path: Sequence[Hop], body: bytes, *, network: bytes, rng: Rng) -> bytes:
+        """Return a packet for ``path[0]``."""
+        return _chain(path, Exit(body, path[-1].delay_ms))
+
+    def create(
+        self, path: Sequence[Hop], client: bytes, *, network: bytes, rng: Rng
+    ) -> tuple[bytes, SurbSecret]:
+        """Return a SURB and what knows its reply."""
+        self._made += 1
+        number = self._made.to_bytes(_ID, "big")
+        if len(self._ways) >= MOST_WAYS:
+            del self._ways[next(iter(self._ways))]
+        self._ways[number] = (tuple(path), client)
+        secret = SurbSecret(number + bytes(SURB_ID_LENGTH - _ID), b"", ())
+        return number + bytes(SURB_LENGTH - _ID), secret
+
+    def use(self, surb: bytes, body: bytes) -> tuple[bytes, bytes]:
+        """Return (first hop's id, packet); RemoteProtocolError("surb") for one that is used."""
+        number = surb[:_ID]
+        way = self._ways.pop(number, None)
+        if way is None:
+            raise RemoteProtocolError("surb")
+        path, client = way
+        reply = NullPacket(None, number + bytes(SURB_ID_LENGTH - _ID), body)
+        last = ToClient(client, path[-1].delay_ms, _as_bytes(reply))
+        return path[0].id, _chain(path, last)
+
+    def id_of(self, packet: bytes) -> bytes:
+        """Return the 48 bytes that name the SURB of a reply."""
+        return cast(NullPacket, packet).surb
+
+    def open(self, secret: SurbSecret, packet: bytes) -> bytes:
+        """Return the body of a reply."""
+        return cast(NullPacket, packet).body
+
+    def unwrap(self, packet: bytes, keyring: MixKeyring) -> Unwrapped:
+        """Return what a packet asks of this hop."""
+        opened = cast(NullPacket, packet).opened
+        if opened is None:
+            raise RemoteProtocolError("packet command")
+        return opened
