@@ -5,8 +5,8 @@
     OwnEntry ─► Publish ─► board ──(delay; walls hold it up)──► DirectoryView of each node
                               └── asked again from time to time, as anti-entropy would
 
-Descriptors, leases and views are the real ones; only the gossip between them is not: it has
-its own tests. That a relay signs no two descriptors of one version is checked here.
+Descriptors, leases and views are the real ones; only the gossip between them is not: ``gossip``
+has that, at a higher price. That a relay signs no two descriptors of one version is checked here.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -52,6 +52,15 @@ class Board:
     def compare(self, node: "Node") -> None:
         """Bring a node up to date with everybody whom it can hear."""
         self._carry(list(self._latest), node)
+
+    def down(self, node: "Node") -> None:
+        """Learn that a node has crashed."""
+
+    def parted(self) -> None:
+        """Learn that a wall has gone up."""
+
+    def mend(self) -> None:
+        """Let nothing be wrong any more."""
 
     def _carry(self, authors: list[str], node: "Node") -> None:
         links = self._world.links

@@ -4,6 +4,7 @@
 
     Person ── lands, landed, shown ──┐
     Relay ── asked, executed, answers, begins ──► Watcher: measures, or judges
+    Gossip ── published, learned, refused ───┘
 
 A watcher sees everything, unlike an adversary, and changes nothing.
 """
@@ -15,6 +16,7 @@ from shoal_protocol.service.storage import Operation, Outcome
 if TYPE_CHECKING:
     from shoal_protocol.client.people import Changed
     from shoal_protocol.client.state import Changes
+    from shoal_sim.exact.nodes import Node
     from shoal_sim.exact.people import Person
     from shoal_sim.exact.relays import Relay
 
@@ -42,3 +44,12 @@ class Watcher:
 
     def begins(self, relay: "Relay") -> None:
         """See a relay begin with what its disk holds."""
+
+    def published(self, relay: "Relay", descriptor: bytes, lease: bytes) -> None:
+        """See what a relay is about to tell of itself."""
+
+    def learned(self, node: "Node") -> None:
+        """See a node whose view of the directory may be another one."""
+
+    def refused(self, node: "Node", sender: "Node", reason: str) -> None:
+        """See a node refuse what another one told it."""

@@ -41,6 +41,7 @@ class World:
         start: ns since the Unix epoch.
         copies: whether relays replicate.
         watcher: what watches; nothing is judged without one.
+        board: how the directory comes to nodes: the board, or ``gossip.Gossip``.
         relay, person: the classes of nodes, for tests that plant a fault in them.
         log: gets a line for each thing that happens.
     """
@@ -58,6 +59,7 @@ class World:
         calm: bool = True,
         copies: bool = False,
         watcher: Watcher | None = None,
+        board: Callable[["World"], Board] = Board,
         relay: type[Relay] = Relay,
         person: type[Person] = Person,
         log: Callable[[str], None] | None = None,
@@ -71,7 +73,7 @@ class World:
         self.names: Final[dict[bytes, str]] = {}
         self.links: Final = Links(self.engine, self.seed, self.names)
         self.links.weather = Weather(latency_ms, latency_ms)
-        self.board: Final = Board(self)
+        self.board: Final = board(self)
         self.watcher: Final = watcher or Watcher()
         self.crossings: Counter[tuple[str, str]] = Counter()
         self.sizes: Counter[int] = Counter()
@@ -136,6 +138,7 @@ class World:
 
     def node_down(self, node: Node) -> None:
         """Let the people behind a relay that is gone notice it."""
+        self.board.down(node)
         for person in self.people:
             if person.up and isinstance(node, Relay) and person.guard == node.id:
                 if self.calm:
