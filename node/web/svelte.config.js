@@ -1,10 +1,17 @@
 import { vitePreprocess } from '@sveltejs/vite-plugin-svelte';
 
+const scopes = [];
+
 export default {
   preprocess: vitePreprocess(),
   compilerOptions: {
     runes: true,
-    // Short names of scopes: they stand at every rule and every element.
-    cssHash: ({ hash, css }) => `s${hash(css).slice(0, 4)}`,
+    discloseVersion: false,
+    // The shortest names of scopes: they stand at every rule and every element. Classes of the
+    // page's own begin with a small letter.
+    cssHash: ({ filename }) => {
+      if (!scopes.includes(filename)) scopes.push(filename);
+      return `A${scopes.indexOf(filename).toString(36)}`;
+    },
   },
 };

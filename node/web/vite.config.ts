@@ -2,14 +2,17 @@
 // origin, and nothing stands inside the document (the policy allows neither scripts nor styles there).
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vitest/config';
+import { client } from './plugins/client';
+import { words } from './plugins/words';
 
 export default defineConfig({
-  plugins: [svelte()],
+  plugins: [words(), client(), svelte()],
   build: {
     outDir: '../shoal_node/page',
     emptyOutDir: true,
     assetsInlineLimit: 0,
-    modulePreload: { polyfill: false },
+    modulePreload: false,
+    cssCodeSplit: false,
     target: 'es2022',
     reportCompressedSize: true,
   },

@@ -1,12 +1,16 @@
 import { mount } from 'svelte';
 import App from './App.svelte';
 import './app.css';
+import { MOMO } from './lib/art/momo';
+import { svg } from './lib/art/shapes';
 import { setLanguage } from './lib/i18n/index.svelte';
 import { router } from './lib/state/router.svelte';
 import { session, setTheme } from './lib/state/session.svelte';
 
 async function start(target: HTMLElement): Promise<void> {
   setTheme('auto');
+  const icon = document.querySelector<HTMLLinkElement>('link[rel=icon]');
+  if (icon) icon.href = `data:image/svg+xml,${encodeURIComponent(svg(MOMO))}`;
   session.start(); // takes the token out of the address, which the router then cleans
   router.start();
   await setLanguage('auto', navigator.languages).catch(() => undefined);

@@ -10,21 +10,6 @@ const INK = '#4b2239';
 const WATER = '#c9ecec';
 const BUBBLE = '#e6f8f7';
 
-const tail: Drawing = [
-  filled(
-    ROSE,
-    // the fluke at its tip: two leaves
-    'M55 40C48.5 38 46 32.5 47.5 27.5C53 28.5 56.5 33 56.5 38C58 33.5 61.5 31.5 64.5 32C65 37.5 61.5 41 56.5 41.5z',
-  ),
-  filled(PINK, 'M36 58C50 62 60.5 54.5 58.6 40.5C58.2 38 54 38 53.8 40.8C53.4 47 48 49.5 41 46z'),
-];
-
-const body: Drawing = [
-  filled(PINK, 'M18.5 47C18.5 38 24 34 31 34C38.5 34 45 38.5 45 48C45 56 40 60 31.5 60C23.5 60 18.5 56 18.5 47z'),
-  filled(CREAM, oval(30.5, 50, 8.2, 8.4)),
-  filled(ROSE, oval(24.3, 59.2, 4.6, 2.9), oval(37.7, 59.2, 4.6, 2.9)),
-];
-
 const head: Drawing = [
   filled(
     ROSE,
@@ -47,13 +32,8 @@ const head: Drawing = [
   line(INK, 1.3, 'M26 31.5C27.5 33.8 34.5 33.8 36 31.5'),
 ];
 
-const arms: Drawing = [filled(ROSE, oval(20.6, 46, 2.5, 4, 28), oval(42, 46, 2.5, 4, -28))];
-
-/** The creature alone. */
-export const MOMO: Drawing = placed([...tail, ...body, ...arms, ...head], 0.8, 1.4, 0.96);
-
 /** Its portrait in a disc of water: the head fills it, so that it is known at 24 pixels. */
-export const MOMO_DISC: Drawing = [
+export const MOMO: Drawing = [
   filled(WATER, circle(32, 32, 32)),
   filled(BUBBLE, circle(9.5, 43, 2.6), circle(54.5, 47, 2), circle(14, 50, 1.6), circle(50, 11, 1.8)),
   filled(PINK, 'M14 58.46C15.5 48 22 43 32 43C42 43 48.5 48 50 58.46A32 32 0 0 1 14 58.46z'),

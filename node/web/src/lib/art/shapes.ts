@@ -78,7 +78,7 @@ const attributes = (part: Part): string =>
     : "") +
   (part.transform ? ` transform="${part.transform}"` : "");
 
-/** A drawing as a whole SVG document, for files and tests; the page's components make elements instead. */
+/** A drawing as a whole SVG document: the page's icon; its components make elements instead. */
 export function svg(drawing: Drawing): string {
   const paths = drawing.map((part) => `<path${attributes(part)}/>`).join("");
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${CANVAS} ${CANVAS}">${paths}</svg>\n`;

@@ -2,12 +2,12 @@
 
 import type { LanguageChoice } from '../api/types';
 import { en, type Dictionary, type Key, type Plural } from './en';
+import { at } from './keys';
 
 export type Language = 'en' | 'zh';
 export type { Key };
 
-let chosen = $state<Language>('en');
-let dictionary = $state.raw<Dictionary>(en);
+let chosen = $state.raw<Language>('en');
 let wanted: Language = 'en';
 
 export function language(): Language {
@@ -29,7 +29,7 @@ export async function setLanguage(
   const language = wanted;
   const fetched = language === 'zh' ? (await import('./zh')).zh : en;
   if (language !== wanted) return; // chosen otherwise meanwhile
-  dictionary = fetched;
+  w = fetched as Words;
   chosen = language;
 }
 
@@ -46,14 +46,25 @@ type Values = Record<string, string | number>;
 /** Keys whose text says nothing of numbers. */
 export type Word = { [K in Key]: Dictionary[K] extends string ? K : never }[Key];
 
-/** Texts that need nothing filled in: `w.chat_new`. They follow the language. */
-export const w = new Proxy({} as Record<Word, string>, {
-  get: (_, key) => dictionary[key as Word],
-});
+type Words = Record<Word, string>;
+
+/** Texts that need nothing filled in: `w.chat_new`. When the language changes, all is drawn anew. */
+export let w = en as Words;
 
 /** A text with its values filled in. */
 export function t(key: Key, values: Values): string {
-  return render(dictionary[key], values, locale());
+  return render((w as Record<Key, string | Plural>)[key], values, locale());
+}
+
+/** Names that are put together at run time: a family's beginning and a code (places.ts). */
+type Made = Extract<
+  Word,
+  `${'link' | 'refused' | 'req_price' | 'set_preset' | 'state' | 'nw_path' | 'per'}_${string}`
+>;
+
+/** The text of a name that is put together at run time. */
+export function word(key: Made): string {
+  return w[at(key) as Word];
 }
 
 export function render(text: string | Plural, values: Values, tag: string): string {
@@ -70,7 +81,7 @@ export function render(text: string | Plural, values: Values, tag: string): stri
   });
 }
 
-/** A key made from a code of the node, when there is one. */
-export function known(key: string): key is Word {
-  return Object.hasOwn(en, key);
+/** A name made from a code of the node, when there is a text for it. */
+export function known(key: string): key is Made {
+  return Object.hasOwn(w, at(key));
 }

@@ -33,7 +33,7 @@ export interface Pending {
 }
 
 export class Outbox {
-  list = $state<Pending[]>([]);
+  list = $state.raw<Pending[]>([]);
   private bytes = new Map<string, Attachment>();
   private busy = new Set<string>();
 
@@ -59,7 +59,7 @@ export class Outbox {
   ): void {
     const key = crypto.randomUUID();
     if (attachment) this.bytes.set(key, attachment);
-    this.list.push({
+    const pending: Pending = {
       key,
       conversation,
       text,
@@ -75,21 +75,18 @@ export class Outbox {
         url: attachment.picture ? URL.createObjectURL(attachment.bytes) : null,
       },
       arrived: false,
-    });
+    };
+    this.list = [...this.list, pending];
     void this.drain(conversation);
   }
 
   retry(key: string): void {
-    const pending = this.list.find((p) => p.key === key);
-    if (!pending) return;
     const fresh = crypto.randomUUID(); // the node may have kept the refusal under the old one
     const bytes = this.bytes.get(key);
     this.bytes.delete(key);
     if (bytes) this.bytes.set(fresh, bytes);
-    pending.key = fresh;
-    pending.state = 'sending';
-    pending.detail = null;
-    void this.drain(pending.conversation);
+    this.change(key, { key: fresh, state: 'sending', detail: null });
+    this.resume();
   }
 
   discard(key: string): void {
@@ -117,7 +114,7 @@ export class Outbox {
         (p.file === null) === (message.file === null),
     );
     if (pending && Date.parse(pending.created) <= Date.parse(message.created))
-      pending.arrived = true;
+      this.change(pending.key, { arrived: true });
   }
 
   private async drain(conversation: string): Promise<void> {
@@ -129,23 +126,27 @@ export class Outbox {
           (p) => p.conversation === conversation && p.state !== 'failed',
         );
         if (!next) return;
-        next.state = 'sending';
+        this.change(next.key, { state: 'sending' });
         try {
           this.sent(next.key, await this.post(next));
         } catch (error) {
-          if (!this.list.includes(next)) continue;
+          if (!this.list.some((p) => p.key === next.key)) continue;
           if (error instanceof Offline || waits(error)) {
-            next.state = 'waiting';
+            this.change(next.key, { state: 'waiting' });
             if (waits(error)) setTimeout(() => void this.drain(conversation), AGAIN);
             return;
           }
-          next.state = 'failed';
-          next.detail = error instanceof ApiError ? error.message : null;
+          const detail = error instanceof ApiError ? error.message : null;
+          this.change(next.key, { state: 'failed', detail });
         }
       }
     } finally {
       this.busy.delete(conversation);
     }
+  }
+
+  private change(key: string, change: Partial<Pending>): void {
+    this.list = this.list.map((p) => (p.key === key ? { ...p, ...change } : p));
   }
 
   private post(pending: Pending): Promise<Message> {

@@ -27,9 +27,9 @@ const POLL = 2500; // ms between looks at a node that is away or locked
 const TOKEN = 'token';
 
 class Session {
-  phase = $state<Phase>('starting');
-  passphrase = $state(false); // the store has one
-  stream = $state<StreamState>('connecting');
+  phase = $state.raw<Phase>('starting');
+  passphrase = $state.raw(false); // the store has one
+  stream = $state.raw<StreamState>('connecting');
   private token = '';
   private calls: Api | null = null;
   private events: EventStream | null = null;

@@ -18,9 +18,9 @@ const PAGE = 60; // messages read at once
 
 export class Thread {
   messages = $state.raw<Message[]>([]);
-  complete = $state(false); // the first message of all is here
-  loaded = $state(false);
-  loading = $state(false);
+  complete = $state.raw(false); // the first message of all is here
+  loaded = $state.raw(false);
+  loading = $state.raw(false);
 
   upsert(message: Message): boolean {
     const place = this.messages.findIndex((known) => known.id === message.id);
@@ -44,11 +44,11 @@ export class Store {
   conversations = $state.raw<Conversation[]>([]);
   status = $state.raw<Status | null>(null);
   settings = $state.raw<Settings | null>(null);
-  loaded = $state(false);
+  loaded = $state.raw(false);
   readonly threads = new Map<string, Thread>(); // each is reactive, the table is not
   /** The latest message that came by an event, for the live region. */
   arrived = $state.raw<Message | null>(null);
-  private chosen = $state<string | null>(sessionStorage.getItem('persona'));
+  private chosen = $state.raw<string | null>(sessionStorage.getItem('persona'));
   private readonly seen = new Set<string>(); // messages that events brought since the last list
   private refreshing: ReturnType<typeof setTimeout> | undefined;
 

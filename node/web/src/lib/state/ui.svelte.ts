@@ -2,7 +2,7 @@
 // copying and saving.
 
 import { ApiError, Offline } from '../api/client';
-import { known, t, w } from '../i18n/index.svelte';
+import { known, t, w, word } from '../i18n/index.svelte';
 
 export interface Notice {
   id: number;
@@ -11,13 +11,12 @@ export interface Notice {
 }
 
 class Notices {
-  list = $state<Notice[]>([]);
+  list = $state.raw<Notice[]>([]);
   private next = 1;
 
   say(text: string, kind: Notice['kind'] = 'info'): void {
     const id = this.next++;
-    this.list.push({ id, text, kind });
-    if (this.list.length > 3) this.list.shift();
+    this.list = [...this.list, { id, text, kind }].slice(-3);
     setTimeout(() => this.drop(id), kind === 'error' ? 8000 : 3500);
   }
 
@@ -41,13 +40,13 @@ export function reason(error: unknown): string {
 /** What a refusal means, and the node's own sentence, which is English. */
 export function refusal(status: number, sentence: string): string {
   const key = `refused_${status}`;
-  return t('refused_with', { meaning: known(key) ? w[key] : w.refused, sentence });
+  return t('refused_with', { meaning: known(key) ? word(key) : w.refused, sentence });
 }
 
 export const notices = new Notices();
 
 class Ticker {
-  now = $state(Date.now());
+  now = $state.raw(Date.now());
   private fast = 0;
   private timer: ReturnType<typeof setTimeout> | undefined;
 
