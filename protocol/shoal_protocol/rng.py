@@ -8,6 +8,8 @@ import math
 from collections.abc import Callable, MutableSequence, Sequence
 from typing import Final, TypeVar
 
+from shoal_protocol import crypto
+
 T = TypeVar("T")
 Source = Callable[[int], bytes]  # from a count to that many random bytes
 
@@ -21,6 +23,10 @@ class Rng:
 
     def __init__(self, source: Source) -> None:
         self.bytes: Final = source
+
+    def fork(self) -> "Rng":
+        """Return a stream of its own, keyed by 32 bytes of this one."""
+        return Rng(crypto.seeded_source(self.bytes(32)))
 
     def below(self, bound: int) -> int:
         """Return an unbiased integer in [0, bound), by rejection; ``bound`` ≥ 1."""

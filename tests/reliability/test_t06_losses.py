@@ -52,7 +52,7 @@ def talk(seed: str) -> list[float]:
         write(bob, b, a, f"tide {number}")
         world.run(GAP_S / 2)
     assert world.run(SLOWEST_S, lambda: len(incoming(a)) == len(incoming(b)) == MESSAGES + 1)
-    assert world.links.counters["lost"] > 40
+    assert world.links.lost > 40
     delays: list[float] = []
     for mine, theirs in ((a, b), (b, a)):
         sent, came = outgoing(mine), incoming(theirs)

@@ -9,7 +9,7 @@ own: what goes into a packet takes none of them.
 from enum import Enum
 from typing import Final
 
-from shoal_protocol import clock, crypto
+from shoal_protocol import clock
 from shoal_protocol.parameters import Preset
 from shoal_protocol.rng import Rng
 
@@ -30,7 +30,7 @@ class CoverSchedule:
 
     def __init__(self, preset: Preset, rng: Rng, now: int) -> None:
         self._preset: Final = preset
-        self._rng: Final = Rng(crypto.seeded_source(rng.bytes(32)))
+        self._rng: Final = rng.fork()
         self._next = now + self._interval()
 
     def next_deadline(self) -> int:

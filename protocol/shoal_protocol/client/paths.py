@@ -47,7 +47,7 @@ def subnets(addresses: tuple[str, ...]) -> frozenset[bytes]:
 
 def conflict(a: Descriptor, b: Descriptor, params: NetworkParameters) -> bool:
     """Whether ``a`` and ``b`` may not stand on one way."""
-    if a.relay_id == b.relay_id:
+    if a is b or a.relay_id == b.relay_id:
         return True
     if not params.distinct_subnets:
         return False
@@ -114,7 +114,10 @@ class PathChooser:
         return self._rng.choice(allowed) if allowed else None
 
     def _fits(self, relay: Descriptor, taken: list[Descriptor]) -> bool:
-        return not any(conflict(relay, other, self._params) for other in taken)
+        for other in taken:  # a loop, and no generator: this is drawn thrice for each packet
+            if conflict(relay, other, self._params):
+                return False
+        return True
 
 
 def hops(

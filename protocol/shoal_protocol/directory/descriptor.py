@@ -101,7 +101,10 @@ class Descriptor:
 
     def mix_key(self, epoch: int) -> bytes | None:
         """Return the relay's X25519 mix key of ``epoch``, or None if it isn't published."""
-        return next((key for at, key in self.mix_keys if at == epoch), None)
+        for at, key in self.mix_keys:
+            if at == epoch:
+                return key
+        return None
 
 
 def sign(

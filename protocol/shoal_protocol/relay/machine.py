@@ -38,12 +38,13 @@ class RelayMachine:
         """When :meth:`handle_timer` has work."""
         other = self.desk.next_deadline()
         own = self.mix.next_deadline()
-        return own if other is None else min(own, other)
+        return own if other is None or own < other else other
 
     def handle_timer(self, now: int) -> list[Event]:
         """Let go what is due."""
         events = self._serve(self.mix.handle_timer(now), now)
-        return [*events, *self.desk.handle_timer(now)]
+        due = self.desk.next_deadline()
+        return events if due is None or now < due else [*events, *self.desk.handle_timer(now)]
 
     def finish(self, operation: desk.DhtPut | desk.DhtGet, reply: Reply) -> list[Event]:
         """Answer a DHT operation that the driver has done."""
@@ -58,6 +59,8 @@ class RelayMachine:
         return list(self.desk.store_failed(ticket, now, full=full))
 
     def _serve(self, mixed: list[mix.Event], now: int) -> list[Event]:
+        if not mixed:
+            return []
         events: list[Event] = []
         for event in mixed:
             if isinstance(event, mix.Request):

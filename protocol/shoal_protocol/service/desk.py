@@ -203,8 +203,10 @@ class ServiceDesk:
 
     def next_deadline(self) -> int | None:
         """When :meth:`handle_timer` has work."""
-        times = (self._waiting.next_deadline(), self._expire_at)
-        return min((time for time in times if time is not None), default=None)
+        wait, expire = self._waiting.next_deadline(), self._expire_at
+        if wait is None or expire is None:
+            return expire if wait is None else wait
+        return min(wait, expire)
 
     def handle_timer(self, now: int) -> list[Event]:
         """Answer the GETs whose wait is over, and have the store drop what is over."""

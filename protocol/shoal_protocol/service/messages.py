@@ -75,10 +75,10 @@ class RequestType(IntEnum):
 
 _WAITING: Final = (RequestType.INBOX_GET, RequestType.BOX_GET)
 _PAID: Final = (RequestType.INBOX_PUT, RequestType.BOX_PUT)
-_USED: Final = {  # bytes of the record that a type uses; the others use all
-    RequestType.DHT_GET: DHT_KEY_LENGTH,
-    RequestType.BOX_GET: ADDRESS_LENGTH,
-    RequestType.ECHO: 0,
+_UNUSED: Final = {  # how a type's record ends, if it does not use all of it
+    RequestType.DHT_GET: bytes(RECORD_LENGTH - DHT_KEY_LENGTH),
+    RequestType.BOX_GET: bytes(RECORD_LENGTH - ADDRESS_LENGTH),
+    RequestType.ECHO: bytes(RECORD_LENGTH),
 }
 
 
@@ -182,7 +182,7 @@ def decode_request(body: bytes) -> Request:
         raise RemoteProtocolError("request")
     if any(nonce) if not effort else request.type not in _PAID:
         raise RemoteProtocolError("request")
-    if any(request.record[_USED.get(request.type, RECORD_LENGTH) :]):
+    if not request.record.endswith(_UNUSED.get(request.type, b"")):
         raise RemoteProtocolError("request")
     return request
 

@@ -2,21 +2,24 @@
 
 ::
 
-    after(delay, name, action) ─► heap ─► name into the trace's hash ─► action()
+    after(delay, name, action, …) ─► heap ─► name into the trace's hash ─► action(…)
 
 Integers and the sequence number make the order total; nothing else decides it, so a run is a
-function of its seed. The hash over all names and notes shows it.
+function of its seed. The hash over all names and notes shows it; runs that are large and need
+not show it do without.
 """
 
 import heapq
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from shoal_protocol import crypto
 from shoal_protocol.clock import SECOND
 
 MAX_AT_ONCE: Final = 20_000  # events at one ns: a machine that asks for its timer without end
-MAX_EVENTS: Final = 3_000_000  # in one run
+MAX_EVENTS: Final = 3_000_000  # in one run, unless the engine is told another number
+
+Name = str | tuple[str, ...]  # of an event; put together only where a trace wants it
 
 
 class Broken(AssertionError):
@@ -29,14 +32,25 @@ class Engine:
     Args:
         start: ns since the Unix epoch.
         log: gets a line for each event and note, or None.
+        traced: whether names and notes are hashed.
+        most: events after which a run has no end.
     """
 
-    def __init__(self, start: int, log: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        start: int,
+        log: Callable[[str], None] | None = None,
+        *,
+        traced: bool = True,
+        most: int = MAX_EVENTS,
+    ) -> None:
         self.start: Final = start
+        self.traced: Final = traced
+        self._most: Final = most
         self.now = start
         self.events = 0
         self._at_once = 0
-        self._heap: list[tuple[int, int, str, Callable[[], None]]] = []
+        self._heap: list[tuple[int, int, Name, Callable[..., None], tuple[Any, ...]]] = []
         self._sequence = 0
         self._past: list[str] = []  # names of events since the last note
         self._hash = crypto.blake2b(digest_size=16)
@@ -55,18 +69,22 @@ class Engine:
         """Return the seconds since the start."""
         return (self.now - self.start) / SECOND
 
-    def at(self, when: int, name: str, action: Callable[[], None]) -> None:
+    def at(self, when: int, name: Name, action: Callable[..., None], *arguments: Any) -> None:
         """Do ``action`` at ``when`` (ns), or now if that has passed."""
         self._sequence += 1
         when = when if when > self.now else self.now
-        heapq.heappush(self._heap, (when, self._sequence, name, action))
+        heapq.heappush(self._heap, (when, self._sequence, name, action, arguments))
 
-    def after(self, delay: int, name: str, action: Callable[[], None]) -> None:
+    def after(self, delay: int, name: Name, action: Callable[..., None], *arguments: Any) -> None:
         """Do ``action`` ``delay`` ns from now."""
-        self.at(self.now + delay, name, action)
+        self._sequence += 1
+        entry = (self.now + delay, self._sequence, name, action, arguments)
+        heapq.heappush(self._heap, entry)
 
     def note(self, text: str, data: bytes = b"") -> None:
         """Put what happened into the trace."""
+        if not self.traced:
+            return
         self._past.append(text)
         self._hash_past()
         self._hash.update(data)
@@ -86,20 +104,21 @@ class Engine:
             Broken: time stands still, or there is no end of events.
         """
         end = self.now + round(seconds * SECOND)
-        heap, pop = self._heap, heapq.heappop
+        heap, pop, traced = self._heap, heapq.heappop, self.traced
         while heap and heap[0][0] <= end:
             if until is not None and until():
                 return True
-            when, _, name, action = pop(heap)
+            when, _, name, action, arguments = pop(heap)
             if when == self.now:
                 self._at_once += 1
             else:
                 self._at_once, self.now = 0, when
             self.events += 1
-            if self._at_once > MAX_AT_ONCE or self.events > MAX_EVENTS:
+            if self._at_once > MAX_AT_ONCE or self.events > self._most:
                 raise self.broken(f"no end of events, the last is {name}")
-            self._past.append(name)
-            action()
+            if traced:
+                self._past.append(name if isinstance(name, str) else " ".join(name))
+            action(*arguments)
         if until is not None and until():
             return True
         self._hash_past()

@@ -10,7 +10,6 @@ A link draws from its own stream of chance, so what happens on one moves nothing
 Overtaking comes of the latencies: a packet that draws a long one is passed by the next.
 """
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +20,8 @@ from shoal_sim.exact.engine import Engine
 from shoal_sim.seeds import seeded
 
 Deliver = Callable[[bytes, bytes, bytes], None]  # source, target, packet
+Latency = Callable[[bytes, bytes], int]  # source, target: ns
+Tap = Callable[[int, bytes, bytes, int], None]  # ns, source, target, bytes: what a watcher sees
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,11 @@ class Weather:
     copies: float = 0.0
     late: float = 0.0  # share that takes up to ``late_ms`` more
     late_ms: int = 0
+
+    @property
+    def steady(self) -> bool:
+        """Whether every packet comes through and takes the least."""
+        return not (self.loss or self.copies or self.late) and self.most_ms == self.least_ms
 
 
 CALM: Final = Weather()
@@ -48,8 +54,10 @@ class Links:
         self._rngs: dict[tuple[str, str], Rng] = {}
         self.weather = CALM
         self.side: dict[str, int] = {}  # of a wall, by name; who isn't named stands on side 0
-        self.lose: Callable[[bytes, bytes], bool] = lambda source, target: False
-        self.counters: Counter[str] = Counter()
+        self.base: Latency = self._fixed  # of a packet on a link, before what weather adds
+        self.taps: list[Tap] = []  # who see every packet go
+        self.sent = 0
+        self.lost = 0
 
     def cut(self, one: str, other: str) -> bool:
         """Return whether a wall stands between two nodes."""
@@ -57,34 +65,45 @@ class Links:
 
     def latency(self, one: str, other: str) -> int:
         """Draw how long something takes from one node to another, ns."""
-        weather, rng = self.weather, self._rng(one, other)
+        return self.weather.least_ms * MILLISECOND + self._spread(self._rng(one, other))
+
+    def send(self, source: bytes, target: bytes, packet: bytes, deliver: Deliver) -> None:
+        """Carry a packet, if it comes through."""
+        engine, weather = self._engine, self.weather
+        for tap in self.taps:
+            tap(engine.now, source, target, len(packet))
+        if weather.steady and not self.side and not engine.traced:
+            self.sent += 1
+            engine.after(self.base(source, target), "arrives", deliver, source, target, packet)
+            return
+        one, other = self._names[source], self._names.get(target, "")
+        engine.note(f"{one} > {other or 'nobody'}", packet)
+        if not other or self.cut(one, other):
+            self.lost += 1
+            return
+        rng = self._rng(one, other)
+        if weather.loss and rng.uniform() < weather.loss:
+            self.lost += 1
+            return
+        copies = 2 if weather.copies and rng.uniform() < weather.copies else 1
+        base = self.base(source, target)
+        for _ in range(copies):
+            self.sent += 1
+            took = base + self._spread(rng)
+            engine.after(took, (one, ">", other, "arrives"), deliver, source, target, packet)
+
+    def _fixed(self, source: bytes, target: bytes) -> int:
+        return self.weather.least_ms * MILLISECOND
+
+    def _spread(self, rng: Rng) -> int:
+        """Draw what a packet takes beyond the least, ns."""
+        weather, took = self.weather, 0
         spread = weather.most_ms - weather.least_ms
-        took = weather.least_ms * MILLISECOND
         if spread:
             took += rng.below(spread * MILLISECOND)
         if weather.late and rng.uniform() < weather.late:
             took += rng.below(weather.late_ms * MILLISECOND)
         return took
-
-    def send(self, source: bytes, target: bytes, packet: bytes, deliver: Deliver) -> None:
-        """Carry a packet, if it comes through."""
-        one, other = self._names[source], self._names.get(target, "")
-        self._engine.note(f"{one} > {other or 'nobody'}", packet)
-        if not other or self.cut(one, other) or self.lose(source, target):
-            self.counters["lost"] += 1
-            return
-        weather, rng = self.weather, self._rng(one, other)
-        if weather.loss and rng.uniform() < weather.loss:
-            self.counters["lost"] += 1
-            return
-        copies = 2 if weather.copies and rng.uniform() < weather.copies else 1
-        for _ in range(copies):
-            self.counters["sent"] += 1
-            self._engine.after(
-                self.latency(one, other),
-                f"{one} > {other} arrives",
-                lambda: deliver(source, target, packet),
-            )
 
     def _rng(self, one: str, other: str) -> Rng:
         # People's links are named by the person and not by the session's id.

@@ -13,7 +13,7 @@ one. Ways of SURBs are kept here until they are used, at most :data:`MOST_WAYS` 
 """
 
 from collections.abc import Sequence
-from typing import Final, cast
+from typing import Any, Final
 
 from shoal_protocol.errors import RemoteProtocolError
 from shoal_protocol.packets.geometry import (
@@ -46,12 +46,17 @@ class NullPacket:
 
 
 class NullKeyring(MixKeyring):
-    """Mix keys of which nothing but the epochs matters."""
+    """Mix keys of which nothing but the epochs matters.
 
-    __slots__ = ()
+    Args:
+        epochs: for which there are keys from the start, so that nobody need hear of new ones.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_epochs",)
+
+    def __init__(self, epochs: range) -> None:
         super().__init__(b"", 0)
+        self._epochs = epochs
 
     def advance(self, epoch: int, rng: Rng) -> bool:
         """Come to ``epoch``."""
@@ -59,23 +64,26 @@ class NullKeyring(MixKeyring):
         return before != epoch
 
     def public(self) -> tuple[tuple[int, bytes], ...]:
-        """Return (epoch, 32 bytes) of the present epoch and its neighbours."""
-        epoch = self._epoch or 0
-        return tuple((each, each.to_bytes(31, "big") + b"\1") for each in (epoch, epoch + 1))
-
-
-def _as_bytes(packet: NullPacket) -> bytes:
-    """Machines only pass packets on: for them it is bytes of a packet's length."""
-    return cast(bytes, packet)
+        """Return (epoch, 32 bytes) of every epoch."""
+        return tuple((epoch, bytes(31) + b"\1") for epoch in self._epochs)
 
 
 def _chain(path: Sequence[Hop], innermost: Unwrapped) -> bytes:
-    """Return the packet that goes along ``path`` and is ``innermost`` at its end."""
-    packet = NullPacket(innermost)
-    for place in range(len(path) - 1, 0, -1):
-        before = path[place - 1]
-        packet = NullPacket(Forward(path[place].id, before.delay_ms, _as_bytes(packet)))
-    return _as_bytes(packet)
+    """Return the packet that goes along ``path`` and is ``innermost`` at its end.
+
+    Machines only pass packets on: for them each is bytes of a packet's length.
+    """
+    packet: Any = NullPacket(innermost)
+    onward = path[-1].id
+    for hop in path[-2::-1]:
+        packet = NullPacket(Forward(onward, hop.delay_ms, packet))
+        onward = hop.id
+    return packet  # type: ignore[no-any-return]
+
+
+def _null(packet: Any) -> NullPacket:
+    assert isinstance(packet, NullPacket)
+    return packet
 
 
 class NullFormat:
@@ -108,21 +116,22 @@ class NullFormat:
         if way is None:
             raise RemoteProtocolError("surb")
         path, client = way
-        reply = NullPacket(None, number + bytes(SURB_ID_LENGTH - _ID), body)
-        last = ToClient(client, path[-1].delay_ms, _as_bytes(reply))
+        reply: Any = NullPacket(None, number + bytes(SURB_ID_LENGTH - _ID), body)
+        last = ToClient(client, path[-1].delay_ms, reply)
         return path[0].id, _chain(path, last)
 
     def id_of(self, packet: bytes) -> bytes:
         """Return the 48 bytes that name the SURB of a reply."""
-        return cast(NullPacket, packet).surb
+        return _null(packet).surb
 
     def open(self, secret: SurbSecret, packet: bytes) -> bytes:
         """Return the body of a reply."""
-        return cast(NullPacket, packet).body
+        return _null(packet).body
 
     def unwrap(self, packet: bytes, keyring: MixKeyring) -> Unwrapped:
         """Return what a packet asks of this hop."""
-        opened = cast(NullPacket, packet).opened
+        null: Any = packet
+        opened: Unwrapped | None = null.opened
         if opened is None:
             raise RemoteProtocolError("packet command")
         return opened

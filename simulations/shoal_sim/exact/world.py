@@ -73,6 +73,7 @@ class World:
         self.names: Final[dict[bytes, str]] = {}
         self.links: Final = Links(self.engine, self.seed, self.names)
         self.links.weather = Weather(latency_ms, latency_ms)
+        self.links.taps.append(self._count)
         self.board: Final = board(self)
         self.watcher: Final = watcher or Watcher()
         self.crossings: Counter[tuple[str, str]] = Counter()
@@ -148,10 +149,12 @@ class World:
 
     def send(self, source: bytes, target: bytes, packet: bytes) -> None:
         """Carry a packet from a node to another, known by their ids."""
+        self.links.send(source, target, packet, self._arrive)
+
+    def _count(self, now: int, source: bytes, target: bytes, size: int) -> None:
         ends = ("relay" if end in self.by_id else "person" for end in (source, target))
         self.crossings[next(ends), next(ends)] += 1
-        self.sizes[len(packet)] += 1
-        self.links.send(source, target, packet, self._arrive)
+        self.sizes[size] += 1
 
     def _arrive(self, source: bytes, target: bytes, packet: bytes) -> None:
         """Hand a packet to whom it is for."""

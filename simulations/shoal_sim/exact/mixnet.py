@@ -1,0 +1,287 @@
+"""Relays and a crowd that sends cover: the part of the network that anonymity is made of.
+
+::
+
+    Bystander: CoverSchedule ─► PathChooser ─► Courier ──► link ──► Hub: RelayMachine ──► link …
+                                                  ▲                                       │
+                                                  └───────────── reply by SURB ◄──────────┘
+
+What a person's node does when nobody speaks, by the same machines, without those that wait for
+a word, so that 10^5 of them fit. The directory is given: everybody knows all relays. Who asks
+what conversations cost, or directories and the DHT, runs a
+:class:`~shoal_sim.exact.world.World`.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from shoal_protocol import clock, crypto, identity
+from shoal_protocol.client import paths
+from shoal_protocol.client.courier import Courier, Question
+from shoal_protocol.client.cover import CoverSchedule, SlotClass
+from shoal_protocol.clock import MILLISECOND, SECOND
+from shoal_protocol.directory.descriptor import Descriptor
+from shoal_protocol.errors import RemoteProtocolError, UserError
+from shoal_protocol.packets.format import SPHINX, PacketFormat
+from shoal_protocol.packets.keys import MixKeyring
+from shoal_protocol.parameters import NetworkParameters, Preset
+from shoal_protocol.relay.limits import Limits
+from shoal_protocol.relay.machine import Event, RelayMachine
+from shoal_protocol.relay.mix import MixMachine, SendPacket
+from shoal_protocol.rng import Rng
+from shoal_protocol.service.desk import Access, ServiceDesk
+from shoal_protocol.service.memory_store import MemoryStore
+from shoal_protocol.service.messages import EMPTY_RECORD, RequestType
+from shoal_sim.exact.engine import Engine
+from shoal_sim.exact.links import Links, Weather
+from shoal_sim.exact.null import NullFormat, NullKeyring
+from shoal_sim.seeds import START
+
+NEVER: Final = 1 << 62  # ns
+KEYS_HELD: Final = 2  # epochs for which a relay that begins has keys
+MOST_EVENTS: Final = 10**10
+_ECHO: Final = Question(RequestType.ECHO, EMPTY_RECORD)
+_REST: Final = bytes(len(EMPTY_RECORD) - crypto.KEY_LENGTH)
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """A round trip that ended: when it was sent and answered (ns), and what mixes and relay held.
+
+    ``drawn`` is the sum of the delays that the sender drew, ``wait`` what a GET asked to wait.
+    """
+
+    person: int
+    sent: int
+    answered: int
+    drawn: int
+    wait: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    sent: int
+    drawn: int
+    wait: int
+
+
+class Hub:
+    """One relay: its machine, and a store that answers at once."""
+
+    def __init__(self, net: "Mixnet", number: int, public: bytes, rng: Rng) -> None:
+        peer = identity.peer_id(public)
+        self.id: Final = identity.relay_id(peer)
+        self.number: Final = number
+        self._engine: Final = net.engine
+        self._carry: Final = net.carry
+        keyring = MixKeyring(net.params.hash) if net.real else NullKeyring(net.epochs)
+        now = net.engine.now
+        mixer = MixMachine(
+            keyring, self.id, net.params, now=now, rng=rng, limits=net.limits, packets=net.packets
+        )
+        desk = ServiceDesk(
+            self.id,
+            params=net.params,
+            relays=net.relay_ids,
+            instance=peer[-16:],
+            packets=net.packets,
+        )
+        self.machine: Final = RelayMachine(mixer, desk)
+        self.descriptor: Final = _descriptor(number, public, mixer.public_keys())
+        self._store: Final = MemoryStore(net.params, peer[-16:])
+        self._armed = NEVER
+        self._arm()
+
+    def receive(self, packet: bytes, source: bytes) -> None:
+        """Take a packet from a neighbour or a person."""
+        events = self.machine.receive(packet, source, self._engine.now)
+        if events:
+            self._do(events)
+        self._arm()
+
+    def _tick(self, due: int) -> None:
+        if due == self._armed:
+            self._armed = NEVER
+            self._do(self.machine.handle_timer(self._engine.now))
+            self._arm()
+
+    def _arm(self) -> None:
+        due = self.machine.next_deadline()
+        if due < self._armed:
+            self._armed = due
+            self._engine.at(due, "mix", self._tick, due)
+
+    def _do(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, SendPacket):
+                self._carry(self.id, event.next_id, event.packet)
+            elif isinstance(event, Access):
+                now = self._engine.now
+                (outcome,) = self._store.execute([event.operation], now)
+                self._do(self.machine.stored(event.ticket, outcome, now))
+
+
+class Bystander:
+    """One person whose node is on and who says nothing."""
+
+    def __init__(self, net: "Mixnet", number: int, preset: Preset, rng: Rng) -> None:
+        self.id: Final = rng.bytes(16)
+        self.number: Final = number
+        self._net: Final = net
+        self._rng: Final = rng
+        self._preset: Final = preset
+        self.guard: Final = net.rng.choice(net.relays)
+        self._chooser: Final = paths.PathChooser(net.relays, self.guard, params=net.params, rng=rng)
+        self._courier: Courier[_Asked] = Courier(
+            self.id, network=net.params.hash, rng=rng, packets=net.packets
+        )
+        self._cover: Final = CoverSchedule(preset, rng, net.engine.now)
+        self._arm()
+
+    def receive(self, packet: bytes) -> None:
+        """Take a reply from the guard."""
+        net = self._net
+        try:
+            asked, _ = self._courier.receive(packet)
+        except RemoteProtocolError as error:
+            net.counters[error.reason] += 1
+            return
+        now = net.engine.now
+        net.answered(Trip(self.number, asked.sent, now, asked.drawn, asked.wait))
+
+    def _arm(self) -> None:
+        self._net.engine.at(self._cover.next_deadline(), "slot", self._slot)
+
+    def _slot(self) -> None:
+        now = self._net.engine.now
+        net = self._net
+        net.counters["overdue"] += len(self._courier.expire(now))
+        slot = self._cover.draw(now)
+        if slot is not None:
+            packet = self._fill(slot, now)
+            if packet is not None:
+                net.counters["sent"] += 1
+                net.carry(self.id, self.guard.relay_id, packet)
+        self._arm()
+
+    def _fill(self, slot: SlotClass, now: int) -> bytes | None:
+        net, rng, preset = self._net, self._rng, self._preset
+        service = self._chooser.any_service()
+        trip = None if service is None else self._chooser.round_trip(service)
+        if trip is None:
+            net.counters["no way"] += 1
+            return None
+        mixes, delay = net.params.path_mixes, preset.mean_delay_ms
+        forward = paths.hops(trip.forward, mixes, delay, now=now, params=net.params, rng=rng)
+        reply = paths.hops(trip.reply, mixes, delay, now=now, params=net.params, rng=rng)
+        question, wait_ms = _ECHO, 0
+        if slot is SlotClass.WAITING:
+            mean = preset.get_wait_mean_ms
+            wait_ms = min(round(rng.exponential(mean)), 3 * mean)
+            question = Question(
+                RequestType.BOX_GET, rng.bytes(crypto.KEY_LENGTH) + _REST, wait_ms=wait_ms
+            )
+        drawn = sum([hop.delay_ms for hop in (*forward, *reply)]) * MILLISECOND
+        asked = _Asked(now, drawn, wait_ms * MILLISECOND)
+        deadline = now + drawn + asked.wait + net.params.surb_lifetime_s * SECOND
+        return self._courier.ask(question, forward, reply, asked, deadline)
+
+
+class Mixnet:
+    """A network of hubs and bystanders under virtual time.
+
+    Args:
+        relays, people: how many.
+        preset: everybody's.
+        chance: gives the stream of a name.
+        latency_ms: of every link, unless ``links.base`` is set to another model.
+        real: with the packets' cryptography.
+        answered: is told of each round trip that ends.
+        length_s: how long the run may last at most; mix keys are given for as long.
+    """
+
+    def __init__(
+        self,
+        relays: int,
+        people: int,
+        preset: Preset,
+        *,
+        params: NetworkParameters,
+        chance: Callable[[str], Rng],
+        latency_ms: int = 42,
+        real: bool = False,
+        answered: Callable[[Trip], None] = lambda trip: None,
+        length_s: float = 600.0,
+        limits: Limits | None = None,
+    ) -> None:
+        self.params: Final = params
+        self.real: Final = real
+        self.limits: Final = limits or Limits(peers=2**20, pool=2**20, peer_pool=2**20)
+        self.packets: Final[PacketFormat] = SPHINX if real else NullFormat()
+        self.engine: Final = Engine(START, traced=False, most=MOST_EVENTS)
+        self.links: Final = Links(self.engine, "mixnet", {})
+        self.links.weather = Weather(latency_ms, latency_ms)
+        self.answered: Final = answered
+        self.counters: Final[Counter[str]] = Counter()
+        self.rng: Final = chance("guards")
+        self._send: Final = self.links.send
+        self._ids: list[bytes] = []
+        last = clock.index_of(START + clock.seconds(length_s), params.epoch_s)
+        self.epochs: Final = range(clock.index_of(START, params.epoch_s), last + 2)
+        if real and len(self.epochs) > KEYS_HELD:
+            raise UserError("A run with real cryptography lasts until its second epoch at most.")
+        self.hubs: Final = [
+            Hub(self, number, chance(f"identity {number}").bytes(32), chance(f"relay {number}"))
+            for number in range(relays)
+        ]
+        self.relays: Final = [hub.descriptor for hub in self.hubs]
+        self._ids += [hub.id for hub in self.hubs]
+        self.people: Final = [
+            Bystander(self, number, preset, chance(f"person {number}")) for number in range(people)
+        ]
+        self._arrivals: Final[dict[bytes, Callable[[bytes, bytes], None]]] = {
+            hub.id: hub.receive for hub in self.hubs
+        }
+        for person in self.people:
+            self._arrivals[person.id] = partial(_to_person, person)
+
+    def relay_ids(self) -> Sequence[bytes]:
+        """Return all relays' ids."""
+        return self._ids
+
+    def carry(self, source: bytes, target: bytes, packet: bytes) -> None:
+        """Carry a packet between two ends of a link."""
+        self._send(source, target, packet, self._arrive)
+
+    def run(self, seconds: float) -> None:
+        """Let ``seconds`` pass."""
+        self.engine.run(seconds)
+
+    def _arrive(self, source: bytes, target: bytes, packet: bytes) -> None:
+        self._arrivals[target](packet, source)
+
+
+def _to_person(person: Bystander, packet: bytes, source: bytes) -> None:
+    person.receive(packet)
+
+
+def _descriptor(number: int, public: bytes, mix_keys: tuple[tuple[int, bytes], ...]) -> Descriptor:
+    """Return what a directory says of relay ``number``; every relay has a /16 of its own."""
+    high, low = divmod(number, 250)
+    return Descriptor(
+        public_key=public,
+        epoch=mix_keys[0][0],
+        serial=0,
+        addresses=(f"/ip4/{high % 220 + 1}.{low + 1}.{high // 220}.1/tcp/4001",),
+        mix_keys=mix_keys,
+        instance=identity.peer_id(public)[-16:],
+        capacity=0,
+        family=b"",
+        software="",
+        nonce=bytes(8),
+        signature=bytes(64),
+        data=b"",
+    )
