@@ -354,6 +354,10 @@ class Exchange(ABC):
         self._rows.record(outgoing)
         self._news.moved += self._deliveries.stored(outgoing)
 
+    def spread(self, outgoing: Outgoing) -> None:
+        """Make durable which relays keep this record."""
+        self._rows.record(outgoing)
+
     def expired(self, outgoing: Outgoing, now: int) -> list[Outgoing]:
         """Note that a record outlived its place unread; returns what takes its place.
 

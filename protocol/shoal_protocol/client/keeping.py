@@ -4,7 +4,7 @@ from typing import Final
 
 from shoal_protocol.client import state
 from shoal_protocol.client.association import Association
-from shoal_protocol.client.outbox import Outgoing
+from shoal_protocol.client.outbox import MOST_KEPT, Outgoing
 
 
 class Keeper:
@@ -90,18 +90,24 @@ class Keeper:
             self._journal.delete(state.ASSOCIATION, self._persona + association.id)
 
     def record(self, outgoing: Outgoing) -> None:
-        """Put the row of a record on its way."""
+        """Put the row of a record on its way, with the relays that keep it."""
         if self.kept:
-            row = state.RecordRow(
-                conversation=self._conversation,
-                session=outgoing.session,
-                index=outgoing.index,
-                first_contact=outgoing.first_contact,
-                message=bytes.fromhex(outgoing.message),
-                record=outgoing.record,
-                created=outgoing.created,
-                needs_ack=outgoing.needs_ack,
-                stored=outgoing.stored,
+            fields = (
+                self._conversation,
+                outgoing.session,
+                outgoing.index,
+                outgoing.first_contact,
+                bytes.fromhex(outgoing.message),
+                outgoing.record,
+                outgoing.created,
+                outgoing.needs_ack,
+                outgoing.stored,
+            )
+            relays = sorted(outgoing.kept_by, key=lambda one: (one not in outgoing.replicas, one))
+            row = (
+                state.KeptRecordRow(*fields, tuple(relays[:MOST_KEPT]))
+                if relays
+                else state.RecordRow(*fields)
             )
             self._journal.put(state.RECORD, outgoing.key, state.RECORDS.encode(row))
 

@@ -7,10 +7,13 @@
                                 └───┴── stored everywhere, not acknowledged for long: again
                      acknowledged ──► gone
 
+    relay said OK ─► kept_by ──(every few seconds, in one batch)──► row ─► restored: not put there
+
 A record is a box, or the entry of a first contact. The first PUT goes to rank 0. A relay
 that left the directory is replaced by the next in rank. The same record is put unchanged
 each time: relays take it once. What a crash could take back never fills a slot: a record
-waits until the batch that made it is durable.
+waits until the batch that made it is durable. Which relays keep it is durable a little later:
+what a crash takes of that is put once more, which a relay takes for the same record.
 """
 
 from collections.abc import Iterable, Iterator
@@ -33,6 +36,8 @@ UNSEEN_FIRST: Final = 600 * clock.SECOND  # stored everywhere, and not acknowled
 ERASE_MEAN: Final = 300 * clock.SECOND  # until a box is taken back, of each its own …
 ERASE_MOST: Final = 1800 * clock.SECOND  # … so that one acknowledgement does not show in many
 UNSEEN_LONGEST: Final = 12 * 3600 * clock.SECOND
+NOTE_EVERY: Final = 5 * clock.SECOND  # between two batches of what relays keep
+MOST_KEPT: Final = 16  # relays that are remembered to keep one record
 
 
 @dataclass(slots=True)
@@ -51,7 +56,8 @@ class Outgoing:
     ``key`` names it (16 bytes); ``owner`` and ``conversation`` whose it is. ``session`` and
     ``index`` are a box's place, empty and 0 for a first contact; ``message`` the message that
     it is a part of. ``needs_ack`` False: it stays, quiet, until its place is acknowledged.
-    ``batch`` is the journal's that makes it durable; ``copies`` how many relays get it.
+    ``batch`` is the journal's that makes it durable; ``copies`` how many relays get it;
+    ``kept_by`` those (ids, 16 bytes) that said they keep it and are still believed.
     """
 
     key: bytes
@@ -79,6 +85,7 @@ class Outgoing:
     failures: int = 0
     taken: set[bytes] = field(default_factory=set[bytes])  # relays that keep another box there
     shift: int = 0  # ranks that did not take a fragment
+    kept_by: set[bytes] = field(default_factory=set[bytes])
 
     @property
     def address(self) -> bytes:
@@ -109,6 +116,8 @@ class Outbox:
         self._rng = rng
         self._records: dict[bytes, Outgoing] = {}
         self._unpaid: dict[bytes, Outgoing] = {}
+        self._untold: set[bytes] = set()  # keys of records whose ``kept_by`` changed
+        self._tell_at: int | None = None  # when these are handed out
 
     def __len__(self) -> int:
         return len(self._records)
@@ -127,9 +136,12 @@ class Outbox:
         return self._records.get(key)
 
     def add(self, outgoing: Outgoing) -> None:
-        """Take a record; its replicas are ranked when it is first looked at."""
+        """Take a record; its replicas are ranked when it is first looked at.
+
+        One that enough relays keep is paid for when another is to keep it.
+        """
         self._records[outgoing.key] = outgoing
-        if outgoing.nonce is None:
+        if outgoing.nonce is None and len(outgoing.kept_by) < outgoing.copies:
             self._unpaid[outgoing.key] = outgoing
 
     def erase(self, record: bytes, batch: int, owner: str, conversation: str, now: int) -> None:
@@ -160,10 +172,14 @@ class Outbox:
         return bool(self._unpaid)
 
     def work(self) -> None:
-        """Do a slice of the proof of work that pays for the oldest unpaid record."""
+        """Do a slice of the proof of work that pays for the oldest unpaid record.
+
+        What no two relays keep comes first: somebody waits for it.
+        """
         if not self._unpaid:
             return
-        outgoing = next(iter(self._unpaid.values()))
+        fresh = (one for one in self._unpaid.values() if not one.stored)
+        outgoing = next(fresh, None) or next(iter(self._unpaid.values()))
         bits = self._params.put_work_bits
         if not bits:
             outgoing.nonce = bytes(work.NONCE_LENGTH)
@@ -190,10 +206,12 @@ class Outbox:
         best: tuple[tuple[int, int, int], Outgoing, bytes] | None = None
         ids = list(relays)
         for outgoing in self._records.values():
-            if outgoing.batch > durable or outgoing.nonce is None:
+            if outgoing.batch > durable:
                 continue
             if outgoing.view != view or (outgoing.fragment and outgoing.failures >= ELSEWHERE):
                 self._rank(outgoing, ids, view, reachable, now)
+            if outgoing.nonce is None:
+                continue
             for relay, replica in outgoing.replicas.items():
                 if replica.in_flight or replica.stored or replica.due > now:
                     continue
@@ -228,6 +246,9 @@ class Outbox:
             self._retry(replica, now)
             return False
         replica.stored = True
+        if relay not in outgoing.kept_by:
+            outgoing.kept_by.add(relay)
+            self._untell(outgoing, now)
         kept = sum(one.stored for one in outgoing.replicas.values())
         if outgoing.stored or kept < min(STORED_BY, outgoing.copies, len(outgoing.replicas)):
             return False
@@ -244,10 +265,21 @@ class Outbox:
 
     def put_again(self, outgoing: Outgoing, now: int) -> None:
         """Put a record at all its relays once more: the reader looked and did not find it."""
-        for replica in outgoing.replicas.values():
-            if replica.stored:
-                replica.stored = False
-                replica.due = now
+        outgoing.kept_by.clear()
+        self._untell(outgoing, now)
+        self._put_everywhere(outgoing, now)
+
+    def told(self, now: int) -> list[Outgoing]:
+        """Return, every :data:`NOTE_EVERY`, the records that other relays keep than was told.
+
+        What was acknowledged meanwhile is not among them, nor what is in no row.
+        """
+        if self._tell_at is None or now < self._tell_at:
+            return []
+        changed = [self._records[key] for key in self._untold if key in self._records]
+        self._untold.clear()
+        self._tell_at = None
+        return sorted(changed, key=lambda one: (one.created, one.key))
 
     def done(self, keys: Iterable[bytes]) -> list[Outgoing]:
         """Take records out that the reader has acknowledged, or that are given up."""
@@ -269,7 +301,7 @@ class Outbox:
                 expired.append(outgoing.key)
             elif outgoing.again is not None and outgoing.again <= now:
                 outgoing.again = None
-                self.put_again(outgoing, now)
+                self._put_everywhere(outgoing, now)
             elif outgoing.needs_ack and outgoing.again is None and outgoing.stored_everywhere:
                 self._put_again_later(outgoing, now)
         return self.done(expired)
@@ -284,6 +316,10 @@ class Outbox:
     def _rank(
         self, outgoing: Outgoing, ids: list[bytes], view: int, reachable: set[bytes], now: int
     ) -> None:
+        if outgoing.view < 0 and outgoing.kept_by:
+            # Rounds of earlier runs count: their pauses add up to about the record's age.
+            age = max(now - outgoing.created, 0)
+            outgoing.rounds = (age // UNSEEN_FIRST + 1).bit_length() - 1
         outgoing.view = view
         reach = self._params.replicas + self._params.replica_slack
         ranked = [r for r in placement.rank(outgoing.address, ids, reach) if r in reachable]
@@ -293,12 +329,36 @@ class Outbox:
             outgoing.shift += 1
             ranked = ranked[outgoing.shift % len(ranked) :]
         old = outgoing.replicas
+        left = outgoing.kept_by & (old.keys() - set(ids))
+        if left:  # it may come back with nothing
+            outgoing.kept_by -= left
+            self._untell(outgoing, now)
         outgoing.replicas = {
-            relay: old.get(relay) or _Replica(rank, max(now, outgoing.after))
+            relay: old.get(relay)
+            or _Replica(rank, max(now, outgoing.after), stored=relay in outgoing.kept_by)
             for rank, relay in enumerate(ranked[: outgoing.copies])
         }
         for rank, relay in enumerate(outgoing.replicas):
             outgoing.replicas[relay].rank = rank
+        if not outgoing.stored_everywhere:
+            self._pay(outgoing)
+
+    def _put_everywhere(self, outgoing: Outgoing, now: int) -> None:
+        self._pay(outgoing)
+        for replica in outgoing.replicas.values():
+            if replica.stored:
+                replica.stored = False
+                replica.due = now
+
+    def _pay(self, outgoing: Outgoing) -> None:
+        if outgoing.nonce is None and outgoing.key in self._records:
+            self._unpaid[outgoing.key] = outgoing
+
+    def _untell(self, outgoing: Outgoing, now: int) -> None:
+        if not outgoing.erases and not outgoing.fragment:
+            self._untold.add(outgoing.key)
+            if self._tell_at is None:
+                self._tell_at = now + NOTE_EVERY
 
     def _retry(self, replica: _Replica, now: int) -> None:
         pause = self._patience * RETRY_GROWTH ** min(replica.attempts - 1, 16) - self._patience

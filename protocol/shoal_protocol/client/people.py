@@ -91,6 +91,10 @@ class People(Contacts):
                 _, correspondence = known
                 self._launch(correspondence, correspondence.expired(outgoing, now), now)
                 self._release(correspondence, now)
+        for outgoing in self._outbox.told(now):
+            known = self._conversations.get(outgoing.conversation)
+            if known is not None:
+                known[1].spread(outgoing)
         return changed + self._all_news()
 
     def announcement_due(self, now: int) -> tuple[Announcer, int, bytes] | None:

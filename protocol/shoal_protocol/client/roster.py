@@ -186,6 +186,7 @@ class Roster:
             index=row.index,
             message=row.message.hex(),
             stored=row.stored,
+            kept_by=set(row.kept_by) if isinstance(row, state.KeptRecordRow) else set(),
         )
 
     def _enter(

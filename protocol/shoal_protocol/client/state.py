@@ -249,6 +249,13 @@ class RecordRow:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptRecordRow(RecordRow):
+    """The same, and the relays that said they keep it."""
+
+    kept_by: Annotated[tuple[Annotated[bytes, wire.exactly(16)], ...], wire.Size(1, 16)]
+
+
+@dataclass(frozen=True, slots=True)
 class PartRow:
     """A part of an incoming message that is not whole, or whose turn has not come."""
 
@@ -353,7 +360,7 @@ PERSONAS: Final = wire.Codec(PersonaRow, limit=2048)
 PREKEY_DAYS: Final = wire.Codec(PrekeysRow, limit=256)
 CONVERSATIONS: Final = wire.Codec(ConversationRow, limit=4096)
 ASSOCIATIONS: Final = wire.Codec(AssociationRow, limit=300_000)
-RECORDS: Final = wire.Codec(RecordRow, limit=4096)
+RECORDS: Final = wire.Codec[RecordRow](RecordRow, KeptRecordRow, limit=4096)
 PARTS: Final = wire.Codec(PartRow, limit=4096)
 UPLOADS: Final = wire.Codec(UploadRow, limit=8192)
 REPLIES: Final = wire.Codec(ReplyRow, limit=64)
