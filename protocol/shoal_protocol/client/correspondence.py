@@ -179,9 +179,15 @@ class Correspondence(Exchange):
             self._queue(message, now)
 
     def accept(self, now: int) -> None:
-        """Take a stranger's request: what came is acknowledged from now on."""
+        """Take a stranger's request: what came is acknowledged from now on.
+
+        Where no session is left, as after a block, the contact is asked for another: what it
+        writes over the old one is not heard.
+        """
         self._accept()
         self.keep()
+        if self.answered and self._best() is None:
+            self._begin_anew(now)
         self._look_up(now)
         self._tell_read(now)
 

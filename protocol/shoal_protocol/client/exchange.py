@@ -221,17 +221,20 @@ class Exchange(ABC):
     def adopt(self, association: Association, inbox_root: bytes, now: int) -> None:
         """Take a session that the contact began.
 
-        A contact that begins one where another worked has lost that one: what it has not
-        acknowledged is written anew.
+        A contact that begins one where another worked has lost that one, and one that never
+        confirmed ours may have left it: what it has not acknowledged is written anew. Where
+        both began at once that is a message written twice, and shown once.
         """
         self._inbox_root = inbox_root
         self.lookup = None
         self._renew = False
         for sending in self._sendings.values():
-            if sending.association.confirmed and not sending.association.broken:
+            if sending.association.broken:
+                continue
+            if sending.association.confirmed:
                 sending.association.broken = True
                 self._rows.association(sending.association)
-                self._requeue(sending, stay=True)
+            self._requeue(sending, stay=True)
         self._add(association, now)
         self.keep()
 
@@ -396,8 +399,10 @@ class Exchange(ABC):
     def _disappears(self, outgoing: Outgoing) -> bool:
         """Whether a box is to be taken back once the contact has it."""
         session = self._sendings[outgoing.session].association
-        if outgoing.first_contact or not outgoing.message or not session.holds(outgoing.index):
+        if outgoing.first_contact or not session.holds(outgoing.index):
             return False
+        if not outgoing.message:
+            return outgoing.fleeting
         message = self.history.find(outgoing.message)
         if isinstance(message, Notice):
             return not message.data
@@ -477,6 +482,7 @@ class Exchange(ABC):
         for outgoing in gone:
             message = self.history.find(outgoing.message)
             if stay:
+                outgoing.fleeting = self._disappears(outgoing)
                 outgoing.message, outgoing.needs_ack = "", outgoing.first_contact
                 self._rows.record(outgoing)
             else:

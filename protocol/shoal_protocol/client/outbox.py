@@ -86,6 +86,7 @@ class Outgoing:
     taken: set[bytes] = field(default_factory=set[bytes])  # relays that keep another box there
     shift: int = 0  # ranks that did not take a fragment
     kept_by: set[bytes] = field(default_factory=set[bytes])
+    fleeting: bool = False  # belongs to no message any more, and is taken back once it came
 
     @property
     def address(self) -> bytes:
