@@ -13,7 +13,7 @@ async function start(target: HTMLElement): Promise<void> {
   if (icon) icon.href = `data:image/svg+xml,${encodeURIComponent(svg(MOMO))}`;
   session.start(); // takes the token out of the address, which the router then cleans
   router.start();
-  await setLanguage('auto', navigator.languages).catch(() => undefined);
+  await setLanguage('auto', navigator.languages);
   mount(App, { target });
 }
 

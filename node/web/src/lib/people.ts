@@ -1,12 +1,12 @@
 // What somebody is called here: an own name, a drawn one in the reader's language, or momo.
 
 import type { Profile } from './api/types';
-import { language, w } from './i18n/index.svelte';
+import { w } from './i18n/index.svelte';
 import { drawnName } from './i18n/names';
 
 export function nameOf(profile: Profile): string {
   if (profile.name) return profile.name;
-  if (profile.drawn_name) return drawnName(profile.drawn_name, language());
+  if (profile.drawn_name) return drawnName(profile.drawn_name);
   return w.momo;
 }
 

@@ -1,12 +1,13 @@
 // English: the norm. Every other language has exactly these keys (a type error otherwise).
 // `{name}` is filled in; a value of `one` and `other` is chosen by `{n}`.
 
+import table from '../../../../shoal_node/names.json';
+
 export type Plural = { one?: string; other: string };
 
-export const en = {
+export const words = {
   // words used all over
   momo: 'momo',
-  momo_tag: 'momo {tag}',
   you: 'You',
   cancel: 'Cancel',
   close: 'Close',
@@ -18,7 +19,6 @@ export const en = {
   more: 'More',
   on: 'On',
   off: 'Off',
-  retry: 'Try again',
   loading: 'Loading…',
   done: 'Done',
 
@@ -82,7 +82,6 @@ export const en = {
   list_draft: 'Draft:',
   list_you: 'You:',
   list_picture: 'Picture',
-  list_file: 'File',
   list_nothing: 'No messages yet',
   list_state_requested: 'Not answered yet',
   list_state_blocked: 'Blocked',
@@ -96,13 +95,10 @@ export const en = {
   chat_messages: 'Messages with {name}',
   chat_new: 'New messages',
   chat_latest: 'To the latest message',
-  chat_older: 'Earlier messages',
   chat_from: '{name}: {text}',
   chat_meta: 'Usually there in about {latency}',
   chat_meta_requested: 'Has not answered yet',
   chat_verified: 'Verified',
-  chat_tag: 'Tag',
-  chat_menu: 'Conversation menu',
   chat_details: 'About this conversation',
   chat_write: 'Message',
   chat_write_to: 'Message to {name}',
@@ -119,7 +115,6 @@ export const en = {
   chat_unblock: 'Unblock',
   chat_request: '{name} would like to write to you.',
   chat_jump_gone: 'That message is no longer here.',
-  chat_expiring_on: 'Messages disappear after {time}',
   chat_lookalike: 'Another contact of yours has a name that looks the same.',
 
   // messages
@@ -152,7 +147,6 @@ export const en = {
   file_sending: 'Sending, {percent}',
   file_fetching: 'Fetching, {percent}',
   file_failed: 'Could not be transferred',
-  file_stranger: 'Fetched once you answer',
 
   // disappearing
   timer_title: 'Disappearing messages',
@@ -224,7 +218,6 @@ export const en = {
   new_invite_link: 'Invite link',
   new_invite_qr: 'QR code of the invite',
   new_invite_expires: 'Works until {time}',
-  new_invite_used: 'Used',
   new_invite_revoke: 'Withdraw',
   new_invite_open: { one: '{n} open invite', other: '{n} open invites' },
   new_pseudonym_title: 'Your pseudonym',
@@ -242,13 +235,11 @@ export const en = {
   per_own: 'Your own',
   per_own_text: 'A name and a picture that you choose',
   per_name: 'Name',
-  per_picture: 'Picture',
   per_picture_choose: 'Choose a picture',
   per_picture_remove: 'Remove the picture',
   per_roll: 'Roll again',
   per_ephemeral: 'Ephemeral',
   per_ephemeral_text: 'Gone when the node locks or stops',
-  per_ephemeral_until: 'Ends {time}',
   per_receipts: 'Read receipts',
   per_receipts_text: 'You see when others read, and they see when you do. Only if both want it.',
   per_change: 'Change',
@@ -339,7 +330,6 @@ export const en = {
   set_preset_fast: 'Fast',
   set_preset_fast_text: 'Feels like any messenger, and hides you in less of a wait.',
   set_preset_cost: '{kb} KB/s each way · {gb} GB a day · about {latency}',
-  set_preset_now: 'Measured by your node’s own parameters',
   set_preset_change_title: 'Change the pace?',
   set_preset_change_text: 'Your node closes its links and begins anew. A guard can see which pace you chose.',
   set_look: 'Look',
@@ -395,5 +385,7 @@ export const en = {
   error_unknown: 'That did not work.',
 } as const satisfies Record<string, string | Plural>;
 
-export type Key = keyof typeof en;
-export type Dictionary = { readonly [K in Key]: (typeof en)[K] extends string ? string : Plural };
+export const names = { adjectives: table.adjectives.en, nouns: table.nouns.en };
+
+export type Key = keyof typeof words;
+export type Dictionary = { readonly [K in Key]: (typeof words)[K] extends string ? string : Plural };

@@ -1,17 +1,17 @@
 // The reader's language, chosen in the settings or taken from the browser.
 
 import type { LanguageChoice } from '../api/types';
-import { en, type Dictionary, type Key, type Plural } from './en';
+import type { Dictionary, Key, Plural } from './en';
 import { at } from './keys';
 
 export type Language = 'en' | 'zh';
 export type { Key };
 
-let chosen = $state.raw<Language>('en');
+let chosen = $state.raw<Language | null>(null);
 let wanted: Language = 'en';
 
 export function language(): Language {
-  return chosen;
+  return chosen ?? 'en';
 }
 
 /** What Intl and `lang` are told. */
@@ -19,7 +19,7 @@ export function locale(): string {
   return chosen === 'zh' ? 'zh-Hans' : 'en';
 }
 
-/** English is always here; another language is fetched when it is wanted. */
+/** Each language is fetched when it is wanted, so that nobody carries the others. */
 export async function setLanguage(
   choice: LanguageChoice,
   preferred: readonly string[],
@@ -27,9 +27,10 @@ export async function setLanguage(
   wanted = choice === 'auto' ? best(preferred) : choice;
   if (wanted === chosen) return;
   const language = wanted;
-  const fetched = language === 'zh' ? (await import('./zh')).zh : en;
+  const fetched = await (language === 'zh' ? import('./zh') : import('./en'));
   if (language !== wanted) return; // chosen otherwise meanwhile
-  w = fetched as Words;
+  w = fetched.words as Words;
+  names = fetched.names;
   chosen = language;
 }
 
@@ -46,10 +47,18 @@ type Values = Record<string, string | number>;
 /** Keys whose text says nothing of numbers. */
 export type Word = { [K in Key]: Dictionary[K] extends string ? K : never }[Key];
 
+export interface Names {
+  adjectives: string[];
+  nouns: string[];
+}
+
 type Words = Record<Word, string>;
 
 /** Texts that need nothing filled in: `w.chat_new`. When the language changes, all is drawn anew. */
-export let w = en as Words;
+export let w = {} as Words;
+
+/** What drawn names are made of. */
+export let names: Names = { adjectives: [], nouns: [] };
 
 /** A text with its values filled in. */
 export function t(key: Key, values: Values): string {

@@ -1,14 +1,12 @@
 // Drawn names in words, from the same table as the terminal's: two indices that each reader
 // sees in a language of their own. An index beyond a list counts from its start.
 
-import table from '../../../../shoal_node/names.json';
+import { language, names } from './index.svelte';
 
-export function drawnName(drawn: readonly number[], language: 'en' | 'zh'): string {
-  const adjectives = table.adjectives[language];
-  const nouns = table.nouns[language];
-  const adjective = adjectives[(drawn[0] ?? 0) % adjectives.length] ?? '';
-  const noun = nouns[(drawn[1] ?? 0) % nouns.length] ?? '';
-  return language === 'zh' ? adjective + noun : `${capital(adjective)} ${capital(noun)}`;
+export function drawnName(drawn: readonly number[]): string {
+  const of = (list: string[], index = 0) => list[index % list.length] ?? '';
+  const words = [of(names.adjectives, drawn[0]), of(names.nouns, drawn[1])];
+  return language() === 'zh' ? words.join('') : words.map(capital).join(' ');
 }
 
 function capital(word: string): string {

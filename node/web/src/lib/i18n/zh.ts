@@ -1,10 +1,10 @@
 // Simplified Chinese. A missing or superfluous key is a type error.
 
+import table from '../../../../shoal_node/names.json';
 import type { Dictionary } from './en';
 
-export const zh: Dictionary = {
+export const words: Dictionary = {
   momo: 'momo',
-  momo_tag: 'momo {tag}',
   you: '你',
   cancel: '取消',
   close: '关闭',
@@ -16,7 +16,6 @@ export const zh: Dictionary = {
   more: '更多',
   on: '开',
   off: '关',
-  retry: '重试',
   loading: '正在载入…',
   done: '完成',
 
@@ -74,7 +73,6 @@ export const zh: Dictionary = {
   list_draft: '草稿：',
   list_you: '你：',
   list_picture: '图片',
-  list_file: '文件',
   list_nothing: '还没有消息',
   list_state_requested: '对方尚未回应',
   list_state_blocked: '已屏蔽',
@@ -87,13 +85,10 @@ export const zh: Dictionary = {
   chat_messages: '与{name}的消息',
   chat_new: '新消息',
   chat_latest: '到最新消息',
-  chat_older: '更早的消息',
   chat_from: '{name}:{text}',
   chat_meta: '通常约 {latency}送达',
   chat_meta_requested: '尚未回应',
   chat_verified: '已核对',
-  chat_tag: '标签',
-  chat_menu: '对话菜单',
   chat_details: '关于此对话',
   chat_write: '消息',
   chat_write_to: '写给{name}的消息',
@@ -110,7 +105,6 @@ export const zh: Dictionary = {
   chat_unblock: '取消屏蔽',
   chat_request: '{name}想给你写信。',
   chat_jump_gone: '那条消息已经不在了。',
-  chat_expiring_on: '消息在 {time}后消失',
   chat_lookalike: '你的另一位联系人名字看起来一样。',
 
   msg_actions: '此消息的操作',
@@ -142,7 +136,6 @@ export const zh: Dictionary = {
   file_sending: '正在发送，{percent}',
   file_fetching: '正在取回，{percent}',
   file_failed: '未能传输',
-  file_stranger: '你回应之后才会取回',
 
   timer_title: '阅后即焚',
   timer_text:
@@ -209,7 +202,6 @@ export const zh: Dictionary = {
   new_invite_link: '邀请链接',
   new_invite_qr: '邀请的二维码',
   new_invite_expires: '{time}前有效',
-  new_invite_used: '已使用',
   new_invite_revoke: '收回',
   new_invite_open: { other: '{n} 份有效邀请' },
   new_pseudonym_title: '你的化名',
@@ -226,13 +218,11 @@ export const zh: Dictionary = {
   per_own: '自己选',
   per_own_text: '你自己选的名字和图片',
   per_name: '名字',
-  per_picture: '图片',
   per_picture_choose: '选择图片',
   per_picture_remove: '移除图片',
   per_roll: '再抽一次',
   per_ephemeral: '临时',
   per_ephemeral_text: '节点锁定或停止时即消失',
-  per_ephemeral_until: '{time}结束',
   per_receipts: '已读回执',
   per_receipts_text: '你能看到对方已读，对方也能看到你已读。双方都愿意才有效。',
   per_change: '更改',
@@ -314,7 +304,6 @@ export const zh: Dictionary = {
   set_preset_fast: '快速',
   set_preset_fast_text: '和普通聊天软件一样快，等待短，藏得也浅一些。',
   set_preset_cost: '上下行各 {kb} KB/s · 每天 {gb} GB · 约 {latency}',
-  set_preset_now: '按你的节点自己的参数计算',
   set_preset_change_title: '更改节奏？',
   set_preset_change_text: '你的节点会断开连接并重新开始。守卫能看出你选了哪种节奏。',
   set_look: '外观',
@@ -367,3 +356,5 @@ export const zh: Dictionary = {
   error_copy: '浏览器拒绝了复制。',
   error_unknown: '没有成功。',
 };
+
+export const names = { adjectives: table.adjectives.zh, nouns: table.nouns.zh };
