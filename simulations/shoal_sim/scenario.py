@@ -1,0 +1,303 @@
+"""One question, as a TOML file: what network, what traffic, which adversary, for how long.
+
+::
+
+    question.toml ─ tomllib ─► tables ─ checked by type, choice and range ─► Scenario, frozen
+                        └─ a key that is unknown or wrong: one sentence with its line
+
+Every key has a default but ``question``. ``[sweep]`` lists values for dotted keys; the product
+of all of them is run, the last key changing fastest. docs/simulations.md names every key.
+"""
+
+import itertools
+import math
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
+
+from shoal_protocol.errors import UserError
+from shoal_protocol.parameters import NETWORKS, PRESETS, NetworkParameters, Preset
+from shoal_sim import lines
+
+Tier = Literal["exact", "vector"]
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Who is there, and by which rules."""
+
+    relays: int = 100
+    people: int = 1000
+    parameters: Literal["main", "lab", "lab5"] = "main"
+    cryptography: Literal["null", "real"] = "null"  # exact tier
+    nodes: Literal["cover", "whole"] = "cover"  # exact tier: what people's nodes run
+    active: Literal["all", "drawn"] = "all"
+    layout: Literal["free", "layers"] = "free"
+    layers: int = 3
+
+    @property
+    def protocol(self) -> NetworkParameters:
+        """The protocol's parameters of this network."""
+        return NETWORKS[self.parameters]
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What people send; the four numbers take the place of the preset's where they are given."""
+
+    preset: Literal["saver", "balanced", "fast"] = "balanced"
+    rate: float | None = None  # packets up a second
+    mean_delay_ms: float | None = None
+    quick_share: float | None = None
+    get_wait_mean_ms: float | None = None
+    messages_per_hour: float = 0.0  # of a person
+    online: float = 1.0  # share of people
+
+    @property
+    def chosen(self) -> Preset:
+        """The preset, with what is given in its place."""
+        preset = PRESETS[self.preset]
+        return Preset(
+            preset.name,
+            rate=preset.rate if self.rate is None else self.rate,
+            mean_delay_ms=_or(self.mean_delay_ms, preset.mean_delay_ms),
+            quick_share=preset.quick_share if self.quick_share is None else self.quick_share,
+            get_wait_mean_ms=_or(self.get_wait_mean_ms, preset.get_wait_mean_ms),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """How long links take, and what they lose."""
+
+    model: Literal["fixed", "uniform", "coordinates", "file"] = "fixed"
+    latency_ms: float = 42.0
+    jitter_ms: float = 0.0
+    loss: float = 0.0
+    file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Churn:
+    """How long nodes stay."""
+
+    model: Literal["none", "weibull", "exponential"] = "none"
+    shape: float = 0.5
+    scale_min: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Adversary:
+    """A plug-in by its name, and the keys that are its own."""
+
+    name: str = "none"
+    keys: tuple[tuple[str, bool | int | float | str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """What is measured: ``length_s`` after ``warm_up_s`` that are not, in virtual seconds."""
+
+    warm_up_s: float = 5.0
+    length_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One configuration, or with a sweep many."""
+
+    question: str
+    tier: Tier = "vector"
+    seeds: int = 20
+    network: Network = field(default_factory=Network)
+    traffic: Traffic = field(default_factory=Traffic)
+    links: Links = field(default_factory=Links)
+    churn: Churn = field(default_factory=Churn)
+    adversary: Adversary = field(default_factory=Adversary)
+    time: Time = field(default_factory=Time)
+    sweep: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+
+    def configurations(self) -> Iterator[tuple[dict[str, Any], "Scenario"]]:
+        """Yield (values of the swept keys, scenario without a sweep), in the sweep's order."""
+        names = [name for name, _ in self.sweep]
+        base = replace(self, sweep=())
+        for values in itertools.product(*(values for _, values in self.sweep)):
+            chosen = dict(zip(names, values, strict=True))
+            one = base
+            for name, value in chosen.items():
+                one = _with(one, name, value)
+            yield chosen, one
+
+    def resolved(self) -> dict[str, Any]:
+        """Return every key with its value, defaults too, as plain tables."""
+        tables = asdict(self)
+        tables["adversary"] = {"name": self.adversary.name, **dict(self.adversary.keys)}
+        tables["sweep"] = {name: list(values) for name, values in self.sweep}
+        return {key: _plain(value) for key, value in tables.items()}
+
+
+TABLES: Final = {
+    "network": Network,
+    "traffic": Traffic,
+    "links": Links,
+    "churn": Churn,
+    "time": Time,
+}
+_RANGES: Final[Mapping[str, tuple[float, float]]] = {  # least and most, both allowed
+    "seeds": (1, 100_000),
+    "network.relays": (1, 10_000_000),
+    "network.people": (0, 10_000_000),
+    "network.layers": (1, 100),
+    "traffic.rate": (1e-6, 1e6),
+    "traffic.mean_delay_ms": (0, 60_000),
+    "traffic.quick_share": (0, 1),
+    "traffic.get_wait_mean_ms": (0, 360_000),
+    "traffic.messages_per_hour": (0, 1e6),
+    "traffic.online": (0, 1),
+    "links.latency_ms": (0, 60_000),
+    "links.jitter_ms": (0, 60_000),
+    "links.loss": (0, 1),
+    "churn.shape": (0.01, 100),
+    "churn.scale_min": (1e-3, 1e7),
+    "time.warm_up_s": (0, 1e9),
+    "time.length_s": (1e-3, 1e9),
+}
+
+
+def load(path: Path | str) -> Scenario:
+    """Read a scenario file.
+
+    Raises:
+        UserError: it can't be read, is no TOML, or a key is unknown or wrong; the sentence
+            names the file, the line and the key.
+    """
+    place = Path(path)
+    try:
+        text = place.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"The scenario {place} can't be read: {error}.") from None
+    return parse(text, str(place))
+
+
+def parse(text: str, name: str = "scenario") -> Scenario:
+    """Read a scenario from its text; ``name`` stands in errors. Raises UserError."""
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{name} is no TOML: {error}.") from None
+    where = lines.of_keys(text)
+
+    def wrong(key: str, what: str) -> UserError:
+        return UserError(f"{name}, line {where.get(key, 1)}: {key} {what}.")
+
+    made: dict[str, Any] = {}
+    for key, value in tables.items():
+        if key in TABLES:
+            if not isinstance(value, dict):
+                raise wrong(key, "is a table of keys")
+            made[key] = _table(key, value, wrong)
+        elif key == "adversary":
+            if not isinstance(value, dict):
+                raise wrong(key, "is a table of keys")
+            made[key] = _adversary(value, wrong)
+        elif key in ("question", "tier", "seeds"):
+            made[key] = _value(Scenario, key, key, value, wrong)
+        elif key != "sweep":
+            known = ", ".join([*(f.name for f in fields(Scenario))])
+            raise wrong(key, f"is unknown; there are {known}")
+    if not made.get("question", "").strip():
+        raise UserError(f"{name}: question is missing; say in a sentence what is asked.")
+    scenario = Scenario(**made)
+    return replace(scenario, sweep=_sweep(scenario, tables.get("sweep", {}), wrong))
+
+
+def _table(name: str, table: Mapping[str, Any], wrong: Any) -> Any:
+    kind = TABLES[name]
+    known = [f.name for f in fields(kind)]
+    for key in table:
+        if key not in known:
+            raise wrong(f"{name}.{key}", f"is unknown; [{name}] has {', '.join(known)}")
+    return kind(
+        **{key: _value(kind, key, f"{name}.{key}", value, wrong) for key, value in table.items()}
+    )
+
+
+def _adversary(table: Mapping[str, Any], wrong: Any) -> Adversary:
+    keys: list[tuple[str, bool | int | float | str]] = []
+    name = "none"
+    for key, value in table.items():
+        if key == "name":
+            if not isinstance(value, str):
+                raise wrong("adversary.name", "is a text")
+            name = value
+        elif isinstance(value, bool | int | float | str):
+            keys.append((key, value))
+        else:
+            raise wrong(f"adversary.{key}", "is a number, a text, true or false")
+    return Adversary(name, tuple(sorted(keys)))
+
+
+def _sweep(scenario: Scenario, table: Any, wrong: Any) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+    if not isinstance(table, dict):
+        raise wrong("sweep", "is a table of keys")
+    found: list[tuple[str, tuple[Any, ...]]] = []
+    for key, values in table.items():
+        place = f"sweep.{key}"
+        if not isinstance(values, list) or not values:
+            raise wrong(place, f'is a list of values, as "{key}" = [1, 2]')
+        section, _, last = key.partition(".")
+        if section == "adversary" and last:
+            checked = values
+        elif section in TABLES and last in {f.name for f in fields(TABLES[section])}:
+            checked = [_value(TABLES[section], last, key, value, wrong, place) for value in values]
+        else:
+            raise wrong(place, 'sweeps no key that there is; write it as "network.people"')
+        found.append((key, tuple(checked)))
+    return tuple(found)
+
+
+def _value(kind: type, key: str, name: str, value: Any, wrong: Any, place: str = "") -> Any:
+    """Check one value by the type of its field; ``place`` is the key whose line is named."""
+    place = place or name
+    hint = get_type_hints(kind)[key]
+    options = [each for each in get_args(hint) if each is not type(None)] or [hint]
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise wrong(place, f"is one of {', '.join(map(str, get_args(hint)))}, not {value!r}")
+        return value
+    if str in options:
+        if not isinstance(value, str):
+            raise wrong(place, f"is a text, not {value!r}")
+        return value
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or (int in options and not isinstance(value, int)):
+        raise wrong(place, f"is a {'whole ' if int in options else ''}number, not {value!r}")
+    least, most = _RANGES[name]
+    if not (math.isfinite(value) and least <= value <= most):
+        raise wrong(place, f"lies between {least:g} and {most:g}, and {value!r} does not")
+    return value if int in options else float(value)
+
+
+def _with(scenario: Scenario, name: str, value: Any) -> Scenario:
+    section, _, key = name.partition(".")
+    if section == "adversary":
+        adversary = scenario.adversary
+        if key == "name":
+            return replace(scenario, adversary=replace(adversary, name=value))
+        keys = {**dict(adversary.keys), key: value}
+        return replace(scenario, adversary=replace(adversary, keys=tuple(sorted(keys.items()))))
+    table = replace(getattr(scenario, section), **{key: value})
+    return replace(scenario, **{section: table})
+
+
+def _or(given: float | None, default: int) -> int:
+    return default if given is None else round(given)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value without what is absent, for files."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items() if each is not None}
+    return value
