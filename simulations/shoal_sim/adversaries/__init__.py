@@ -1,1 +1,1 @@
-"""Adversaries: plug-ins that see what a wire or a corrupt relay shows, and say what they believe."""
+"""Adversaries: plug-ins that see what wires and corrupt relays show, and say what they believe."""

@@ -1,1 +1,1 @@
-"""Closed forms: what the literature says a network of these numbers gives, at once and without drawing."""
+"""Closed forms: what the literature says a network of these numbers gives, without drawing."""

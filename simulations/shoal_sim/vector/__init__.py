@@ -1,1 +1,1 @@
-"""Models in arrays: whole networks of a million nodes, each a function of numbers and a generator."""
+"""Models in arrays: networks of a million nodes, each a function of numbers and a generator."""
