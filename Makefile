@@ -35,11 +35,11 @@ bench: venv
 	@.venv/bin/shoal bench $(ARGS)
 
 test:
-	@tools/setup-venv test
+	@tools/setup-venv sim test
 	@.venv/bin/python -m pytest -n auto --dist worksteal $(ARGS)
 
 check:
-	@tools/setup-venv browser check test
+	@tools/setup-venv browser check sim test
 	@tools/check-static
 
 bench-peers: venv
