@@ -8,6 +8,7 @@ import type {
   Contact,
   Conversation,
   Hop,
+  Ignored,
   Invite,
   Link,
   Lock,
@@ -169,6 +170,10 @@ export class Api {
     });
   decide = (contact: Contact, what: 'accept' | 'ignore' | 'block' | 'unblock') =>
     this.done('POST', `/personas/${contact.persona}/contacts/${contact.id}/${what}`);
+
+  ignored = (persona: string) => this.value<Ignored[]>('GET', `/personas/${persona}/ignored`);
+  heed = (persona: string, pseudonym: string) =>
+    this.done('DELETE', `/personas/${persona}/ignored/${pseudonym}`);
 
   // Conversations
 

@@ -92,6 +92,12 @@ export interface Conversation {
   expires_after: number | null;
 }
 
+/** A stranger who was ignored: a pseudonym, and when that ends. */
+export interface Ignored {
+  pseudonym: string;
+  until: string;
+}
+
 export interface Invite {
   id: string;
   code: string;

@@ -201,6 +201,10 @@ export const words = {
   req_price_more: 'about a minute of a computer’s time',
   req_price_much: 'many minutes of a computer’s time',
   req_for: 'for {name}',
+  req_ignored: 'Ignored',
+  req_ignored_text: 'What they send is dropped without a word.',
+  req_ignored_until: 'Until {time}',
+  req_ignored_undo: 'Undo',
   req_file: 'A file comes with it. It is fetched once you accept.',
 
   // new contact
@@ -331,6 +335,10 @@ export const words = {
   set_preset_fast_text: 'Feels like any messenger, and hides you in less of a wait.',
   set_preset_cost: '{kb} KB/s each way · {gb} GB a day · about {latency}',
   set_preset_change_title: 'Change the pace?',
+  set_preset_change_ephemeral: {
+    one: 'An ephemeral persona ends with it, with all that it said.',
+    other: '{n} ephemeral personas end with it, with all that they said.',
+  },
   set_preset_change_text: 'Your node closes its links and begins anew. A guard can see which pace you chose.',
   set_look: 'Look',
   set_language: 'Language',

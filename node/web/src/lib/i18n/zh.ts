@@ -186,6 +186,10 @@ export const words: Dictionary = {
   req_price_more: '大约一分钟的计算时间',
   req_price_much: '好多分钟的计算时间',
   req_for: '写给{name}',
+  req_ignored: '已忽略',
+  req_ignored_text: '他们发来的一切都被悄悄丢弃。',
+  req_ignored_until: '到{time}为止',
+  req_ignored_undo: '撤销',
   req_file: '附有一个文件，你接受之后才会取回。',
 
   new_title: '新联系人',
@@ -305,6 +309,7 @@ export const words: Dictionary = {
   set_preset_fast_text: '和普通聊天软件一样快，等待短，藏得也浅一些。',
   set_preset_cost: '上下行各 {kb} KB/s · 每天 {gb} GB · 约 {latency}',
   set_preset_change_title: '更改节奏？',
+  set_preset_change_ephemeral: { other: '{n} 个临时身份会随之消失，连同所说的一切。' },
   set_preset_change_text: '你的节点会断开连接并重新开始。守卫能看出你选了哪种节奏。',
   set_look: '外观',
   set_language: '语言',
