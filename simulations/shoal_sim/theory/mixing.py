@@ -1,0 +1,129 @@
+"""Poisson mixes in closed form: bits of anonymity, latencies, what a pool gives away.
+
+::
+
+    λ packets/s ─► mix, delays Exp(μ) ─►   pool Poisson(λ/μ), entropy log2(e·λ/μ)
+    Λ packets/s ─► L layers ─►             delay Erlang(L, μ), entropy log2 Λ + h(Erlang)/ln 2
+
+The entropies are those of a watcher of all links, for pools that are large: of one out of Λ
+packets a second, spread over a density of delays, as many bits are unknown as that density has
+(differential) entropy, and log2 Λ. With few packets in a pool less is unknown; the vector tier
+counts them.
+
+Sources: G. Danezis, "The Traffic Analysis of Continuous-Time Mixes", PET 2004, eq. 13;
+A. Piotrowska et al., "The Loopix Anonymity System", USENIX Security 2017, theorem 1 and
+§5.2; I. Ben Guirat, D. Gosain and C. Diaz, "MiXiM", WPES 2021.
+"""
+
+import math
+from typing import Final
+
+EULER: Final = 0.577_215_664_901_532_9  # Euler's and Mascheroni's constant
+_STEPS: Final = 200  # of a bisection: more than a float64 has bits
+
+
+def pool_mean(rate: float, delay: float) -> float:
+    """Return how many packets a mix holds in the mean, λ/μ (Little's law); Poisson.
+
+    Args:
+        rate: packets/s into this mix.
+        delay: mean, s.
+    """
+    return rate * delay
+
+
+def one_mix(rate: float, delay: float) -> float:
+    """Return the entropy of one Poisson mix, bits: log2(e·λ/μ) (Danezis, eq. 13)."""
+    return math.log2(math.e * rate * delay)
+
+
+def erlang_entropy(layers: int, delay: float) -> float:
+    """Return the differential entropy of the sum of ``layers`` delays, bits.
+
+    h = L + ln Γ(L) + (1 − L)·ψ(L) − ln μ in nats, with ψ the digamma function and delays in s.
+    """
+    digamma = -EULER + sum(1 / k for k in range(1, layers))
+    nats = layers + math.lgamma(layers) + (1 - layers) * digamma + math.log(delay)
+    return nats / math.log(2)
+
+
+def layers(total_rate: float, depth: int, width: int, delay: float) -> float:
+    """Return the entropy of ``depth`` layers of ``width`` mixes, bits.
+
+    With one layer only what crosses the same mix is mixed; from two on a packet may come out
+    anywhere, and the width doesn't matter: log2 Λ + h(Erlang(L, μ))/ln 2.
+
+    Args:
+        total_rate: packets/s through all of the network, Λ.
+        delay: mean at each mix, s.
+    """
+    if depth == 1:
+        return one_mix(total_rate / width, delay)
+    return math.log2(total_rate) + erlang_entropy(depth, delay)
+
+
+def person_entropy(people: int, rate: float, mixes: int, delay: float) -> float:
+    """Return at most how many bits of a sender or receiver are unknown: nobody is one of more.
+
+    Args:
+        rate: packets/s of each person.
+        mixes: relays that delay between the person and the relay that is asked.
+    """
+    return min(math.log2(people), layers(people * rate, max(2, mixes), 1, delay))
+
+
+def old_packet(n: int, k: int, l: int) -> float:  # noqa: E741 - the paper's letter
+    """Return how likely one of the first ``n`` is the next to leave: k/(n·(l+k)).
+
+    ``n`` packets are in the mix, ``n − k`` of them leave, ``l`` come in, and one leaves
+    (Loopix, theorem 1).
+    """
+    return k / (n * (l + k))
+
+
+def new_packet(k: int, l: int) -> float:  # noqa: E741 - the paper's letter
+    """Return how likely one of the ``l`` that came in later is the next to leave: 1/(l+k)."""
+    return 1 / (l + k)
+
+
+def latency_mean(mixes: int, delay: float, links: float = 0.0) -> float:
+    """Return the mean time through ``mixes``, s; ``links`` is what all links take, s."""
+    return mixes * delay + links
+
+
+def latency_deviation(mixes: int, delay: float) -> float:
+    """Return the standard deviation of the time through ``mixes``, s."""
+    return math.sqrt(mixes) * delay
+
+
+def latency_quantile(share: float, mixes: float, delay: float, links: float = 0.0) -> float:
+    """Return the time within which ``share`` of the packets are through, s: Gamma."""
+    return links + delay * gamma_quantile(share, mixes)
+
+
+def gamma_quantile(share: float, shape: float) -> float:
+    """Return the quantile of the Gamma distribution of scale 1, by bisection."""
+    if not 0 <= share < 1:
+        raise ValueError("a share is at least 0 and below 1")
+    low, high = 0.0, shape + 1
+    while gamma_cdf(high, shape) < share:
+        high *= 2
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if gamma_cdf(middle, shape) < share else (low, middle)
+    return (low + high) / 2
+
+
+def gamma_cdf(x: float, shape: float) -> float:
+    """Return P(X ≤ x) of the Gamma distribution of scale 1, by its power series (DLMF 8.7.1)."""
+    if x <= 0:
+        return 0.0
+    term = total = math.exp(-x + shape * math.log(x) - math.lgamma(shape + 1))
+    n = 0
+    while term > total * 1e-17 or n < x:
+        n += 1
+        term *= x / (shape + n)
+        total += term
+        if n > 100_000:
+            break
+    return min(1.0, total)

@@ -1,0 +1,430 @@
+"""Packets on their ways through mixes, in arrays: who sends, where to, when they come by.
+
+::
+
+    free     person ─► G ─► A ─► B ─► S        G the person's guard; A, B, A′, B′ of the active
+             person ◄─ G ◄─ B′ ◄─ A′ ◄─ S      set; S the relay asked, at once or after a wait
+    layers   person ─► 1 ─► 2 ─► … ─► L ─► person
+
+Senders are Poisson; so are the replies as a whole, and what passes any link (displacement of
+a Poisson process). A packet waits at each mix for an exponential time, at S for none, and
+takes each link's latency. Nodes are numbered, people first, then relays.
+
+Times are integer nanoseconds from the beginning of the window that is watched. Traffic begins
+before it: who reads pools or delays cuts what comes before ``Span.lead`` is over.
+
+Not modelled here: subnets and families (a path has no relay twice, that is all), the queue at
+a relay's processor, people who come and go.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy
+from numpy.typing import NDArray
+
+from shoal_sim.vector.tracing import Flags, Ints, Small, Way
+
+SECOND: Final = 1_000_000_000  # ns
+MIXES: Final = 3  # on each way: G, A, B, or A′, B′, G
+LEAST_ACTIVE: Final = 4  # relays: on a way stand four, none twice
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """Who is there; relays are counted from 0.
+
+    Args:
+        guard: (people,) each person's relay.
+        active: relays of which A and B are drawn, in order.
+        corrupt: (relays,) which tell the adversary what they do.
+    """
+
+    people: int
+    relays: int
+    guard: Small
+    active: Small
+    corrupt: Flags
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What is drawn, ns: packets sent from ``-lead`` up to ``length``."""
+
+    lead: int
+    length: int
+
+
+class Latency(Protocol):
+    """How long links take."""
+
+    @property
+    def most_ns(self) -> int:
+        """About the longest."""
+        ...
+
+    def draw(self, source: Small, target: Small, rng: numpy.random.Generator) -> Ints | int:
+        """Return what each packet takes from one node to another, ns; a number if all alike."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """Every link alike; ``jitter_ns`` is the most that a packet takes more, drawn evenly."""
+
+    latency_ns: int
+    jitter_ns: int = 0
+
+    @property
+    def most_ns(self) -> int:
+        """The longest."""
+        return self.latency_ns + self.jitter_ns
+
+    def draw(self, source: Small, target: Small, rng: numpy.random.Generator) -> Ints | int:
+        """Return what each packet takes."""
+        if not self.jitter_ns:
+            return self.latency_ns
+        return self.latency_ns + rng.integers(0, self.jitter_ns + 1, len(source))
+
+
+@dataclass(frozen=True, slots=True)
+class Packets:
+    """Packets of one direction.
+
+    Args:
+        person: (packets,) who sent it (forward, layers) or gets it (reply).
+        other: (packets,) node number of the other end: the relay asked, or in layers the
+            person who gets it.
+        relay: (hops, packets) the mixes in the order of travel, counted from 0.
+        enter, leave: (hops, packets) ns.
+        begin, end: (packets,) ns, when it is sent and when it comes to its end.
+        links: (packets,) how many links it passed; less than hops + 1 means lost. None: all.
+        forward: from the person, or to it.
+    """
+
+    person: Small
+    other: Small
+    relay: Small
+    enter: Ints
+    leave: Ints
+    begin: Ints
+    end: Ints
+    forward: bool = True
+    links: NDArray[numpy.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.person)
+
+    @property
+    def arrived(self) -> Flags:
+        """Which came to their end."""
+        if self.links is None:
+            return numpy.ones(len(self), dtype=numpy.bool_)
+        return self.links > len(self.relay)
+
+    def way(self, nodes: Nodes, *, places: bool = True) -> Way:
+        """Return what a watcher of all links can follow.
+
+        Args:
+            places: whether it knows how far a packet has come, so that a relay is as many
+                pools as there are places on a way.
+        """
+        hops = len(self.relay)
+        pool = self.relay
+        if places:
+            pool = pool + numpy.arange(hops, dtype=numpy.int32)[:, None] * numpy.int32(nodes.relays)
+        pools = nodes.relays * (hops if places else 1)
+        mixed: Flags | None = None
+        if nodes.corrupt.any():
+            mixed = ~nodes.corrupt[self.relay]
+        if self.links is not None:
+            came = numpy.arange(hops)[:, None] < self.links
+            mixed = came if mixed is None else mixed & came
+        return Way(pool, self.enter, self.leave, pools, mixed)
+
+    def path(self, nodes: Nodes) -> list[Small]:
+        """Return the node numbers of the packet's stations from where it starts to its end."""
+        mixes = [row + numpy.int32(nodes.people) for row in self.relay]
+        ends = (self.person, self.other) if self.forward else (self.other, self.person)
+        return [ends[0], *mixes, ends[1]]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What passes on the wires, in the order of time.
+
+    Args:
+        time_ns: when it enters the link.
+        source, target: node numbers.
+        packet: the truth: its number in ``Packets``.
+        hop: the truth: which link of its way, from 0.
+    """
+
+    time_ns: Ints
+    source: Small
+    target: Small
+    packet: Ints
+    hop: NDArray[numpy.int8]
+
+
+def nodes(
+    people: int,
+    relays: int,
+    rng: numpy.random.Generator,
+    *,
+    active: Small | None = None,
+    corrupt: Sequence[int] = (),
+) -> Nodes:
+    """Draw each person's guard, evenly; ``corrupt`` are relays, counted from 0."""
+    guard = rng.integers(0, relays, people, dtype=numpy.int32)
+    held = numpy.zeros(relays, dtype=numpy.bool_)
+    held[list(corrupt)] = True
+    if active is None:
+        active = numpy.arange(relays, dtype=numpy.int32)
+    return Nodes(people, relays, guard, active, held)
+
+
+def drawn(
+    relays: int, people: int, rate: float, delay_s: float, rng: numpy.random.Generator
+) -> Small:
+    """Draw the active set by traffic, as protocol.md has it: each relay alike likely, by 2^−j.
+
+    j is the most that leaves as many as pools of 8 packets fill, N·λ·d/8, and falls where
+    fewer than ``LEAST_ACTIVE`` come out; at 0 all are in.
+    """
+    wanted = max(LEAST_ACTIVE, int(people * rate * delay_s / 8))
+    j = max(0, int(numpy.log2(relays / wanted))) if relays > wanted else 0
+    lot = rng.random(relays)
+    while True:
+        active = numpy.flatnonzero(lot < 2.0**-j).astype(numpy.int32)
+        if len(active) >= LEAST_ACTIVE or j == 0:
+            return active
+        j -= 1
+
+
+def senders(
+    people: int, rate: float, span: Span, rng: numpy.random.Generator
+) -> tuple[Small, Ints]:
+    """Return who sends when, in no order: Poisson, ``rate`` packets/s of each person."""
+    size = int(rng.poisson(people * rate * (span.lead + span.length) / SECOND))
+    when = rng.integers(-span.lead, span.length, size)
+    return rng.integers(0, people, size, dtype=numpy.int32), when
+
+
+def forward(
+    there: Nodes,
+    rate: float,
+    delay_ns: float,
+    span: Span,
+    latency: Latency,
+    rng: numpy.random.Generator,
+    *,
+    loss: float = 0.0,
+) -> Packets:
+    """Draw packets from people through G, A, B to the relay S that each asks."""
+    person, begin = senders(there.people, rate, span, rng)
+    guard = there.guard[person]
+    service = apart(numpy.arange(there.relays, dtype=numpy.int32), [guard], rng)
+    a = apart(there.active, [guard, service], rng)
+    b = apart(there.active, [guard, service, a], rng)
+    return _travel(
+        there,
+        person,
+        service,
+        numpy.stack([guard, a, b]),
+        begin,
+        delay_ns,
+        latency,
+        rng,
+        loss,
+        True,
+    )
+
+
+def replies(
+    there: Nodes,
+    rate: float,
+    delay_ns: float,
+    span: Span,
+    latency: Latency,
+    rng: numpy.random.Generator,
+    *,
+    loss: float = 0.0,
+) -> Packets:
+    """Draw packets from relays S through A′, B′, G to people: one for each that went up."""
+    person, begin = senders(there.people, rate, span, rng)
+    service = apart(numpy.arange(there.relays, dtype=numpy.int32), [there.guard[person]], rng)
+    return _back(there, person, service, begin, delay_ns, latency, rng, loss)
+
+
+def answers(
+    there: Nodes,
+    asked: Packets,
+    wait_ns: Ints,
+    delay_ns: float,
+    latency: Latency,
+    rng: numpy.random.Generator,
+    *,
+    loss: float = 0.0,
+) -> Packets:
+    """Draw the replies to ``asked``; those that never came to S are not answered."""
+    came = numpy.flatnonzero(asked.arrived)
+    service = asked.other[came] - numpy.int32(there.people)
+    begin = asked.end[came] + wait_ns[came]
+    return _back(there, asked.person[came], service, begin, delay_ns, latency, rng, loss)
+
+
+def waits(size: int, quick_share: float, mean_ns: float, rng: numpy.random.Generator) -> Ints:
+    """Return how long S keeps requests: quick ones not, others Exp, at most thrice the mean; ns."""
+    wait = numpy.minimum(rng.exponential(mean_ns, size), 3 * mean_ns)
+    return numpy.where(rng.random(size) < quick_share, 0.0, wait).astype(numpy.int64)
+
+
+def layers(
+    people: int,
+    depth: int,
+    width: int,
+    rate: float,
+    delay_ns: float,
+    span: Span,
+    latency: Latency,
+    rng: numpy.random.Generator,
+    *,
+    corrupt: Sequence[int] = (),
+    loss: float = 0.0,
+) -> tuple[Nodes, Packets]:
+    """Draw packets from people through ``depth`` layers of ``width`` mixes to other people.
+
+    Mixes of layer i are the relays from i·width on; ``corrupt`` are relays, counted from 0.
+    """
+    person, begin = senders(people, rate, span, rng)
+    size = len(person)
+    relay = numpy.empty((depth, size), dtype=numpy.int32)
+    for layer in range(depth):
+        relay[layer] = rng.integers(layer * width, (layer + 1) * width, size, dtype=numpy.int32)
+    receiver = rng.integers(0, people - 1, size, dtype=numpy.int32)
+    receiver += receiver >= person  # somebody else
+    held = numpy.zeros(depth * width, dtype=numpy.bool_)
+    held[list(corrupt)] = True
+    nobody = numpy.empty(0, dtype=numpy.int32)
+    there = Nodes(people, depth * width, nobody, nobody, held)
+    packets = _travel(
+        there, person, receiver, relay, begin, delay_ns, latency, rng, loss, True, to_person=True
+    )
+    return there, packets
+
+
+def apart(pool: Small, taken: Sequence[Small], rng: numpy.random.Generator) -> Small:
+    """Draw for each packet one of ``pool``, evenly, that is none of what it has ``taken``.
+
+    Raises:
+        ValueError: of what all may have taken too little is left.
+    """
+    if len(pool) <= len(taken):
+        raise ValueError(
+            f"A way needs {LEAST_ACTIVE} different relays; of {len(pool)} that may be drawn "
+            f"{len(taken)} may stand on it already."
+        )
+    size = len(taken[0])
+    drawn: Small = pool[rng.integers(0, len(pool), size, dtype=numpy.int32)]
+    again = numpy.flatnonzero(_clashes(drawn, taken))
+    while len(again):
+        fresh = pool[rng.integers(0, len(pool), len(again), dtype=numpy.int32)]
+        drawn[again] = fresh
+        again = again[_clashes(fresh, [earlier[again] for earlier in taken])]
+    return drawn
+
+
+def seen(packets: Packets, there: Nodes) -> Seen:
+    """Return what passes each link, as somebody sees who watches all of them."""
+    path = packets.path(there)
+    size, hops = len(packets), len(packets.relay)
+    links = hops + 1
+    times = numpy.concatenate([packets.begin, *packets.leave])
+    source = numpy.concatenate(path[:-1])
+    target = numpy.concatenate(path[1:])
+    which = numpy.arange(links * size)
+    if packets.links is not None:
+        # The link on which it is lost was entered as well.
+        which = which[numpy.repeat(numpy.arange(links), size) <= numpy.tile(packets.links, links)]
+    which = which[numpy.argsort(times[which], kind="stable")]
+    hop = (which // size).astype(numpy.int8)
+    return Seen(times[which], source[which], target[which], which % size, hop)
+
+
+def pool_sizes(packets: Packets, relays: int, at_ns: int) -> Ints:
+    """Return how many packets each relay holds at one moment."""
+    held = (packets.enter <= at_ns) & (packets.leave > at_ns)
+    if packets.links is not None:
+        held &= numpy.arange(len(packets.relay))[:, None] < packets.links
+    return numpy.bincount(packets.relay[held], minlength=relays)
+
+
+def _clashes(drawn: Small, taken: Sequence[Small]) -> Flags:
+    clash = numpy.zeros(len(drawn), dtype=numpy.bool_)
+    for earlier in taken:
+        clash |= drawn == earlier
+    return clash
+
+
+def _back(
+    there: Nodes,
+    person: Small,
+    service: Small,
+    begin: Ints,
+    delay_ns: float,
+    latency: Latency,
+    rng: numpy.random.Generator,
+    loss: float,
+) -> Packets:
+    guard = there.guard[person]
+    a = apart(there.active, [guard, service], rng)
+    b = apart(there.active, [guard, service, a], rng)
+    return _travel(
+        there,
+        person,
+        service,
+        numpy.stack([a, b, guard]),
+        begin,
+        delay_ns,
+        latency,
+        rng,
+        loss,
+        False,
+    )
+
+
+def _travel(
+    there: Nodes,
+    person: Small,
+    other: Small,
+    relay: Small,
+    begin: Ints,
+    delay_ns: float,
+    latency: Latency,
+    rng: numpy.random.Generator,
+    loss: float,
+    onward: bool,
+    *,
+    to_person: bool = False,
+) -> Packets:
+    """Draw delays and latencies along ways that are drawn already."""
+    hops, size = relay.shape
+    other_node = other if to_person else other + numpy.int32(there.people)
+    start, stop = (person, other_node) if onward else (other_node, person)
+    enter = numpy.empty((hops, size), dtype=numpy.int64)
+    leave = numpy.empty((hops, size), dtype=numpy.int64)
+    now, here = begin, start
+    base = numpy.int32(there.people)
+    for hop in range(hops):
+        station = relay[hop] + base
+        numpy.add(now, latency.draw(here, station, rng), out=enter[hop])
+        delay = numpy.asarray(rng.exponential(delay_ns, size))
+        numpy.add(enter[hop], delay.astype(numpy.int64), out=leave[hop])
+        now, here = leave[hop], station
+    end = now + latency.draw(here, stop, rng)
+    links: Ints | None = None
+    if loss > 0:
+        links = numpy.asarray(rng.geometric(loss, size) - 1, dtype=numpy.int64)
+    return Packets(person, other_node, relay, enter, leave, begin, end, onward, links)
