@@ -7,6 +7,7 @@
           ├─ walls between two halves, healed later
           ├─ disks that are slow, full, or fail for a while
           ├─ guards that are cut off; where relays replicate, one or two gone for good
+          ├─ gossip: channels that break or fall silent, liars, a version signed twice
           └─ clocks: a few seconds off, up to an epoch; steps that the next start finds
 
 At the end of the scenario's length everything is mended: weather, walls, disks and clocks,
@@ -15,11 +16,15 @@ and who is down starts. From then on there must be progress.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from bench.liars import Liar
 from shoal_protocol.clock import SECOND, seconds
 from shoal_protocol.errors import StoreFailed
 from shoal_protocol.rng import Rng
+from shoal_sim.exact.carriers import CRASH_NOTICED
+from shoal_sim.exact.gossip import Gossip
 from shoal_sim.exact.links import Weather
 from support import seeded
 
@@ -82,7 +87,10 @@ class Plan:
         self.triggers: list[Trigger] = []
         self.over = False
         self._absent: set[str] = set()
+        self.liar: Liar | None = None
         self._draw(self._rng)
+        if isinstance(world.board, Gossip):
+            self._draw_gossip(seeded(f"gossip faults {scenario.seed}"), world.board)
         world.crashes_at = self._crashes_at
 
     def describe(self) -> list[str]:
@@ -105,6 +113,7 @@ class Plan:
         self._absent.clear()
         world.links.weather = Weather(5, 40)
         self._heal()
+        world.board.mend()
         for node in world.nodes():
             node.disk.most_ms = min(node.disk.most_ms, 20)
             node.disk.fails = False
@@ -250,6 +259,7 @@ class Plan:
         if self.over:
             return
         self._world.links.side = sides
+        self._world.board.parted()
         for person in self._world.people:
             if person.up and not self._world.reaches(person, person.guard):
                 person.link_broke(wall=True)
@@ -309,3 +319,42 @@ class Plan:
                 self._stop(node, down_s)
 
         self._add(at_s, f"clock of {node.name} goes {offset / SECOND:+.1f} s off", step)
+
+    def _draw_gossip(self, rng: Rng, gossip: Gossip) -> None:
+        """Draw what goes wrong with the directory, from a stream of its own."""
+        scenario, world = self._scenario, self._world
+        length, liar = scenario.length_s, Liar(rng)
+        self.liar = liar
+        for _ in range(rng.below(6)):
+            what, pick = rng.choice(("breaks", "is silent")), rng.below(1 << 16)
+            name = f"a channel of the directory {what}"
+            self._add(rng.uniform() * length, name, partial(self._channel, gossip, what, pick))
+        for _ in range(2 + rng.below(10)):
+            node = rng.choice(world.relays)
+            lie = partial(self._lie, gossip, liar, node)
+            self._add(rng.uniform() * length, f"{node.name} is told lies", lie)
+        spare = scenario.params.epoch_s < 3600 or (scenario.copies and scenario.deaths < 2)
+        if spare and rng.below(2) == 0:
+            relay, down_s = rng.choice(world.relays), self._down(rng, min(length, 60.0))
+            twice = partial(self._twice, gossip, relay, down_s)
+            self._add(rng.uniform() * length, f"{relay.name} signs a version twice", twice)
+
+    def _channel(self, gossip: Gossip, what: str, pick: int) -> None:
+        ends = gossip.ends()
+        if self.over or not ends:
+            return
+        end = ends[pick % len(ends)]
+        if what == "breaks":
+            end.fail(CRASH_NOTICED)
+        else:
+            end.turn_mute()
+
+    def _lie(self, gossip: Gossip, liar: Liar, relay: "Relay") -> None:
+        part = gossip.parts.get(relay.name)
+        if not self.over and part is not None and part.up:
+            part.hear_liar(liar.frames())
+
+    def _twice(self, gossip: Gossip, relay: "Relay", down_s: float) -> None:
+        if relay.up and not self.over:
+            self._stop(relay, down_s)
+            gossip.lose_version(relay)

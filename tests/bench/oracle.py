@@ -18,6 +18,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from bench.directory_oracle import DirectoryJudge
 from shoal_protocol.client import state
 from shoal_protocol.client.history import MessageState
 from shoal_protocol.clock import SECOND
@@ -36,6 +37,7 @@ from shoal_sim.exact.watch import Watcher
 if TYPE_CHECKING:
     from shoal_protocol.client.people import Changed
     from shoal_protocol.client.state import Changes, MessageRow
+    from shoal_sim.exact.nodes import Node
     from shoal_sim.exact.people import Person
     from shoal_sim.exact.relays import Relay
     from shoal_sim.exact.world import World
@@ -66,6 +68,7 @@ class Judge(Watcher):
 
     def __init__(self) -> None:
         self.world: World
+        self.directory: DirectoryJudge | None = None
         self.texts: dict[str, Said] = {}
         self.pseudonyms: dict[bytes, str] = {}
         self.counters: Counter[str] = Counter()
@@ -169,6 +172,21 @@ class Judge(Watcher):
             if relay.now() < one.ends and not relay.keeps(record):
                 raise self._broken(relay, "took a record and has lost it")
 
+    def published(self, relay: "Relay", descriptor: bytes, lease: bytes) -> None:
+        """Note what a relay says of itself."""
+        if self.directory is not None:
+            self.directory.published(relay, descriptor, lease)
+
+    def learned(self, node: "Node") -> None:
+        """Judge a node's directory."""
+        if self.directory is not None:
+            self.directory.learned(node)
+
+    def refused(self, node: "Node", sender: "Node", reason: str) -> None:
+        """Judge that nobody sends what nobody may."""
+        if self.directory is not None:
+            self.directory.refused(node, sender, reason)
+
     def done(self) -> bool:
         """Return whether everything promised has been read and is known to be."""
         return all(
@@ -195,6 +213,8 @@ class Judge(Watcher):
     def bounds(self) -> None:
         """Judge what is kept: nothing grows without end."""
         world = self.world
+        if self.directory is not None:
+            self.directory.bounds()
         for person in world.people:
             parts = sum(key[0] == state.PART for key in person.rows)
             if parts > MOST_PARTS:

@@ -16,11 +16,14 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 from bench import scenario as scenarios
+from bench.directory_oracle import DirectoryJudge
 from bench.faults import Plan
 from bench.oracle import Judge
 from bench.speakers import Speaker
 from shoal_sim.exact import kem, light
+from shoal_sim.exact.board import Board
 from shoal_sim.exact.engine import Broken
+from shoal_sim.exact.gossip import Gossip
 from shoal_sim.exact.people import Person
 from shoal_sim.exact.relays import Relay
 from shoal_sim.exact.world import World
@@ -42,6 +45,8 @@ class Result:
     virtual_s: float
     settled_s: float
     messages: int
+    agreed_s: float = 0.0  # until directories kept by gossip agreed
+    gossip: bool = False
 
 
 class Run:
@@ -53,6 +58,7 @@ class Run:
         *,
         relay: type[Relay] = Relay,
         person: type[Person] = Person,
+        gossip: type[Gossip] = Gossip,
         log: Callable[[str], None] | None = None,
     ) -> None:
         self.scenario = scenarios.draw(seed)
@@ -67,12 +73,16 @@ class Run:
             calm=False,
             copies=self.scenario.copies,
             watcher=self.judge,
+            board=gossip if self.scenario.gossip else Board,
             relay=relay,
             person=person,
             log=log,
         )
         self.judge.world = self.world
         self.plan = Plan(self.scenario, self.world)
+        if isinstance(self.world.board, Gossip):
+            self.judge.directory = DirectoryJudge(self.world, self.world.board)
+            self.judge.directory.liar = self.plan.liar
         self.speakers = [Speaker(self.world, n, self.judge) for n in range(self.scenario.people)]
         for number, speaker in enumerate(self.speakers):
             speaker.plan([line for line in self.scenario.lines if line.speaker == number])
@@ -98,13 +108,25 @@ class Run:
         self.plan.mend()
         mended = self.world.engine.seconds()
         end = mended + self.scenario.settle_s
-        while not self._done() and self.world.engine.seconds() < end:
+        settled, agreed = None, False
+        while self.world.engine.seconds() < end:
+            agreed = self._agreed(self.world.engine.seconds() - mended)
+            if settled is None and self._done():
+                settled = self.world.engine.seconds() - mended
+            if settled is not None and agreed:
+                break
             self.world.run(LOOK_S)
         self.judge.bounds()
         self.judge.finish()
         if not self._done():
             raise self.world.engine.broken("somebody has not said everything")
-        return self.world.engine.seconds() - mended
+        if not agreed:
+            raise self.world.engine.broken("directories do not agree")
+        return self.world.engine.seconds() - mended if settled is None else settled
+
+    def _agreed(self, mended_s: float) -> bool:
+        """Judge the directories; return whether they agree, which the board sees to by itself."""
+        return self.judge.directory is None or self.judge.directory.look(mended_s)
 
     def _done(self) -> bool:
         return all(speaker.silent for speaker in self.speakers) and self.judge.done()
@@ -115,10 +137,11 @@ def run(
     *,
     relay: type[Relay] = Relay,
     person: type[Person] = Person,
+    gossip: type[Gossip] = Gossip,
     log: Callable[[str], None] | None = None,
 ) -> Result:
     """Run one seed."""
-    one = Run(seed, relay=relay, person=person, log=log)
+    one = Run(seed, relay=relay, person=person, gossip=gossip, log=log)
     broken, settled = None, 0.0
     try:
         settled = one.go()
@@ -134,6 +157,8 @@ def run(
         engine.seconds(),
         settled,
         one.judge.counters["read"],
+        (one.judge.directory.agreed_at or 0.0) if one.judge.directory else 0.0,
+        one.scenario.gossip,
     )
 
 
@@ -145,6 +170,7 @@ def replay(seed: int) -> str:
 def run_many(seeds: Sequence[int], jobs: int) -> int:
     """Run seeds, print those that break something; returns how many do."""
     began, broken, slowest = time.monotonic(), 0, 0.0
+    gossip, agreed = 0, 0.0
     messages, kinds = 0, dict.fromkeys(("chat", "hours", "days"), 0)
     with ProcessPoolExecutor(jobs) as pool:
         for seed, future in [(seed, pool.submit(run, seed)) for seed in seeds]:
@@ -156,6 +182,8 @@ def run_many(seeds: Sequence[int], jobs: int) -> int:
             result = future.result()
             slowest = max(slowest, result.settled_s)
             messages += result.messages
+            gossip += result.gossip
+            agreed = max(agreed, result.agreed_s)
             kinds[result.kind] += 1
             if result.broken is not None:
                 broken += 1
@@ -164,7 +192,8 @@ def run_many(seeds: Sequence[int], jobs: int) -> int:
     counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
     say(
         f"{len(seeds)} seeds from {seeds[0]}: {broken} broken; {messages} messages; {counts}; "
-        f"slowest settled in {slowest:.0f} virtual s; {took:.0f} s in all"
+        f"slowest settled in {slowest:.0f} virtual s; {gossip} with gossip, slowest agreed in "
+        f"{agreed:.0f}; {took:.0f} s in all"
     )
     return broken
 

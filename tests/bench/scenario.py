@@ -21,6 +21,7 @@ from support import seeded
 
 DAY_S: Final = 86_400
 MIDNIGHT: Final = 1_800_057_600 * SECOND  # ns; a border of days, and of epochs
+GOSSIP_SHARE: Final = 4  # one seed in so many keeps the directory by gossip
 LETTERS: Final = "abcdefgh 龙🦕"
 
 
@@ -39,7 +40,8 @@ class Scenario:
     """All that is drawn before the world begins, but for its faults.
 
     ``away`` are absences: (person, from, to) in seconds. Where relays replicate (``copies``),
-    so many of them as ``deaths`` says go for good, with their disks.
+    so many of them as ``deaths`` says go for good, with their disks. With ``gossip`` nodes keep
+    the directory by themselves; else each publication is carried to all.
     """
 
     kind: str
@@ -55,6 +57,7 @@ class Scenario:
     away: tuple[tuple[int, float, float], ...]
     copies: bool = False
     deaths: int = 0
+    gossip: bool = False
 
 
 def draw(seed: int) -> Scenario:
@@ -63,11 +66,24 @@ def draw(seed: int) -> Scenario:
     kind = ("chat",) * 7 + ("hours",) * 2 + ("days",)
     match rng.choice(kind):
         case "chat":
-            return _chat(seed, rng)
+            drawn = _chat(seed, rng)
         case "hours":
-            return _long(seed, rng, "hours", length_s=3600 * (1 + rng.below(4)))
+            drawn = _long(seed, rng, "hours", length_s=3600 * (1 + rng.below(4)))
         case _:
-            return _long(seed, rng, "days", length_s=DAY_S * (1 + rng.below(2)))
+            drawn = _long(seed, rng, "days", length_s=DAY_S * (1 + rng.below(2)))
+    return _directory(drawn)
+
+
+def _directory(drawn: Scenario) -> Scenario:
+    """Let some seeds gossip, as often as their lengths can bear; drawn from a stream of its own."""
+    rng, params = seeded(f"gossip scenario {drawn.seed}"), drawn.params
+    if rng.below(GOSSIP_SHARE):
+        return drawn
+    interval_ms = rng.choice((1000, 3000)) if drawn.kind == "chat" else params.lease_s * 1000 // 12
+    name = f"{params.name} gossip {interval_ms}"
+    return replace(
+        drawn, gossip=True, params=replace(params, name=name, gossip_interval_ms=interval_ms)
+    )
 
 
 def _chat(seed: int, rng: Rng) -> Scenario:

@@ -15,12 +15,19 @@ from shoal_protocol import crypto
 from shoal_protocol.clock import MILLISECOND, SECOND
 from shoal_sim.exact import kem
 from shoal_sim.exact.engine import Broken, Engine
+from shoal_sim.exact.gossip import Gossip
 from shoal_sim.exact.links import Links, Weather
 from shoal_sim.exact.people import Person
 from shoal_sim.exact.relays import Relay
 from support import START, seeded
 
-CHATS = [seed for seed in range(15, 100) if scenario.draw(seed).kind == "chat"]
+CHATS = [seed for seed in range(15, 300) if scenario.draw(seed).kind == "chat"]
+MORTALS = [
+    seed
+    for seed in range(15, 1000)
+    if scenario.draw(seed).gossip and scenario.draw(seed).copies and scenario.draw(seed).deaths
+]
+GOSSIPS = [seed for seed in range(15, 300) if scenario.draw(seed).gossip and seed in CHATS]
 WITHIN = 25  # seeds, in which a planted fault must show
 SHORT = min(CHATS[:20], key=lambda seed: scenario.draw(seed).length_s)
 
@@ -46,6 +53,46 @@ def test_a_fault_planted_in_people_is_found(fault: type[Person]) -> None:
 def test_a_fault_planted_in_relays_is_found(fault: type[Relay]) -> None:
     found = (run(seed, relay=fault).broken for seed in CHATS)
     assert any(islice(found, WITHIN))
+
+
+@pytest.mark.parametrize("seed", GOSSIPS[:2])
+def test_nodes_that_gossip_agree_on_who_is_there_after_all_faults(seed: int) -> None:
+    result = run(seed)
+    assert result.broken is None
+    assert result.gossip
+    assert result.messages > 0
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [planted.TakesOlder, planted.Believes, planted.ForgetsItsVersion],
+)
+def test_a_fault_planted_in_relays_directories_is_found(fault: type[Relay]) -> None:
+    """An older descriptor, a wrong signature, one version signed twice."""
+    found = (run(seed, relay=fault).broken for seed in GOSSIPS)
+    assert any(islice(found, WITHIN))
+
+
+def test_a_relay_that_forgets_that_leases_end_is_found_where_others_are_gone_for_good() -> None:
+    found = (run(seed, relay=planted.KeepsForever).broken for seed in MORTALS)
+    assert any(islice(found, WITHIN))
+
+
+@pytest.mark.parametrize("fault", [planted.GivesUp, planted.NeverPulls, planted.NeverGreets])
+def test_a_fault_planted_in_the_gossip_is_found(fault: type[Gossip]) -> None:
+    found = (run(seed, gossip=fault).broken for seed in GOSSIPS)
+    assert any(islice(found, WITHIN))
+
+
+def test_a_seed_that_gossips_gives_the_same_run_twice() -> None:
+    seed = min(GOSSIPS[:20], key=lambda seed: scenario.draw(seed).length_s)
+    assert run(seed) == run(seed)
+
+
+def test_a_quarter_of_all_seeds_gossips() -> None:
+    drawn = [scenario.draw(seed) for seed in range(400)]
+    assert 75 < sum(one.gossip for one in drawn) < 125
+    assert {one.kind for one in drawn if one.gossip} == {"chat", "hours", "days"}
 
 
 def test_a_seed_gives_the_same_run_in_every_process() -> None:

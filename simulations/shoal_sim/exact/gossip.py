@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from shoal_protocol.clock import SECOND
 from shoal_protocol.directory import sync
+from shoal_protocol.directory.envelope import Version
 from shoal_protocol.directory.neighbours import Admission, Dial, Neighbours
 from shoal_protocol.directory.sync import DirectorySync
 from shoal_protocol.errors import RemoteProtocolError
@@ -28,6 +29,7 @@ from shoal_sim.seeds import seeded
 
 if TYPE_CHECKING:
     from shoal_sim.exact.nodes import Node
+    from shoal_sim.exact.people import Person
     from shoal_sim.exact.relays import Relay
     from shoal_sim.exact.world import World
 
@@ -51,7 +53,7 @@ class Part:
         self._run = node.runs
         self._armed: int | None = None  # this node's time
         self._dials: set[int] = set()  # numbers of those that have not ended
-        self._pinned: dict[bytes, tuple[str, ...]] = {}
+        self.pinned: dict[bytes, tuple[str, ...]] = {}
         self.neighbours.begin(own_id)
 
     @property
@@ -194,8 +196,8 @@ class Part:
 
     def _pin(self) -> None:
         pinned = self._gossip.pinned(self.node)
-        if pinned != self._pinned:
-            self._pinned = pinned
+        if pinned != self.pinned:
+            self.pinned = pinned
             for peer in self.neighbours.pin(pinned):
                 self._leave(self.held[peer])
 
@@ -226,6 +228,7 @@ class Gossip(Board):
     def __init__(self, world: "World") -> None:
         super().__init__(world)
         self.parts: Final[dict[str, Part]] = {}  # by name; of a node's last run
+        self.forgetful: Final[set[str]] = set()  # relays that lost the last version they signed
         self._rng = seeded(f"{world.seed} gossip")
         self._bootstrap: dict[bytes, tuple[str, ...]] = {}
 
@@ -259,6 +262,13 @@ class Gossip(Board):
         for end in self.ends():
             if end.mute:
                 end.fail(WALL_NOTICED)
+
+    def lose_version(self, relay: "Relay") -> None:
+        """Take a relay's disk back to before it signed last: it signs that version again."""
+        last = relay.version
+        if last is not None:
+            self.forgetful.add(relay.name)
+            relay.version = Version(last.epoch, last.serial - 1) if last.serial else None
 
     def ends(self) -> list[End]:
         """Return all ends that are held."""
@@ -300,7 +310,8 @@ class Gossip(Board):
         part = self.parts.get(node.name)
         if part is None or not part.up:
             world = self._world
-            own_id = next(one.id for one in (*world.relays, *world.people) if one is node)
+            nodes: list[Relay | Person] = [*world.relays, *world.people]
+            own_id = next(one.id for one in nodes if one is node)
             serve = any(one is node for one in world.relays)
             part = self.parts[node.name] = Part(self, node, own_id, serve=serve)
         return part
