@@ -177,3 +177,11 @@ def student(confidence: float, freedom: int) -> float:
             (1 / (((n + 6) / (n * y) - 0.089 * d - 0.822) * (n + 2) * 3) + 0.5 / (n + 4)) * y - 1
         ) * (n + 1) / (n + 2) + 1 / y
     return math.sqrt(n * y)
+
+
+def wilson(hits: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return where the probability of a hit lies, after independent trials (Wilson's score)."""
+    share, z = hits / trials, NormalDist().inv_cdf((1 + confidence) / 2)
+    middle = share + z * z / (2 * trials)
+    half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    return (middle - half) / (1 + z * z / trials), (middle + half) / (1 + z * z / trials)
