@@ -31,7 +31,7 @@ def say(number: int, least: int = 0, line: bytes = LINE, count: int = 1, part: i
 
 def take(incoming: IncomingLines, said: Parcel) -> list[str]:
     incoming.check(said)
-    return [whole.data.decode() for whole in incoming.take(said)]
+    return [whole.data.decode() for whole in incoming.take(said, 0)]
 
 
 class Kept:

@@ -109,7 +109,7 @@ def lines(rng: Rng) -> list[dict[str, Any]]:
     rng.shuffle(earlier)
     incoming, steps = IncomingLines(bytes(8), None), list[dict[str, Any]]()
     for one in [*earlier, last]:
-        shown = [whole.data.decode() for whole in incoming.take(one)]
+        shown = [whole.data.decode() for whole in incoming.take(one, 0)]
         steps.append({"parcel": parcel.encode(one).hex(), "shown": shown})
     return steps
 

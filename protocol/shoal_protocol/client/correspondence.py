@@ -297,9 +297,26 @@ class Correspondence(Exchange):
         if any(one.id == message.id for one in self._waiting):
             self._wait_for([notice])
 
+    @property
+    def fleeting(self) -> bool:
+        """Whether something durable here is to disappear."""
+        return self.kept and (self.history.fleeting or self._lines.fleeting)
+
+    def sooner(self, by: int) -> None:
+        """Let all that disappears do so ``by`` ns sooner: the clock was set back."""
+        self.history.sooner(by)
+        self._lines.sooner(by)
+
+    def expiring(self, now: int) -> bool:
+        """Whether the time of a message may be over, shown or waiting for its turn."""
+        time = self._rows.lives.time(now)
+        return self.history.expiring(time) or self._lines.expiring(time)
+
     def disappear(self, now: int) -> None:
         """Delete every message whose time is over."""
-        for message in self.history.due(now):
+        time = self._rows.lives.time(now)
+        self._lines.expire(time)
+        for message in self.history.due(time):
             self.remove(message.id)
 
     def forget(self) -> list[Association]:
@@ -456,7 +473,7 @@ class Correspondence(Exchange):
             file=content.file,
             reply=content.reply,
             expires_s=content.expires_s,
-            expires=_deadline(now, content.expires_s),
+            expires=_deadline(self._rows.lives.time(now), content.expires_s),
         )
         self._news.gone += self.history.add(message)
         return message
@@ -495,7 +512,7 @@ class Correspondence(Exchange):
             file=content.file,
             reply=reply,
             expires_s=content.expires_s,
-            expires=_deadline(now, content.expires_s),
+            expires=_deadline(whole.came, content.expires_s),
         )
         self._news.gone += self.history.add(message)
         self._news.moved.append(message)

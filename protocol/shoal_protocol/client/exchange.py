@@ -319,7 +319,7 @@ class Exchange(ABC):
             self._acknowledged(sending, outgoing)
         association.let_go()
         self._heard(now)
-        for whole in [] if said is None else self._lines.take(said):
+        for whole in [] if said is None else self._lines.take(said, self._rows.lives.time(now)):
             self._arrived(whole, now)
         self._rows.association(association)
         self.keep()

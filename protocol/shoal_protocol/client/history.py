@@ -245,6 +245,20 @@ class History:
             for message in self._messages.values()
         )
 
+    @property
+    def fleeting(self) -> bool:
+        """Whether a message is to disappear."""
+        return bool(self._deadlines)
+
+    def sooner(self, by: int) -> None:
+        """Let every message that disappears do so ``by`` ns sooner."""
+        self._deadlines = []
+        for message in list(self):
+            if message.expires is not None:
+                message = replace(message, expires=max(message.expires - by, 0))
+                self._place(message, self._positions[message.id])
+                self._keep(message)
+
     def expiring(self, now: int) -> bool:
         """Whether the time of a message may be over."""
         return bool(self._deadlines) and self._deadlines[0][0] <= now

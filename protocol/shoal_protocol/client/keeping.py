@@ -4,6 +4,7 @@ from typing import Final
 
 from shoal_protocol.client import state
 from shoal_protocol.client.association import Association
+from shoal_protocol.client.lives import Lives
 from shoal_protocol.client.outbox import MOST_KEPT, Outgoing
 
 
@@ -13,12 +14,20 @@ class Keeper:
     Args:
         persona, conversation: their names, 8 bytes each.
         kept: False means that nothing here is ever made durable.
+        lives: the time that deadlines are held against.
     """
 
     def __init__(
-        self, journal: state.Journal, persona: bytes, conversation: bytes, *, kept: bool
+        self,
+        journal: state.Journal,
+        persona: bytes,
+        conversation: bytes,
+        *,
+        kept: bool,
+        lives: Lives,
     ) -> None:
         self._journal = journal
+        self.lives: Final = lives
         self._persona: Final = persona
         self._conversation: Final = conversation
         self.kept: Final = kept

@@ -70,8 +70,9 @@ class People(Contacts):
             persona.keep_prekeys(self._journal)
             persona.expire_ignored(now, self._journal)
         changed = [] if whole is None else self._about(whole)
+        self.lives.look(now, self.online, (c for _, c in self._conversations.values()))
         for persona, correspondence in self._conversations.values():
-            if correspondence.history.expiring(now):
+            if correspondence.expiring(now):
                 correspondence.disappear(now)
                 changed += self._news(persona, correspondence)
         return changed

@@ -20,6 +20,7 @@ from shoal_protocol.client.correspondence import Correspondence
 from shoal_protocol.client.history import Message
 from shoal_protocol.client.invites import Invites
 from shoal_protocol.client.keeping import Keeper
+from shoal_protocol.client.lives import Lives
 from shoal_protocol.client.outbox import Outbox, Outgoing
 from shoal_protocol.client.personas import Persona
 from shoal_protocol.client.reader import Reader
@@ -74,6 +75,7 @@ class Roster:
         self.invites: Final = Invites(params, rng, reader, journal)
         self._personas: dict[str, Persona] = {}
         self._conversations: dict[str, tuple[Persona, Correspondence]] = {}
+        self.lives: Final = Lives(journal)
         self.online = True  # relays of the present epoch are known: the clock may be trusted
         self.counters: Counter[str] = Counter()
 
@@ -95,6 +97,7 @@ class Roster:
         Raises:
             RemoteProtocolError: a row is not what was written.
         """
+        self.lives.restore(kept, now)
         self._restore_personas(kept)
         self.invites.restore(kept, self._personas, now)
         associations: dict[bytes, list[Association]] = {}
@@ -236,7 +239,13 @@ class Roster:
             requested_by_them=requested_by_them,
             created=created,
             params=self._params,
-            rows=Keeper(self._journal, persona.name_bytes, row_id, kept=persona.kept),
+            rows=Keeper(
+                self._journal,
+                persona.name_bytes,
+                row_id,
+                kept=persona.kept,
+                lives=self.lives,
+            ),
             rng=self._rng,
             shown=persona.shown,
         )

@@ -37,6 +37,7 @@ CONTACT: Final = "contact"  # id: conversation 8; what is known of the contact
 INVITE: Final = "invite"  # id: persona 8, invite 8
 NOTICE: Final = "notice"  # id: 12 bytes; numbered like a message, never shown
 IGNORED: Final = "ignored"  # id: persona 8, pseudonym 32; asks in vain for a while
+CLOCK: Final = "clock"  # id: empty; the highest time seen, while something is to disappear
 KINDS: Final = (
     PERSONA,
     PREKEYS,
@@ -54,6 +55,7 @@ KINDS: Final = (
     INVITE,
     NOTICE,
     IGNORED,
+    CLOCK,
 )
 
 
@@ -266,6 +268,13 @@ class PartRow:
 
 
 @dataclass(frozen=True, slots=True)
+class TimedPartRow(PartRow):
+    """The same, and when it came (ns)."""
+
+    came: Annotated[int, wire.U64]
+
+
+@dataclass(frozen=True, slots=True)
 class UploadRow:
     """A file on its way up: what writes its stream, and which fragments are stored."""
 
@@ -356,12 +365,19 @@ class IgnoredRow:
     since: Annotated[int, wire.U64]
 
 
+@dataclass(frozen=True, slots=True)
+class ClockRow:
+    """The highest time seen (ns)."""
+
+    seen: Annotated[int, wire.U64]
+
+
 PERSONAS: Final = wire.Codec(PersonaRow, limit=2048)
 PREKEY_DAYS: Final = wire.Codec(PrekeysRow, limit=256)
 CONVERSATIONS: Final = wire.Codec(ConversationRow, limit=4096)
 ASSOCIATIONS: Final = wire.Codec(AssociationRow, limit=300_000)
 RECORDS: Final = wire.Codec[RecordRow](RecordRow, KeptRecordRow, limit=4096)
-PARTS: Final = wire.Codec(PartRow, limit=4096)
+PARTS: Final = wire.Codec[PartRow](PartRow, TimedPartRow, limit=4096)
 UPLOADS: Final = wire.Codec(UploadRow, limit=8192)
 REPLIES: Final = wire.Codec(ReplyRow, limit=64)
 PROFILES: Final = wire.Codec(ProfileRow, limit=10_000)
@@ -369,6 +385,7 @@ CONTACTS: Final = wire.Codec(ContactRow, limit=12_000)
 INVITES: Final = wire.Codec(InviteRow, limit=64)
 NOTICES: Final = wire.Codec(NoticeRow, limit=10_000)
 IGNORINGS: Final = wire.Codec(IgnoredRow, limit=16)
+CLOCKS: Final = wire.Codec(ClockRow, limit=16)
 
 
 class StoreDamaged(UserError):
