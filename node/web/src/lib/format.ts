@@ -56,7 +56,7 @@ export function dayName(time: string, now: Date, language: string): string {
 }
 
 export function fullDate(time: string, language: string): string {
-  return dateFormat(language, { dateStyle: 'long', timeStyle: 'short' }).format(new Date(time));
+  return dateFormat(language, { dateStyle: 'medium', timeStyle: 'short' }).format(new Date(time));
 }
 
 export function number(value: number, language: string, digits = 0): string {
