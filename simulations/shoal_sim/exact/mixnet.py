@@ -201,6 +201,7 @@ class Mixnet:
         real: with the packets' cryptography.
         answered: is told of each round trip that ends.
         length_s: how long the run may last at most; mix keys are given for as long.
+        link_seed: of what links draw.
     """
 
     def __init__(
@@ -215,6 +216,7 @@ class Mixnet:
         real: bool = False,
         answered: Callable[[Trip], None] = lambda trip: None,
         length_s: float = 600.0,
+        link_seed: str = "",
         limits: Limits | None = None,
     ) -> None:
         self.params: Final = params
@@ -222,7 +224,7 @@ class Mixnet:
         self.limits: Final = limits or Limits(peers=2**20, pool=2**20, peer_pool=2**20)
         self.packets: Final[PacketFormat] = SPHINX if real else NullFormat()
         self.engine: Final = Engine(START, traced=False, most=MOST_EVENTS)
-        self.links: Final = Links(self.engine, "mixnet", {})
+        self.links: Final = Links(self.engine, link_seed, {})
         self.links.weather = Weather(latency_ms, latency_ms)
         self.answered: Final = answered
         self.counters: Final[Counter[str]] = Counter()
@@ -245,6 +247,9 @@ class Mixnet:
         self._arrivals: Final[dict[bytes, Callable[[bytes, bytes], None]]] = {
             hub.id: hub.receive for hub in self.hubs
         }
+        names = self.links.names
+        names.update((hub.id, f"relay {hub.number}") for hub in self.hubs)
+        names.update((person.id, f"person {person.number}") for person in self.people)
         for person in self.people:
             self._arrivals[person.id] = partial(_to_person, person)
 

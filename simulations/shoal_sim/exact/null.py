@@ -49,12 +49,13 @@ class NullKeyring(MixKeyring):
     """Mix keys of which nothing but the epochs matters.
 
     Args:
-        epochs: for which there are keys from the start, so that nobody need hear of new ones.
+        epochs: for which there are keys from the start, so that nobody need hear of new ones;
+            None for the present one and the next, as real relays have them.
     """
 
     __slots__ = ("_epochs",)
 
-    def __init__(self, epochs: range) -> None:
+    def __init__(self, epochs: range | None = None) -> None:
         super().__init__(b"", 0)
         self._epochs = epochs
 
@@ -65,7 +66,9 @@ class NullKeyring(MixKeyring):
 
     def public(self) -> tuple[tuple[int, bytes], ...]:
         """Return (epoch, 32 bytes) of every epoch."""
-        return tuple((epoch, bytes(31) + b"\1") for epoch in self._epochs)
+        present = self._epoch or 0
+        epochs = self._epochs or range(present, present + 2)
+        return tuple((epoch, bytes(31) + b"\1") for epoch in epochs)
 
 
 def _chain(path: Sequence[Hop], innermost: Unwrapped) -> bytes:

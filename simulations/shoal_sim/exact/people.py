@@ -95,6 +95,7 @@ class Person(Node):
             rng=rng,
             now=self.now(),
             kept=self.kept(),
+            packets=self.world.packets,
         )
 
     def do(self, call: Callable[[], T], then: Callable[[T], None]) -> None:

@@ -28,6 +28,7 @@ from shoal_protocol.service.storage import Operation, Outcome
 from shoal_sim.exact.copying import Copying
 from shoal_sim.exact.kademlia import DhtNode
 from shoal_sim.exact.nodes import Node
+from shoal_sim.exact.null import NullKeyring
 from shoal_sim.seeds import seeded
 
 if TYPE_CHECKING:
@@ -67,9 +68,14 @@ class Relay(Node):
         self.world.watcher.begins(self)
         world, params = self.world, self.world.params
         self._pending, self._writing = [], False
-        mixer = MixMachine(MixKeyring(params.hash), self.id, params, now=self.now(), rng=rng)
+        keyring = NullKeyring() if world.null else MixKeyring(params.hash)
+        mixer = MixMachine(keyring, self.id, params, now=self.now(), rng=rng, packets=world.packets)
         desk = ServiceDesk(
-            self.id, params=params, relays=self._relay_ids, instance=self.store.instance
+            self.id,
+            params=params,
+            relays=self._relay_ids,
+            instance=self.store.instance,
+            packets=world.packets,
         )
         self.machine = RelayMachine(mixer, desk)
         self._entry = own.OwnEntry(

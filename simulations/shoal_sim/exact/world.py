@@ -17,17 +17,21 @@ from dataclasses import replace
 from typing import Final
 
 from shoal_protocol.directory.descriptor import Descriptor
+from shoal_protocol.packets.format import SPHINX, PacketFormat
 from shoal_protocol.parameters import LAB, PRESETS, NetworkParameters, Preset
 from shoal_sim.exact.board import Board
-from shoal_sim.exact.engine import Engine
+from shoal_sim.exact.engine import MAX_EVENTS, Engine
 from shoal_sim.exact.links import Links, Weather
 from shoal_sim.exact.nodes import Node
+from shoal_sim.exact.null import NullFormat
 from shoal_sim.exact.people import Person
 from shoal_sim.exact.relays import Relay
 from shoal_sim.exact.watch import Watcher
 from shoal_sim.seeds import START, seeded
 
 PARAMS: Final = replace(LAB, announce_work_bits=1, put_work_bits=1)
+
+MAX_UNTRACED: Final = 10**10  # events of a simulation
 
 
 class World:
@@ -43,6 +47,8 @@ class World:
         watcher: what watches; nothing is judged without one.
         board: how the directory comes to nodes: the board, or ``gossip.Gossip``.
         relay, person: the classes of nodes, for tests that plant a fault in them.
+        null: the format that packets have instead of the real one.
+        traced: whether the engine keeps a trace.
         log: gets a line for each thing that happens.
     """
 
@@ -63,12 +69,18 @@ class World:
         relay: type[Relay] = Relay,
         person: type[Person] = Person,
         log: Callable[[str], None] | None = None,
+        null: NullFormat | None = None,
+        traced: bool = True,
     ) -> None:
+        self.null: Final = null
+        self.packets: Final[PacketFormat] = null or SPHINX
         self.seed: Final = str(seed)
         self.params: Final = params
         self.calm: Final = calm
         self.copies: Final = copies
-        self.engine: Final = Engine(start, log)
+        self.engine: Final = Engine(
+            start, log, traced=traced, most=MAX_EVENTS if traced else MAX_UNTRACED
+        )
         self.rng: Final = seeded(f"{seed} world")
         self.names: Final[dict[bytes, str]] = {}
         self.links: Final = Links(self.engine, self.seed, self.names)

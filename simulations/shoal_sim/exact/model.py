@@ -1,0 +1,199 @@
+"""The exact tier: one scenario and one seed, run on the protocol's machines.
+
+::
+
+    network.nodes = "cover" ─► Mixnet: the crowd's packets           10^5 nodes
+                    "whole" ─► World:  directory, DHT, stores, talks   10^3 nodes
+                                 └─► Results: metrics, and a table of round trips or texts
+"""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import numpy
+import polars
+
+from shoal_protocol.clock import MILLISECOND
+from shoal_protocol.errors import UserError
+from shoal_sim.exact import kem, light
+from shoal_sim.exact.chance import FastRng
+from shoal_sim.exact.links import Links, Weather
+from shoal_sim.exact.mixnet import Mixnet, Trip
+from shoal_sim.exact.null import NullFormat
+from shoal_sim.exact.talk import Talks
+from shoal_sim.exact.world import PARAMS, World
+from shoal_sim.results import Results
+from shoal_sim.scenario import Scenario
+from shoal_sim.seeds import seeded
+
+SAMPLES: Final = 50  # of the pools
+MEET_MOST_S: Final = 600.0  # virtual: until everybody who was asked has accepted
+DRAIN: Final = 4.0  # times the measured length, for texts that are late
+
+
+def simulate(scenario: Scenario, seed: int) -> Results:
+    """Run one configuration.
+
+    Raises:
+        UserError: the scenario asks for what this tier does not do.
+    """
+    for asked, what in (
+        (scenario.churn.model != "none", "churn"),
+        (scenario.network.layout != "free", "layers: the protocol draws free routes"),
+        (scenario.network.active != "all", "the draw of active relays"),
+        (scenario.links.model in ("coordinates", "file"), "latencies from coordinates or files"),
+        (scenario.adversary.name != "none", "adversaries"),
+        (scenario.traffic.online != 1.0, "people who are away"),
+    ):
+        if asked:
+            raise UserError(f"The exact tier does not do {what}; ask the vector tier.")
+    with _uncollected():
+        if scenario.network.nodes == "whole":
+            return _whole(scenario, seed)
+        return _cover(scenario, seed)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the collector of cycles from walking 10^5 machines again and again.
+
+    Nothing in a run makes cycles that have to go before its end.
+    """
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _weather(scenario: Scenario, links: Links) -> None:
+    one = scenario.links
+    least = round(one.latency_ms)
+    jitter = round(one.jitter_ms) if one.model == "uniform" else 0
+    links.weather = Weather(least, least + jitter, loss=one.loss)
+
+
+def _cover(scenario: Scenario, seed: int) -> Results:
+    if scenario.traffic.messages_per_hour:
+        raise UserError('Who only sends cover says nothing; texts need network.nodes = "whole".')
+    network, time = scenario.network, scenario.time
+    preset = scenario.traffic.chosen
+    trips: list[Trip] = []
+    net = Mixnet(
+        network.relays,
+        network.people,
+        preset,
+        params=network.protocol,
+        chance=lambda name: FastRng(f"{seed} {name}"),
+        real=network.cryptography == "real",
+        answered=trips.append,
+        length_s=time.warm_up_s + time.length_s,
+        link_seed=str(seed),
+    )
+    _weather(scenario, net.links)
+    net.run(time.warm_up_s)
+    trips.clear()
+    begun, sent, crossed = net.engine.now, net.counters["sent"], net.links.sent
+    pools: list[int] = []
+    for _ in range(SAMPLES):
+        net.run(time.length_s / SAMPLES)
+        pools.append(sum(hub.machine.mix.pool_size for hub in net.hubs))
+    table = polars.DataFrame(
+        {
+            "person": [trip.person for trip in trips],
+            "sent_ns": [trip.sent for trip in trips],
+            "answered_ns": [trip.answered for trip in trips],
+            "drawn_ns": [trip.drawn for trip in trips],
+            "wait_ns": [trip.wait for trip in trips],
+        },
+        schema=dict.fromkeys(
+            ("person", "sent_ns", "answered_ns", "drawn_ns", "wait_ns"), polars.Int64
+        ),
+    )
+    prompt = numpy.array(
+        [t.answered - t.sent for t in trips if not t.wait and t.sent >= begun], dtype=float
+    )
+    up = net.counters["sent"] - sent
+    seconds = time.length_s
+    return Results(
+        {
+            "round_trip_p50_ms": _quantile(prompt, 0.5),
+            "round_trip_p95_ms": _quantile(prompt, 0.95),
+            "round_trip_mean_ms": float(prompt.mean()) / MILLISECOND if len(prompt) else _NAN,
+            "packets_up_per_s": up / seconds,
+            "answered_per_s": len(trips) / seconds,
+            "hops_per_s": (net.links.sent - crossed) / seconds,
+            "pool_mean": float(numpy.mean(pools)) / network.relays,
+            "lost": float(net.links.lost),
+            "overdue": float(net.counters["overdue"]),
+        },
+        {"round_trips": table},
+    )
+
+
+def _whole(scenario: Scenario, seed: int) -> Results:
+    network, time = scenario.network, scenario.time
+    if network.parameters == "main":
+        raise UserError(
+            "Whole nodes start together, and the main network trusts no relay that is younger "
+            'than three days: set network.parameters = "lab".'
+        )
+    real = network.cryptography == "real"
+    with (
+        kem.drawn_from(seeded(f"{seed} encapsulation").bytes),
+        light.arithmetic(real=real),
+    ):
+        world = World(
+            network.relays,
+            network.people,
+            seed=seed,
+            preset=scenario.traffic.chosen,
+            params=PARAMS,
+            null=None if real else NullFormat(),
+            traced=False,
+        )
+        _weather(scenario, world.links)
+        world.run(time.warm_up_s)
+        talks = Talks(world, scenario.traffic.messages_per_hour)
+        if scenario.traffic.messages_per_hour:
+            talks.begin()
+            if not world.run(MEET_MOST_S, lambda: talks.met):
+                raise UserError("Not everybody found their partner: give the network more relays.")
+        begun = world.now
+        talks.end_after(time.length_s)
+        world.run(time.length_s)
+        world.run(DRAIN * time.length_s, lambda: not talks.open)
+    measured = [text for text in talks.texts.values() if text.sent >= begun]
+    took = numpy.array([t.come - t.sent for t in measured if t.come is not None], dtype=float)
+    table = polars.DataFrame(
+        {
+            "sent_ns": [text.sent for text in measured],
+            "come_ns": [text.come for text in measured],
+            "fetched_ns": [text.fetched for text in measured],
+            "copies": [text.copies for text in measured],
+        },
+        schema=dict.fromkeys(("sent_ns", "come_ns", "fetched_ns", "copies"), polars.Int64),
+    )
+    return Results(
+        {
+            "latency_p50_ms": _quantile(took, 0.5),
+            "latency_p95_ms": _quantile(took, 0.95),
+            "latency_max_ms": _quantile(took, 1.0),
+            "texts": float(len(measured)),
+            "delivered_share": len(took) / len(measured) if measured else _NAN,
+            "twice": float(sum(text.copies > 1 for text in measured)),
+            "hops_per_s": world.links.sent / (world.engine.seconds() or _NAN),
+        },
+        {"texts": table},
+    )
+
+
+_NAN: Final = float("nan")
+
+
+def _quantile(took_ns: "numpy.typing.NDArray[numpy.float64]", share: float) -> float:
+    return float(numpy.quantile(took_ns, share)) / MILLISECOND if len(took_ns) else _NAN
