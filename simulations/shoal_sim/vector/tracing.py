@@ -103,9 +103,32 @@ def follow(
         found[owner[bare], target[bare]] = 1.0
     pool = numpy.ascontiguousarray(way.pool).ravel()
     names = numpy.ascontiguousarray(owner, dtype=numpy.int64)
-    loop = _compiled() if compiled else _steps
-    loop(codes, kind, pool, target, names, way.pools, found)
+    go_through(codes, kind, pool, target, names, way.pools, found, compiled=compiled)
     return found.T
+
+
+def go_through(
+    codes: Ints,
+    kind: NDArray[numpy.int8],
+    pool: Small,
+    target: Small,
+    owner: Ints,
+    pools: int,
+    found: Floats,
+    *,
+    compiled: bool = FAST,
+) -> None:
+    """Go through events that are in order already, for those who have events and no ways.
+
+    Args:
+        codes: 2·visit + (1 if it leaves); a visit modulo the packets is its packet.
+        kind: (visits,) ``FIRST``, ``LAST``, both or none.
+        pool: (visits,).
+        target, owner: (packets,) its number among the targets, and to whom it comes out.
+        found: (owners, targets), to which is added.
+    """
+    loop = _compiled() if compiled else _steps
+    loop(codes, kind, pool, target, owner, pools, found)
 
 
 def settle(found: Floats) -> Floats:
