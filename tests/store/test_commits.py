@@ -66,6 +66,15 @@ class Desk:
             await trio.sleep(0.5)
 
 
+async def run_in_scope(
+    desk: Commits, *, task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Run, and give the scope that ends it."""
+    with trio.CancelScope() as scope:
+        task_status.started(scope)
+        await desk.run()
+
+
 async def test_what_is_submitted_becomes_durable_and_then_is_heard_of(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -194,6 +203,47 @@ async def test_a_close_that_cannot_commit_ends_without_acknowledging(
         with pytest.raises(UserError):
             await desk.commits.close()
     assert desk.heard == [] and desk.store.closed
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [(StoreFull("no room"), commits.FULL), (StoreFailed("The disk failed."), "The disk failed.")],
+)
+async def test_whoever_waits_for_what_a_close_could_not_commit_gets_the_error(
+    autojump_clock: trio.testing.MockClock, error: Exception, sentence: str
+) -> None:
+    desk = Desk()
+    told: list[str] = []
+
+    async def wait(number: int) -> None:
+        try:
+            await desk.commits.durable(number)
+        except UserError as refused:
+            told.append(str(refused))
+        else:
+            told.append(f"{number} is durable")
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait, desk.commits.submit(changes(1)))
+            running: trio.CancelScope = await nursery.start(run_in_scope, desk.commits)
+            await desk.until(lambda: told != [])
+            desk.store.error = StoreFull("no room")
+            nursery.start_soon(wait, desk.commits.submit(changes(2)))
+            nursery.start_soon(wait, desk.commits.submit(changes(3)))
+            await trio.testing.wait_all_tasks_blocked()
+            running.cancel()
+            await desk.until(lambda: desk.store.attempts > 1)
+            desk.store.error = error
+            try:
+                await desk.commits.close()
+            except UserError as failed:
+                assert str(failed) == sentence
+    assert told == ["1 is durable", sentence, sentence]
+    with pytest.raises(UserError):
+        await desk.commits.durable(3)
+    await desk.commits.durable(1)
+    assert desk.store.closed
 
 
 async def test_a_run_that_is_begun_anew_goes_on_where_the_last_one_ended(

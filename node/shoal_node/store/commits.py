@@ -7,6 +7,7 @@
     submit(None, then) ────► waiting ─┘   in a worker thread     ├─► then(), in order
                                  ▲                               └─► durable(number) returns
                                  └──── no room: pause, a warning, and the same again
+    close() ─► what waits, once more ─► what still waits is lost: durable(number) raises
 
 Whatever comes while a transaction runs goes into the next one, so that the cost of a
 synchronised commit is shared when there is much to do. A commit is never cancelled half-way.
@@ -35,6 +36,7 @@ _T = TypeVar("_T")
 
 FULL_PAUSE_S: Final = 2.0  # between two attempts while there is no room
 TIDY_S: Final = 60.0  # what was deleted or replaced is gone from the log within this time
+CLOSED: Final = "The store is closed."
 FULL: Final = "The disk is full: nothing new can be kept or sent until there is room."
 
 
@@ -77,6 +79,7 @@ class Commits:
         self._progress = trio.Event()
         self._tidy_at = math.inf  # when the next tidying is due
         self._full = False
+        self._lost: str | None = None  # why what is not durable never will be
 
     @property
     def warning(self) -> str | None:
@@ -106,8 +109,14 @@ class Commits:
         return self._last
 
     async def durable(self, number: int) -> None:
-        """Return once every batch up to ``number`` is durable."""
+        """Return once every batch up to ``number`` is durable.
+
+        Raises:
+            UserError: it never will be: the store is closed, and was full, or had failed.
+        """
         while self._durable < number:
+            if self._lost is not None:
+                raise UserError(self._lost)
             await self._progress.wait()
         await trio.lowlevel.checkpoint()
 
@@ -128,13 +137,22 @@ class Commits:
     async def close(self) -> None:
         """Commit what waits, trying once, and close the store; call it shielded.
 
+        Whoever waits for what could not be committed gets an error.
+
         Raises:
             UserError: the store failed in another way than by being full.
         """
+        lost = CLOSED
         try:
             if self._waiting and not await self._commit():
+                lost = FULL
                 log.warning("store is full at the end: batches lost=%d", len(self._waiting))
+        except UserError as error:
+            lost = str(error)
+            raise
         finally:
+            self._lost = lost
+            self._progress.set()
             await self._in_thread(self._store.close)
 
     async def _wait(self) -> None:
