@@ -4,7 +4,10 @@
 
     main ─► home ─► trio.run ─► root nursery ─┬─ signals ──► cancel everything
                                               ├─ RelayNode.run or Household.run
-                                              └─ run_api ─► api.json
+                                              ├─ run_api ─► api.json
+                                              └─ an erasure, answered ──► cancel everything
+
+What Python freed still stands in a process's memory: only its end lets the system clear that.
 """
 
 import logging
@@ -16,7 +19,7 @@ from typing import Final
 
 import trio
 
-from shoal_node import clock, home, household, page_link, relay
+from shoal_node import clock, home, household, page_link, relay, undumped
 from shoal_node.api import server
 from shoal_node.config import NodeConfig
 from shoal_node.transport import libp2p_host
@@ -27,6 +30,11 @@ from shoal_protocol.rng import Rng
 log = logging.getLogger(__name__)
 
 LOCKED: Final = "The node is locked: unlock it on the page or by `shoal unlock`."
+ERASED: Final = (
+    "Everything of this person was erased, and the node ended so that the system takes its "
+    "memory back: `shoal up` starts afresh."
+)
+ANSWER_S: Final = 5.0  # that an erasure's answer may take on its way before the process ends
 _SIGNALS: Final = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
@@ -39,6 +47,8 @@ def main(config: NodeConfig) -> int:
         UserError: it cannot start, or a service keeps failing.
     """
     _log_to_stderr(verbose=config.verbose)
+    if config.role == "person":
+        undumped.protect()
     with home.Home(config.data) as directory:
         try:
             trio.run(_run, config, directory, strict_exception_groups=True)
@@ -77,6 +87,7 @@ async def _run(config: NodeConfig, directory: home.Home) -> None:
             node = relay.RelayNode(config, rng, ticking, libp2p_host.run_libp2p)
         else:
             node = household.Household(config, rng, ticking, libp2p_host.run_libp2p)
+        answered = trio.Event()
         await nursery.start(node.run)
         answers = await nursery.start(
             partial(
@@ -86,6 +97,7 @@ async def _run(config: NodeConfig, directory: home.Home) -> None:
                 host=config.api_host,
                 port=config.api_port,
                 data=directory,
+                erased=answered.set,
             )
         )
         log.info("node started: role=%s network=%s", config.role, config.network)
@@ -94,6 +106,8 @@ async def _run(config: NodeConfig, directory: home.Home) -> None:
             _show_page(answers, browser=config.browser)
         if isinstance(node, household.Household) and node.lock_state().state != "open":
             print(LOCKED, file=sys.stderr)  # noqa: T201
+        if isinstance(node, household.Household):
+            nursery.start_soon(_stop_when_erased, node, answered, nursery.cancel_scope)
         for address in node.status().addrs:
             print(f"Listening on {address}", file=sys.stderr)  # noqa: T201
 
@@ -111,6 +125,17 @@ def _show_page(answers: server.Address, *, browser: bool) -> None:
     print(f"The page: {shown}", file=sys.stderr)  # noqa: T201
     if browser and page_link.at_terminal():
         page_link.open_browser(page_link.once(answers.url, answers.tickets.issue()))
+
+
+async def _stop_when_erased(
+    house: household.Household, answered: trio.Event, scope: trio.CancelScope
+) -> None:
+    """End the process after an erasure, once who asked for it has the answer or is gone."""
+    await house.erased.wait()
+    with trio.move_on_after(ANSWER_S):
+        await answered.wait()
+    print(ERASED, file=sys.stderr)  # noqa: T201
+    scope.cancel()
 
 
 async def _stop_on_signal(

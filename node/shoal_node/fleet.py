@@ -271,10 +271,16 @@ class Fleet:
             if waiting:
                 time.sleep(_PAUSE)
 
-    def check(self) -> None:
-        """Raise UserError, with the end of its log, if a node has ended by itself."""
+    def check(self, *, erased: bool = False) -> None:
+        """Raise UserError, with the end of its log, if a node has ended by itself.
+
+        Args:
+            erased: a person may erase a node, which ends well then; the others go on.
+        """
         for node in self._running:
-            if node.process.exitcode is not None:
+            if erased and node.process.exitcode == 0 and node in self.people:
+                self._ended.add(node.name)
+            elif node.process.exitcode is not None:
                 raise UserError(
                     f"{node.name} ended with code {node.process.exitcode}. "
                     f"Its log says: {_last_line(node.log)}"

@@ -6,7 +6,7 @@
     locked ─────────────────────────────────────► open
        ▲ ◄──────── lock: links closed, keys forgotten ┤
        │                                              │ panic: keys, store, all else destroyed
-       └── a fresh store at the next unlock ◄─ empty ◄┘
+       ╳ erased: the process ends ◄──────────── empty ◄┘
 
 One change at a time. Attempts to unlock take argon2's time in a thread, one by one, and after
 a few wrong ones the next must wait. While locked the process knows no secret: it answers its
@@ -38,6 +38,7 @@ FREE_ATTEMPTS: Final = 3  # wrong passphrases in a row that cost no wait
 LONGEST_WAIT_S: Final = 60.0
 MISSING: Final = "The store is locked with a passphrase: give it."
 UNNEEDED: Final = "The store has no passphrase: unlock it without one."
+ENDING: Final = "Everything was erased, and this node ends: `shoal up` starts afresh."
 LOCKED: Final = "The node is locked: nothing is sent or fetched until it is unlocked."
 
 
@@ -67,7 +68,7 @@ class Household:
         self._changing = trio.Lock()
         self._failures = 0
         self._next_attempt = 0.0  # by trio's clock
-        self._erased = False
+        self.erased: Final = trio.Event()  # everything was destroyed: the process is to end
         self._secret: bytes | None = None  # while the store is open
         self._nursery: trio.Nursery | None = None
         self._node: PersonNode | None = None
@@ -134,11 +135,13 @@ class Household:
         locked = keys.locked(self._config.data)
         if self._node is not None:
             return backend.LockState("open", locked)
-        return backend.LockState("empty" if self._erased else "locked", locked)
+        return backend.LockState("empty" if self.erased.is_set() else "locked", locked)
 
     async def unlock(self, passphrase: str | None) -> backend.LockState:
-        """Open the store, or a fresh one after a panic, and start the person's node."""
+        """Open the store and start the person's node; Conflict once everything is erased."""
         async with self._changing:
+            if self.erased.is_set():
+                raise backend.Conflict(ENDING)
             if self._node is None:
                 self._check_attempts()
                 if (passphrase is None) == keys.locked(self._config.data) and not self._fresh:
@@ -180,7 +183,10 @@ class Household:
             return self.lock_state()
 
     async def panic(self) -> None:
-        """Destroy the store's keys, then the store, then whatever else tells of the person."""
+        """Destroy the store's keys, then the store, then whatever else tells of the person.
+
+        Sets :attr:`erased` once nothing is left; while something stays this can be called again.
+        """
         data = self._config.data
         stays = False
         with trio.CancelScope(shield=True):
@@ -198,7 +204,9 @@ class Household:
                 except OSError:
                     stays = True
                 self._chosen = choices.Choices()
-                self._erased, self._failures = True, 0
+                self._failures = 0
+                if not stays:
+                    self.erased.set()
                 self._tell()
         if stays:
             raise backend.Unavailable("Something in the data directory could not be removed.")
@@ -294,7 +302,7 @@ class Household:
             store.close()
             raise
         await self._nursery.start(self._live, node)
-        self._secret, self._erased = secret, False
+        self._secret = secret
 
     async def _live(self, node: PersonNode, *, task_status: TaskStatus[None]) -> None:
         self._scope, self._ended = trio.CancelScope(), trio.Event()

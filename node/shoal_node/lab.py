@@ -73,5 +73,5 @@ def run(
             )
         ready(places)
         while True:
-            network.check()
+            network.check(erased=True)
             time.sleep(_PAUSE)

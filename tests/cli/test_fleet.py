@@ -72,6 +72,23 @@ def test_a_killed_node_is_gone_and_does_not_count_as_a_failure() -> None:
             network.relays[1].client()
 
 
+def test_a_person_may_erase_a_node_of_a_lab_and_a_relay_that_ends_is_a_failure() -> None:
+    with fleet.Fleet(2, 2, main=standin.run) as network:
+        network.start()
+        for node, pid in [(one, one.process.pid) for one in (network.people[0], network.relays[1])]:
+            assert pid is not None
+            os.kill(pid, signal.SIGTERM)
+            node.process.join(fleet.STOP_TIMEOUT)
+            assert node.process.exitcode == 0
+        with pytest.raises(UserError, match="relay-2 ended with code 0"):
+            network.check(erased=True)
+        network.kill(network.relays[1])
+        with pytest.raises(UserError, match="person-1 ended with code 0"):
+            network.check()
+        network.check(erased=True)
+        network.check()
+
+
 def test_a_node_is_stopped_and_started_again_on_its_home() -> None:
     with fleet.Fleet(2, 2, main=standin.run) as network:
         network.start()

@@ -231,11 +231,12 @@ async def test_panic_leaves_no_key_and_no_store(tmp_path: Path, locked: bool) ->
             node.person.personas()
         assert node.settings().theme == "auto"
         await node.panic()
-        assert (await node.unlock("another")).state == "open"
+        assert node.erased.is_set()
+        with pytest.raises(backend.Conflict, match="starts afresh"):
+            await node.unlock("another")
+    async with living(tmp_path, passphrase="another") as node:
         assert node.lock_state() == backend.LockState("open", True)
         assert node.person.personas() == []
-    async with living(tmp_path) as node:
-        assert node.lock_state() == backend.LockState("locked", True)
 
 
 async def test_a_passphrase_is_set_changed_and_removed(tmp_path: Path) -> None:

@@ -10,13 +10,14 @@ Every route is one row of :data:`endpoints.ENDPOINTS`, and described from it at
 ``/api/v1/openapi.json``. The events' WebSocket is the one route beside.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 from urllib.parse import quote
 
 import trio
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -42,6 +43,7 @@ from shoal_node.api.tickets import Tickets
 BODY_TIMEOUT: Final = 10.0  # s for the whole body
 FILE_TIMEOUT: Final = 60.0  # s for a whole file
 PIECE: Final = 65_536  # bytes of a file that are written at once
+_Serve = Callable[[Request], Awaitable[Response]]
 
 
 def create_app(
@@ -52,6 +54,7 @@ def create_app(
     hosts: Sequence[str],
     tickets: Tickets,
     trust: Callable[[object], None] = lambda client: None,
+    erased: Callable[[], None] = lambda: None,
 ) -> guard.Guard:
     """Return the guarded ASGI application over a node.
 
@@ -62,6 +65,7 @@ def create_app(
         hosts: every ``Host`` that is this server.
         tickets: what can be redeemed for the token.
         trust: called with the other end of each connection that showed the token.
+        erased: called when an erasure was answered.
     """
     document = schema.dump(openapi.document(node.status().version))
 
@@ -69,10 +73,11 @@ def create_app(
         return Response(document, media_type=endpoints.JSON_TYPE)
 
     routes: list[BaseRoute] = [Route(f"{BASE}/openapi.json", describe, methods=["GET"])]
-    routes += [
-        Route(BASE + row.path, partial(_serve, row, node, house, tickets), methods=[row.method])
-        for row in endpoints.ENDPOINTS
-    ]
+    for row in endpoints.ENDPOINTS:
+        serve: _Serve = partial(_serve, row, node, house, tickets)
+        if row.path == endpoints.PANIC:
+            serve = partial(_tell_when_sent, erased, serve)
+        routes.append(Route(BASE + row.path, serve, methods=[row.method]))
     routes.append(WebSocketRoute(f"{BASE}/events", partial(_follow, node)))
     application = Starlette(routes=routes, exception_handlers={HTTPException: _http_problem})
     application.router.redirect_slashes = False
@@ -161,6 +166,18 @@ async def _serve(
     if await supervisor.contain("api call", answer):
         return answers[0]
     return _problem(guard.Problem(500, "The node failed at this; its log says where."))
+
+
+async def _tell_when_sent(done: Callable[[], None], serve: _Serve, request: Request) -> Response:
+    """Serve, and call ``done`` when an answer without a problem has been written."""
+    answer = await serve(request)
+    if answer.status_code < 300:
+
+        async def sent() -> None:
+            done()
+
+        answer.background = BackgroundTask(sent)
+    return answer
 
 
 async def _answer(

@@ -70,6 +70,7 @@ class Endpoint:
     sent_as: tuple[str, ...] = (BYTES_TYPE,)  # media types of an answer that is bytes
 
 
+PANIC: Final = "/panic"
 _PERSONA: Final = "/personas/{persona}"
 _CONTACT: Final = _PERSONA + "/contacts/{contact}"
 _TALK: Final = "/conversations/{conversation}"
@@ -100,8 +101,8 @@ _NODE: Final = (
     ),
     Endpoint(
         "POST",
-        "/panic",
-        "Destroy the store, its keys first",
+        PANIC,
+        "Destroy the store, its keys first, and end the node",
         handlers.panic,
         status=204,
         body=bodies.Panic,

@@ -17,7 +17,7 @@ import ipaddress
 import os
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -145,6 +145,7 @@ async def run_api(
     port: int = 0,
     data: home.Home | None = None,
     token: str | None = None,
+    erased: Callable[[], None] = lambda: None,
     task_status: TaskStatus[Address] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve the API until cancelled.
@@ -156,6 +157,7 @@ async def run_api(
         port: 0 for a random one.
         data: where ``api.json`` appears once the API answers, and goes away in the end.
         token: the bearer token; a fresh one when None.
+        erased: called when an erasure was answered.
         task_status: started with the :class:`Address`.
 
     Raises:
@@ -167,7 +169,13 @@ async def run_api(
     tickets = Tickets(token)
     handle = _Connections()
     application = app.create_app(
-        node, house, token=token, hosts=hosts, tickets=tickets, trust=handle.trust
+        node,
+        house,
+        token=token,
+        hosts=hosts,
+        tickets=tickets,
+        trust=handle.trust,
+        erased=erased,
     )
     handle.application = ASGIWrapper(cast(ASGIFramework, application))
     address = Address(host if host.startswith(UNIX) else f"http://{hosts[0]}", token, tickets)

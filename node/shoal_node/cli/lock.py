@@ -1,4 +1,7 @@
-"""``shoal lock``, ``unlock`` and ``panic``: close, open and erase the store of a running node."""
+"""``shoal lock``, ``unlock`` and ``panic``: close, open and erase the store of a running node.
+
+An erased node ends, so that the system takes its memory back.
+"""
 
 import argparse
 import sys
@@ -78,9 +81,11 @@ def _passphrase(file: Path | None) -> str:
 def _panic(arguments: argparse.Namespace) -> None:
     if arguments.confirm != WORD:
         raise UsageError(f"panic: this erases everything; say so with --confirm {WORD}.")
-    client = options.client(arguments)
-    client.post("panic", body={"confirm": WORD})
-    _show(arguments, client.get("lock"))
+    options.client(arguments).post("panic", body={"confirm": WORD})
+    if arguments.json:  # the node ends, and says nothing of its lock any more
+        console.out_json({"state": "empty", "passphrase": False})
+    else:
+        console.out("Everything was erased, and the node ends: `shoal up` starts afresh.")
 
 
 def _show(arguments: argparse.Namespace, state: dict[str, object]) -> None:
