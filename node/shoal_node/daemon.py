@@ -21,6 +21,7 @@ import trio
 
 from shoal_node import clock, home, household, page_link, relay, undumped
 from shoal_node.api import server
+from shoal_node.api.tickets import PRINTED_LIFE
 from shoal_node.config import NodeConfig
 from shoal_node.transport import libp2p_host
 from shoal_node.transport.interface import TaskStatus
@@ -114,14 +115,13 @@ async def _run(config: NodeConfig, directory: home.Home) -> None:
 
 def _show_page(answers: server.Address, *, browser: bool) -> None:
     """Say where the page is, and open it for whoever sits at the terminal."""
-    link = page_link.of(answers.url, answers.token)
-    if link is None:
+    if not page_link.has_page(answers.url):
         return
-    shown = (
-        link
-        if page_link.may_show(terminal=sys.stderr.isatty())
-        else "`shoal page` prints its address"
-    )
+    shown = "`shoal page` prints its address"
+    if page_link.may_show(terminal=sys.stderr.isatty()):
+        link = page_link.once(answers.url, answers.tickets.issue(PRINTED_LIFE))
+        time = page_link.for_how_long(PRINTED_LIFE)
+        shown = f"{link}\n    It opens once, within {time}; `shoal page` prints another."
     print(f"The page: {shown}", file=sys.stderr)  # noqa: T201
     if browser and page_link.at_terminal():
         page_link.open_browser(page_link.once(answers.url, answers.tickets.issue()))

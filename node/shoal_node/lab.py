@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from shoal_node import fleet, page_link
+from shoal_node.api.tickets import MAX_LIFE
 
 NAMES: Final = (
     "Ada", "Bei", "Chen", "Dana", "Emil", "Fei", "Gita", "Hugo", "Ines", "Jun", "Kofi", "Lian",
 )  # fmt: skip
+LIFE: Final = MAX_LIFE  # s that the addresses of people's pages are good for
 _PAUSE: Final = 0.5  # s between two looks at the processes
 
 
@@ -20,7 +22,7 @@ class Place:
     name: str
     data: str
     url: str
-    page: str  # the page's address, with the token
+    page: str  # the page's address, which opens once, within LIFE
     persona: str
     pseudonym: str
 
@@ -60,13 +62,14 @@ def run(
         for place, node in enumerate(network.people):
             client = node.client()
             name = name_of(place)
+            ticket = client.post("tickets", body={"life_s": LIFE})["ticket"]
             persona = client.post("personas", body={"name": name})
             places.append(
                 Place(
                     name,
                     str(node.data),
                     client.api.url,
-                    page_link.of(client.api.url, client.api.token) or "",
+                    page_link.once(client.api.url, ticket),
                     persona["id"],
                     persona["pseudonym"],
                 )

@@ -1,14 +1,14 @@
-"""The page's address, with the token that it needs, shown and opened for whoever starts a node.
+"""The page's address, with a ticket for the token, shown and opened for whoever starts a node.
 
 ::
 
-    http://127.0.0.1:PORT/#TOKEN     what stands behind # is sent to nobody: the page reads it,
-                                     keeps it for its window and cleans the address
+    http://127.0.0.1:PORT/#ticket=TICKET     what stands behind # is sent to nobody: the page
+                                             cleans the address and redeems the ticket, once
 
-The address is as good as the token. It is shown at a terminal only, and not where it would stay:
-in the journal of systemd, in a file that others may read. A browser is started with another,
-since a command line can be seen by every user of the machine: ``#ticket=TICKET`` is good for
-once and a minute, and the page redeems it.
+Browsers keep addresses in their history, terminals what they showed, and a command line can be
+seen by every user of the machine: so none of them has the token. A ticket is good for once, for
+a minute where a browser is started with it, longer where a person has to click. Until it is used
+it is as good as the token: it is shown at a terminal only, and not in the journal of systemd.
 """
 
 import os
@@ -18,17 +18,24 @@ import webbrowser
 from collections.abc import Mapping
 from typing import Final
 
+from shoal_node.api import tickets
+
 _DISPLAYS: Final = ("DISPLAY", "WAYLAND_DISPLAY")
 
 
-def of(url: str, token: str) -> str | None:
-    """Return the page's address; None where the API answers on a Unix socket."""
-    return f"{url}/#{token}" if url.startswith("http://") else None
+def has_page(url: str) -> bool:
+    """Whether browsers can open the page, which they cannot on a Unix socket."""
+    return url.startswith("http://")
 
 
 def once(url: str, ticket: str) -> str:
-    """Return the address to start a browser with; ``ticket`` is redeemed for the token."""
+    """Return the page's address; ``ticket`` is redeemed for the token."""
     return f"{url}/#ticket={ticket}"
+
+
+def for_how_long(life: int) -> str:
+    """Say how long (s) an address is good for."""
+    return f"{life // 60} minutes" if life > tickets.LIFE else "a minute"
 
 
 def may_show(environ: Mapping[str, str] = os.environ, *, terminal: bool) -> bool:

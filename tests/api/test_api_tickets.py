@@ -77,6 +77,41 @@ def test_a_ticket_lives_for_a_minute() -> None:
     assert made.redeem(late) is None
 
 
+def test_a_ticket_that_a_person_clicks_lives_longer_and_never_more_than_an_hour() -> None:
+    now = [0.0]
+    made = Tickets("token", lambda: now[0])
+    printed, longest = made.issue(tickets.PRINTED_LIFE), made.issue(10 * tickets.MAX_LIFE)
+    now[0] = tickets.PRINTED_LIFE - 1
+    assert made.redeem(printed) == "token"
+    now[0] = tickets.MAX_LIFE
+    assert made.redeem(longest) is None
+
+
+async def test_how_long_a_ticket_lives_is_asked_for_within_bounds() -> None:
+    async with serving() as served:
+        ticket = (await served.post("/tickets", {"life_s": 3600}))["ticket"]
+        assert (await redeem(served, ticket))[0] == 200
+        for life in (0, 3601):
+            asked = await served.call("POST", "/api/v1/tickets", {"life_s": life})
+            assert asked[0] == 422
+
+
+async def test_tickets_are_tried_a_few_at_once_and_then_one_a_second() -> None:
+    async with serving() as served:
+        ticket = (await served.post("/tickets", {}))["ticket"]
+        for _ in range(tickets.BURST):
+            assert (await redeem(served, "x"))[0] == 401
+        status, _, headers = await served.call(
+            "POST", "/api/v1/ticket", {"ticket": ticket}, headers=NO_TOKEN
+        )
+        assert status == 429 and headers["retry-after"] == "1"
+    now = [0.0]
+    made = Tickets("token", lambda: now[0])
+    assert [made.try_once() for _ in range(tickets.BURST + 1)] == [0.0] * tickets.BURST + [1.0]
+    now[0] = 2.0
+    assert [made.try_once() for _ in range(3)] == [0.0, 0.0, 1.0]
+
+
 def test_of_many_tickets_the_newest_stay() -> None:
     made = Tickets("token")
     issued = [made.issue() for _ in range(tickets.MAX_OPEN + 1)]

@@ -19,9 +19,18 @@ def test_the_page_of_a_running_node_is_printed(
     running: Running, capsys: pytest.CaptureFixture[str]
 ) -> None:
     api = home.read_api(running.data)
-    link = f"{api.url}/#{api.token}"
-    assert shoal(capsys, "page") == (0, f"{link}\n", "")
-    assert shoal_json(capsys, "page") == {"page": link}
+    code, link, told = shoal(capsys, "page")
+    assert (code, told) == (0, "It opens once, within 10 minutes.\n")
+    found = shoal_json(capsys, "page")
+    assert set(found) == {"page", "life_s"} and found["life_s"] == 600
+    client = Client(replace(api, token="none"))
+    for address in (link.strip(), found["page"]):
+        assert api.token not in address
+        url, _, ticket = address.partition("/#ticket=")
+        assert url == api.url
+        assert client.post("ticket", body={"ticket": ticket}) == {"token": api.token}
+        with pytest.raises(UserError):
+            client.post("ticket", body={"ticket": ticket})
 
 
 class Recorder(webbrowser.BaseBrowser):
@@ -41,9 +50,10 @@ def test_a_browser_is_started_with_a_ticket_that_is_good_once_and_never_with_the
     browser.opened = []
     monkeypatch.setattr(webbrowser, "get", lambda: browser)
     api = home.read_api(running.data)
-    assert shoal(capsys, "page", "--open") == (0, f"{api.url}/#{api.token}\n", "")
+    code, printed, _ = shoal(capsys, "page", "--open")
     (link,) = browser.opened
-    assert api.token not in link
+    assert code == 0 and link != printed.strip()
+    assert api.token not in link + printed
     url, _, ticket = link.partition("/#ticket=")
     assert url == api.url
     client = Client(replace(api, token="none"))
@@ -59,7 +69,8 @@ def test_a_relay_has_no_page_to_print(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_a_unix_socket_has_no_page() -> None:
-    assert page_link.of("unix:/run/shoal/api.sock", "t") is None
+    assert page_link.has_page("http://127.0.0.1:1")
+    assert not page_link.has_page("unix:/run/shoal/api.sock")
 
 
 @pytest.mark.parametrize(
@@ -91,6 +102,19 @@ def test_what_a_node_prints_elsewhere_than_at_a_terminal_holds_no_token(
     daemon._show_page(address, browser=True)
     told = capsys.readouterr()
     assert told.err == "The page: `shoal page` prints its address\n" and told.out == ""
+
+
+def test_what_a_node_prints_at_a_terminal_opens_once_and_holds_no_token(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.delenv("JOURNAL_STREAM", raising=False)
+    tickets = Tickets("secret")
+    daemon._show_page(server.Address("http://127.0.0.1:1", "secret", tickets), browser=False)
+    link, told = capsys.readouterr().err.splitlines()
+    assert "secret" not in link and "once, within 10 minutes; `shoal page`" in told
+    ticket = link.removeprefix("The page: http://127.0.0.1:1/#ticket=")
+    assert [tickets.redeem(ticket) for _ in range(2)] == ["secret", None]
 
 
 def test_a_browser_of_text_does_not_take_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +163,7 @@ def test_people_of_a_lab_have_names_of_their_own() -> None:
 def test_what_a_lab_prints_has_everybodys_page(capsys: pytest.CaptureFixture[str]) -> None:
     from shoal_node.cli import network
 
-    page = "http://127.0.0.1:1/#t"
+    page = "http://127.0.0.1:1/#ticket=t"
     places = [
         lab.Place(name, f"/tmp/{name}", "http://127.0.0.1:1", page, "p1", f"shoal1{name}")
         for name in ("Ada", "Bei")
@@ -148,4 +172,5 @@ def test_what_a_lab_prints_has_everybodys_page(capsys: pytest.CaptureFixture[str
     people = json.loads(capsys.readouterr().out)["people"]
     assert set(people[0]) == {"name", "data", "url", "page", "persona", "pseudonym"}
     network._show_lab(places, as_json=False)
-    assert f"Ada  {page}\nBei  {page}\n" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"Ada  {page}\nBei  {page}\nEach opens once, within an hour;" in shown

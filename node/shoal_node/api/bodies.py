@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal, TypeAlias
 
-from shoal_node.api import values
+from shoal_node.api import tickets, values
 from shoal_node.api.backend import UNSET, Unset
 from shoal_protocol.files.manifest import ANY_MEDIA_TYPE
 from shoal_protocol.wire import Range, Size
@@ -155,6 +155,13 @@ class NewBackup:
     """What a backup is encrypted under."""
 
     passphrase: Passphrase = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NewTicket:
+    """A ticket to make, and for how long (s) it is good."""
+
+    life_s: Annotated[int, Range(1, tickets.MAX_LIFE)] = tickets.LIFE
 
 
 @dataclass(frozen=True, slots=True)

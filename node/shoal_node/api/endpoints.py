@@ -118,11 +118,11 @@ _NODE: Final = (
     Endpoint(
         "POST",
         "/tickets",
-        "A one-time ticket for the token, good for a minute",
+        "A one-time ticket for the token, good for a minute unless told otherwise",
         handlers.issue_ticket,
         backend.Ticket,
         status=201,
-        body=bodies.NoBody,
+        body=bodies.NewTicket,
     ),
     Endpoint(
         "POST",

@@ -11,6 +11,7 @@ Reads wait until what the node knows is durable, so that no answer is taken back
 
 import base64
 import binascii
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -85,12 +86,15 @@ async def panic(call: Call) -> object:
 
 async def issue_ticket(call: Call) -> object:
     _ = call.house
-    return backend.Ticket(call.tickets.issue())
+    body: bodies.NewTicket = call.body
+    return backend.Ticket(call.tickets.issue(body.life_s))
 
 
 async def redeem_ticket(call: Call) -> object:
     _ = call.house
     ours = await trio.to_thread.run_sync(tickets.is_ours, call.client)
+    if ours and (wait := call.tickets.try_once()) > 0:
+        raise backend.TooMany("Too many tickets were tried: wait a moment.", math.ceil(wait))
     token = call.tickets.redeem(call.body.ticket) if ours else None
     if token is None:
         raise backend.Unauthorized("There is no such ticket any more: open the page anew.")

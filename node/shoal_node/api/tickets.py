@@ -2,17 +2,21 @@
 
 ::
 
-    issue() ──> open, 60 s ──redeem()──> the token, once
+    issue() ──> open ──redeem()──> the token, once
                   ├── its time is over, or MAX_OPEN newer ones ──> gone
                   └── MAX_WRONG wrong ones were tried ──> all gone
 
-A browser is started with an address as its argument, which every user of the machine can read.
-A ticket in it is of no use once the page has redeemed it. Where the system tells whose a
+    redeem()    BURST at once, then one a REFILL
+
+A browser is started with an address as its argument, which every user of the machine can read,
+and keeps what it opened in its history; a terminal keeps what it showed. A ticket there is of no
+use once the page has redeemed it, or when its time is over. Where the system tells whose a
 connection is (Linux), only one of this process's user, or of root, can redeem it: another user
 who is quicker than the page gets nothing.
 """
 
 import ipaddress
+import math
 import os
 import secrets
 import sys
@@ -23,8 +27,12 @@ from typing import Final
 
 from shoal_protocol import crypto
 
-LIFE: Final = 60.0  # s
+LIFE: Final = 60  # s, of one that a browser is started with
+PRINTED_LIFE: Final = 600  # s, of one that a person has to click
+MAX_LIFE: Final = 3600  # s, as for the people of a lab
 MAX_OPEN: Final = 8
+BURST: Final = 8  # tries at once
+REFILL: Final = 1.0  # s until one more may be tried
 MAX_WRONG: Final = 16  # tries with no ticket that is open, since the last that was issued
 TICKET_LENGTH: Final = 32  # bytes of randomness
 CONNECTIONS: Final = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))  # Linux: with their users
@@ -44,15 +52,25 @@ class Tickets:
         self._clock = clock
         self._open: dict[str, float] = {}  # until when, oldest first
         self._wrong = 0
+        self._free_at = -math.inf  # when all BURST tries are there again
 
-    def issue(self) -> str:
-        """Return a new ticket, good for once and for :data:`LIFE`."""
+    def issue(self, life: int = LIFE) -> str:
+        """Return a new ticket, good for once and for ``life`` (s, at most :data:`MAX_LIFE`)."""
         while len(self._open) >= MAX_OPEN:
             del self._open[next(iter(self._open))]
         ticket = secrets.token_urlsafe(TICKET_LENGTH)
-        self._open[ticket] = self._clock() + LIFE
+        self._open[ticket] = self._clock() + min(life, MAX_LIFE)
         self._wrong = 0
         return ticket
+
+    def try_once(self) -> float:
+        """Take one try, or return how long (s) to wait for the next."""
+        now = self._clock()
+        free_at = max(self._free_at, now) + REFILL
+        if free_at - now > BURST * REFILL:
+            return free_at - now - BURST * REFILL
+        self._free_at = free_at
+        return 0.0
 
     def redeem(self, ticket: str) -> str | None:
         """Return the token for a ticket that is open, which it is no more; else None."""

@@ -314,7 +314,7 @@ class LockState:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What can be redeemed for the token, once and within a minute."""
+    """What can be redeemed for the token, once and within its time."""
 
     ticket: str = field(repr=False)
 

@@ -230,6 +230,7 @@ def _show_lab(places: "list[Place]", *, as_json: bool) -> None:
     console.out()
     console.out("Everybody's page, each for a browser window of its own:")
     console.table([(place.name, place.page) for place in places])
+    console.out("Each opens once, within an hour; `shoal page --data …` prints another.")
     console.out()
     for place in places:
         console.out(f"{place.name}: --data {place.data} --persona {place.persona}")

@@ -51,7 +51,7 @@ def add(commands: options.Commands) -> None:
         commands,
         "page",
         _page,
-        "print the address of the running node's page; whoever has it has the node",
+        "print an address of the running node's page, which opens once; whoever uses it has the node",
         "shoal page --open",
     )
     options.add_data(page)
@@ -108,17 +108,20 @@ def _relay(arguments: argparse.Namespace) -> int | None:
 
 def _page(arguments: argparse.Namespace) -> None:
     from shoal_node import page_link
+    from shoal_node.api.tickets import PRINTED_LIFE
 
     client = options.client(arguments)
     if client.get("status")["role"] != "person":
         raise UserError("This node is a relay: it has no page.")
-    link = page_link.of(client.api.url, client.api.token)
-    if link is None:
+    if not page_link.has_page(client.api.url):
         raise UserError("This node answers on a Unix socket, which browsers do not open.")
+    ticket = client.post("tickets", body={"life_s": PRINTED_LIFE})["ticket"]
+    link = page_link.once(client.api.url, ticket)
     if arguments.json:
-        console.out_json({"page": link})
+        console.out_json({"page": link, "life_s": PRINTED_LIFE})
     else:
         console.out(link)
+        console.note(f"It opens once, within {page_link.for_how_long(PRINTED_LIFE)}.")
     if arguments.open:
         ticket = client.post("tickets", body={})["ticket"]
         if not page_link.open_browser(page_link.once(client.api.url, ticket), wait=5):
