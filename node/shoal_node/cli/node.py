@@ -51,7 +51,7 @@ def add(commands: options.Commands) -> None:
         commands,
         "page",
         _page,
-        "print an address of the running node's page, which opens once; whoever uses it has the node",
+        "print an address of the running node's page, which opens once, for whoever uses it",
         "shoal page --open",
     )
     options.add_data(page)
