@@ -138,6 +138,13 @@ def received(node: PersonNode) -> list[backend.Message]:
     return sorted(found, key=lambda message: message.received or 0)
 
 
+async def accept_all(node: PersonNode) -> None:
+    """Accept every request of a node, so that all that was written comes."""
+    for one in node.conversations():
+        if one.state == "request":
+            await node.accept_contact(one.persona, one.contact)
+
+
 async def until_received(node: PersonNode, count: int, seconds: float) -> list[str]:
     """Wait until ``count`` messages came; returns their texts."""
     await eventually(seconds, lambda: len(received(node)) >= count)

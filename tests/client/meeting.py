@@ -45,6 +45,11 @@ def accept(person: Person, persona: Persona) -> None:
     person.do(do, lambda _: None)
 
 
+def welcome(person: Person, persona: Persona) -> None:
+    """Let somebody accept every request to a persona as it comes."""
+    person.told = lambda _: accept(person, persona)
+
+
 def incoming(persona: Persona) -> list[Message]:
     """Return what came for a persona, as it is shown."""
     return [m for c in persona.conversations.values() for m in c.history if not m.outgoing]

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from client.meeting import personas, texts, write
+from client.meeting import personas, texts, welcome, write
 from shoal_protocol import clock
 from shoal_protocol.client.cover import CoverSchedule, SlotClass
 from shoal_protocol.client.person import Event, PersonMachine, SendUp
@@ -103,6 +103,7 @@ def watch(messages: int) -> list[Sent]:
     a, b = personas(world)
     seen: list[Sent] = []
     alice.machine = Watched(alice.machine, seen)
+    welcome(bob, b)
     for number in range(messages):
         write(alice, a, b, f"{number} " * 300)
         world.run(20 / messages)

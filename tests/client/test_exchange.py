@@ -1,6 +1,6 @@
 """Two people over whole relays in virtual time: what is sent arrives, once, as it was."""
 
-from client.meeting import accept, balanced, incoming, outgoing, personas, texts, write
+from client.meeting import accept, balanced, incoming, outgoing, personas, texts, welcome, write
 from shoal_protocol import clock
 from shoal_protocol.client import latency
 from shoal_protocol.client.history import MessageState
@@ -55,8 +55,9 @@ def test_messages_both_ways_arrive_once_exactly_and_near_the_floor() -> None:
 
 def test_a_long_text_takes_many_packets_and_arrives_whole() -> None:
     world = World(8, 2, seed=2)
-    alice, _ = world.people
+    alice, bob = world.people
     a, b = personas(world)
+    welcome(bob, b)
     text = "".join(seeded("long").choice("abc 中文🦕") for _ in range(20_000))
     write(alice, a, b, text)
     assert world.run(240, lambda: bool(incoming(b)))
@@ -65,8 +66,9 @@ def test_a_long_text_takes_many_packets_and_arrives_whole() -> None:
 
 def test_every_message_arrives_though_a_quarter_of_the_relays_vanish() -> None:
     world = World(12, 2, seed=3)
-    alice, _ = world.people
+    alice, bob = world.people
     a, b = personas(world)
+    welcome(bob, b)
     said = [f"message {number}" for number in range(30)]
     for number, text in enumerate(said):
         write(alice, a, b, text)
@@ -80,8 +82,9 @@ def test_every_message_arrives_though_a_quarter_of_the_relays_vanish() -> None:
 
 def test_messages_arrive_through_lossy_paths() -> None:
     world = World(8, 2, seed=5)
-    alice, _ = world.people
+    alice, bob = world.people
     a, b = personas(world)
+    welcome(bob, b)
     world.links.weather = Weather(loss=0.01)
     for number in range(30):
         write(alice, a, b, str(number))

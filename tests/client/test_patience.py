@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.meeting import incoming, personas, write
+from client.meeting import incoming, personas, welcome, write
 from shoal_protocol import clock
 from shoal_protocol.client.patience import FIRST, LEAST, MOST, Patience
 from shoal_sim.exact.links import Weather
@@ -55,6 +55,7 @@ def test_links_slower_than_anything_foreseen_are_waited_for() -> None:
     world = World(8, 2, seed="slow links")
     ada, bob = world.people
     a, b = personas(world)
+    welcome(bob, b)
     write(ada, a, b, "first")
     assert world.run(30, lambda: len(incoming(b)) == 1)
     world.links.weather = Weather(500, 500)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from client.meeting import balanced, create, outgoing, personas, texts, write
+from client.meeting import balanced, create, outgoing, personas, texts, welcome, write
 from shoal_protocol import clock
 from shoal_protocol.client.history import MessageState
 from shoal_protocol.client.person import PersonMachine, SendUp
@@ -156,8 +156,9 @@ def test_with_too_few_relays_nothing_goes_over_a_shorter_way(relays: int, works:
 def test_a_new_epoch_goes_on_with_the_relays_new_keys() -> None:
     params = replace(PARAMS, epoch_s=40, lease_s=30, name="short epochs")
     world = World(8, 2, seed="epochs", params=params, preset="balanced")
-    alice, _ = world.people
+    alice, bob = world.people
     a, b = personas(world)
+    welcome(bob, b)
     for number in range(5):
         write(alice, a, b, str(number))
         world.run(21)

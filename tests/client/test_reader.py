@@ -9,15 +9,10 @@ from client.crowd import crowd
 from client.neighbours import sides
 from shoal_protocol import clock, crypto
 from shoal_protocol.client.following import EDGE_LEAST_S, EDGE_MORE_S, HOT
-from shoal_protocol.client.parcel import Acks
 from shoal_protocol.client.reader import (
     DECOY_GETS,
     DECOY_INBOXES,
-    HOT_STRANGERS,
-    HOT_STREAMS,
-    OLD_AGAIN,
     SHORT_SHARE,
-    STRANGERS_BOXES,
     DecoyGet,
     FileGet,
     Get,
@@ -25,6 +20,7 @@ from shoal_protocol.client.reader import (
     Reader,
     StreamGet,
 )
+from shoal_protocol.client.readings import HOT_STREAMS, OLD_AGAIN
 from shoal_protocol.directory.descriptor import Descriptor
 from shoal_protocol.parameters import LAB, PRESETS, Preset
 from shoal_protocol.pseudonyms.persona import PersonaSecrets
@@ -42,7 +38,10 @@ WIDE = replace(FAST, rate=60.0)  # so that many GETs may wait
 
 
 class Reading:
-    """A reader of some personas, in a network of ``count`` relays."""
+    """A reader of some personas, in a network of ``count`` relays.
+
+    Without ``personas`` there is one whose inboxes begin in a year: streams can be read alone.
+    """
 
     def __init__(
         self, seed: int | str = 0, personas: int = 1, count: int = 12, preset: Preset = FAST
@@ -55,14 +54,17 @@ class Reading:
         ]
         for number, secrets in enumerate(self.secrets):
             self.reader.add(str(number), secrets, START)
+        if not personas:
+            secrets = PersonaSecrets(self.rng.bytes(32), network=LAB.hash)
+            self.reader.add("0", secrets, START + 365 * 24 * HOUR)
         self.view = 0
 
-    def follow(self, count: int, now: int = START) -> list[bytes]:
+    def follow(self, count: int, now: int = START, persona: str = "0") -> list[bytes]:
         """Follow so many streams; return their sessions."""
         found = []
         for number in range(count):
-            mine, _ = sides(f"stream {number}", day=DAY)
-            self.reader.follow(mine, now)
+            mine, _ = sides(f"stream {number} of {persona}", day=DAY)
+            self.reader.follow(persona, mine, now)
             found.append(mine.id)
         return found
 
@@ -97,7 +99,11 @@ class Reading:
 
     def boxes(self, now: int, count: int) -> list[Get]:
         """As :meth:`asked`, while the decoy inboxes have all the GETs that they may have."""
-        inboxes = [get for get in self.waiting(now, 40) if isinstance(get.purpose, InboxGet)]
+        held = self.waiting(now, 40)
+        for get in held:
+            if isinstance(get.purpose, DecoyGet):
+                self.end(get, now)
+        inboxes = [get for get in held if isinstance(get.purpose, InboxGet)]
         assert len(inboxes) == DECOY_INBOXES * LAB.replicas
         return self.asked(now, count)
 
@@ -140,7 +146,7 @@ def test_replicas_beyond_k_have_their_turn_when_answers_come() -> None:
 def test_a_stream_has_three_gets_at_its_next_box_and_two_at_the_one_behind() -> None:
     reading = Reading(personas=0)
     (session,) = reading.follow(1)
-    mine, _ = sides("stream 0", day=DAY)
+    mine, _ = sides("stream 0 of 0", day=DAY)
     assert session == mine.id
     gets = [get for get in reading.waiting(START, 20) if real(get)]
     assert Counter(address(get) for get in gets) == {
@@ -150,7 +156,7 @@ def test_a_stream_has_three_gets_at_its_next_box_and_two_at_the_one_behind() -> 
     ranked = placement.rank(mine.address(0, DAY), reading.relays, 3)
     asked = {g.relay.relay_id for g in gets if address(g) == mine.address(0, DAY)}
     assert asked == set(ranked)
-    reading.reader.unfollow(session)
+    reading.reader.unfollow("0", session)
     assert not any(real(get) for get in reading.asked(START, 50))
 
 
@@ -160,7 +166,8 @@ def test_slots_are_shared_evenly_whatever_happens_in_inboxes_and_streams() -> No
     5 standard deviations of a binomial: passed by chance once in 300,000 draws.
     """
     reading = Reading(personas=2)
-    reading.follow(2)
+    for persona in ("0", "1"):
+        reading.follow(1, persona=persona)
     shares: Counter[str] = Counter()
     for moment in range(1200):
         get = reading.next(START + moment)
@@ -186,7 +193,7 @@ def test_no_more_than_so_many_streams_are_waited_at_and_the_last_used_ones_are()
     sessions = reading.follow(HOT_STREAMS + 6)
     now = START + HOT // 2
     for session in sessions[-HOT_STREAMS:]:
-        reading.reader.stir(session, now)
+        reading.reader.stir("0", session, now)
     cold = Counter[bytes]()
     for get in reading.waiting(now, 200):
         if isinstance(get.purpose, StreamGet):
@@ -195,13 +202,13 @@ def test_no_more_than_so_many_streams_are_waited_at_and_the_last_used_ones_are()
     assert set(first) == set(sessions)  # each has a turn at once
     for get in reading.asked(now, 300):
         assert not isinstance(get.purpose, StreamGet)
-    reading.reader.stir(b"unknown" * 2, now)
+    reading.reader.stir("0", b"unknown" * 2, now)
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_real_gets_outstanding_are_capped_and_decoys_fill_the_slots(preset: str) -> None:
-    reading = Reading(personas=9, preset=PRESETS[preset])
-    reading.follow(8)
+    reading = Reading(preset=PRESETS[preset])
+    reading.follow(HOT_STREAMS + 4)
     cap = PRESETS[preset].outstanding_gets
     gets = reading.waiting(START, cap + 40)
     assert [real(get) for get in gets] == [True] * min(cap, 51) + [False] * 40
@@ -350,7 +357,7 @@ def test_inboxes_of_long_ago_are_forgotten() -> None:
     reading = Reading()
     for day in range(12):
         reading.asked(START + day * 24 * HOUR, 60)
-    assert len(reading.reader._boxes) <= 6
+    assert len(reading.reader._personas["0"]._boxes) <= 6
 
 
 def test_a_removed_personas_inbox_is_asked_no_more_and_its_answers_hurt_nothing() -> None:
@@ -400,7 +407,7 @@ class Fragments:
 
 def test_a_source_has_a_share_of_the_slots_and_its_gets_do_not_wait() -> None:
     reading, source = Reading(personas=1), Fragments(30)
-    reading.reader.add_source(source)
+    reading.reader.add_source("0", source)
     gets = reading.asked(START, 100)
     files = [get for get in gets if isinstance(get.purpose, FileGet)]
     assert len(files) == 30
@@ -408,64 +415,11 @@ def test_a_source_has_a_share_of_the_slots_and_its_gets_do_not_wait() -> None:
     for get in files:
         assert (get.question.type, get.question.wait_ms) == (RequestType.BOX_GET, 0)
         assert get.relay.relay_id == placement.rank(address(get), reading.relays, 2)[1]
-    reading.reader.remove_source(source)
+    reading.reader.remove_source("0", source)
     source.wanted = [b"x" * 32]
     assert not any(isinstance(g.purpose, FileGet) for g in reading.asked(START, 50))
     reading.reader.lost(files[0].purpose, START)
     assert source.losses == [29]
-
-
-def test_strangers_take_few_of_the_places_at_which_streams_are_waited_for() -> None:
-    reading = Reading(personas=0, preset=WIDE)
-    (friend,) = reading.follow(1)
-    strangers = set()
-    for number in range(2 * HOT_STREAMS):
-        mine, _ = sides(f"stranger {number}", day=DAY)
-        reading.reader.follow(mine, START + clock.SECOND, stranger=lambda: True)
-        strangers.add(mine.id)
-    asked = Counter(
-        get.purpose.following.stream.id
-        for get in reading.asked(START + 2 * clock.SECOND, 900)
-        if isinstance(get.purpose, StreamGet)
-    )
-    often = {session for session, count in asked.items() if count > 30}
-    assert friend in often
-    assert len(often & strangers) == HOT_STRANGERS
-    assert set(asked) == strangers | {friend}  # the others have their turn
-
-
-def test_of_a_strangers_stream_no_more_is_read_than_one_message_needs_until_he_is_answered() -> (
-    None
-):
-    reading = Reading(personas=0, preset=WIDE)
-    mine, _ = sides("stranger", day=DAY)
-    answered = False
-    reading.reader.follow(mine, START, stranger=lambda: not answered)
-
-    def asked(now: int) -> set[int]:
-        gets = [g.purpose for g in reading.asked(now, 100) if isinstance(g.purpose, StreamGet)]
-        return {purpose.asked.index for purpose in gets}
-
-    mine.come = Acks(STRANGERS_BOXES - 1)
-    assert STRANGERS_BOXES - 1 in asked(START)
-    mine.come = Acks(STRANGERS_BOXES)
-    assert asked(START + clock.SECOND) == set()
-    answered = True
-    assert STRANGERS_BOXES in asked(START + 2 * clock.SECOND)
-
-
-def test_many_strangers_leave_a_friend_of_long_ago_his_turn() -> None:
-    reading = Reading(personas=0)
-    (friend,) = reading.follow(1)
-    now = START + HOT
-    for number in range(100):
-        mine, _ = sides(f"stranger {number}", day=DAY)
-        reading.reader.follow(mine, now, stranger=lambda: True)
-    first = []
-    for get in reading.asked(now, 40):
-        if isinstance(get.purpose, StreamGet):
-            first.append(get.purpose.following.stream.id)
-    assert friend in first
 
 
 def test_decoys_change_days_as_streams_do_each_at_its_own_edge() -> None:

@@ -64,10 +64,14 @@ class Shelf:
         self.downloads.add(self.talks[talk], message.id, manifest)
         return message.id
 
+    def wanted(self) -> tuple[bytes, int, object] | None:
+        """Return what the persona's files want next."""
+        return self.downloads.next_ask(self.talks[0].persona, self.now)
+
     def ask(self, times: int = 1) -> int:
         """Answer as many questions, one at a time; returns how many there were."""
         for count in range(times):
-            wanted = self.downloads.next_ask(self.now)
+            wanted = self.wanted()
             if wanted is None:
                 return count
             self.downloads.answered(wanted[2], self.relays.reply(wanted[0]))
@@ -110,14 +114,14 @@ def test_questions_that_nobody_answers_leave_half_of_all_to_another_conversation
     shelf: Shelf,
 ) -> None:
     shelf.announce(0, "phantom", 10**6, there=False)
-    slow = [shelf.downloads.next_ask(shelf.now) for _ in range(MAX_ASKED)]
+    slow = [shelf.wanted() for _ in range(MAX_ASKED)]
     assert None not in slow
-    assert shelf.downloads.next_ask(shelf.now) is None
+    assert shelf.wanted() is None
     shelf.announce(1, "real", 10**6)
     for count, wanted in enumerate(slow):
         assert wanted is not None
         shelf.downloads.lost(wanted[2])
-        fresh = shelf.downloads.next_ask(shelf.now)
+        fresh = shelf.wanted()
         assert fresh is not None
         if count < MAX_ASKED // 2:
             assert fresh[0] in shelf.relays.boxes
@@ -292,7 +296,7 @@ def fetch(shelf: Shelf, at: dict[bytes, int]) -> list[int]:
     Returns the ranks asked.
     """
     ranks: list[int] = []
-    while (wanted := shelf.downloads.next_ask(shelf.now)) is not None:
+    while (wanted := shelf.wanted()) is not None:
         address, rank, token = wanted
         ranks.append(rank)
         there = at.get(address, 0) == rank
@@ -374,7 +378,7 @@ def test_without_room_a_file_waits_until_others_come_to_an_end() -> None:
         shelf.downloads._begin(shelf.downloads._downloads[name])
     real = shelf.announce(1, "real", 10_000)
     for _ in range(5):
-        assert shelf.downloads.next_ask(shelf.now) is not None
+        assert shelf.wanted() is not None
     assert begun(shelf) == set(names)
     shelf.downloads.forget(names[1])
     fetch(shelf, {})

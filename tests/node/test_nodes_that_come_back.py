@@ -14,7 +14,7 @@ from shoal_node.store.person_store import PersonStore
 from shoal_protocol.clock import SECOND
 from shoal_protocol.errors import UserError
 from support import seeded
-from whole_nodes import Lab, eventually, lab, meet, received, until_received
+from whole_nodes import Lab, accept_all, eventually, lab, meet, received, until_received
 
 PLANTED = [f"planted-{number:02d}-{'鱼' if number % 2 else 'Fisch'}" for number in range(20)]
 
@@ -225,6 +225,8 @@ async def _plant(a: PersonNode, b: PersonNode, texts: list[str], *, ephemeral: b
     for text in texts[2:5]:
         await a.send(contact.conversation, text, None)
     before = len(received(b))
+    await eventually(120, lambda: len(received(b)) > before)
+    await accept_all(b)
     await eventually(120, lambda: len(received(b)) >= before + 3)
     talk = next(c.id for c in b.conversations() if c.persona == theirs.id)
     for text in texts[5:7]:

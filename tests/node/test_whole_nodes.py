@@ -14,7 +14,7 @@ from shoal_node.transport.memory import Crossing
 from shoal_protocol.errors import UserError
 from shoal_protocol.parameters import LAB, MAIN
 from support import seeded
-from whole_nodes import eventually, lab, meet, until_received
+from whole_nodes import accept_all, eventually, lab, meet, until_received
 
 
 async def test_two_people_who_know_only_a_pseudonym_exchange_messages(
@@ -78,6 +78,8 @@ async def test_a_guard_that_dies_gives_way_and_nothing_is_lost(
                 guard = next(peer for peer in a.peers() if peer.since is not None)
                 made.kill(guard.relay_id)
             await trio.sleep(0.5)
+        await until_received(b, 1, 90)
+        await accept_all(b)
         texts = await until_received(b, 10, 90)
         assert sorted(texts) == sorted(str(number) for number in range(10))
         assert next(p for p in a.peers() if p.since is not None).relay_id != guard.relay_id

@@ -24,7 +24,7 @@ from shoal_protocol.service.storage import PutBox
 from support import seeded
 
 BETTER_THAN_CHANCE = 0.002  # p up to it: of 999 deals at most one does as well
-BOXES = 140  # at the relay that keeps the most
+BOXES = 130  # at the relay that keeps the most
 
 
 @dataclass(frozen=True)

@@ -136,6 +136,7 @@ class Contacts(Roster):
         message = correspondence.send(
             message_id, text, file, now, reply_to=reply_to, expires_s=expires_s
         )
+        self._taken_up(correspondence, now)
         self._release(correspondence, now)
         return message
 
@@ -154,7 +155,7 @@ class Contacts(Roster):
     ) -> Message:
         """Queue a file with a text; arguments and errors as of :meth:`Transfers.send`."""
         message_id = self._rng.bytes(12).hex() if message_id is None else message_id
-        return self.transfers.send(
+        message = self.transfers.send(
             correspondence,
             message_id,
             text,
@@ -165,6 +166,8 @@ class Contacts(Roster):
             reply_to=reply_to,
             expires_s=expires_s,
         )
+        self._taken_up(correspondence, now)
+        return message
 
     def open_invited(
         self, persona: Persona, pseudonym: bytes, invite: WriteCapability, now: int
@@ -181,11 +184,13 @@ class Contacts(Roster):
         if correspondence.blocked:
             raise UserError("This contact is blocked; unblock it first.")
         correspondence.admit(invite, now)
+        self._taken_up(correspondence, now)
         return correspondence
 
     def accept(self, correspondence: Correspondence, now: int) -> list[Changed]:
-        """Accept a request: from now on the contact learns that its messages came."""
+        """Accept a request: what waits is read now, and the contact learns that it came."""
         correspondence.accept(now)
+        self._taken_up(correspondence, now)
         return self._settled(correspondence, now)
 
     def ignore(self, correspondence: Correspondence, now: int) -> list[Changed]:
@@ -261,6 +266,10 @@ class Contacts(Roster):
         """Delete a message here only; raises UserError when there is none."""
         correspondence.remove(message_id)
         return self._news(*self._conversations[correspondence.id])
+
+    def _taken_up(self, correspondence: Correspondence, now: int) -> None:
+        """Read what a contact writes, who may have been a stranger till now."""
+        self._index(*self._conversations[correspondence.id], now)
 
     @staticmethod
     def _reconsider(persona: Persona) -> None:

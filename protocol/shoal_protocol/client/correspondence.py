@@ -54,6 +54,7 @@ class Correspondence(Exchange):
 
     Args:
         conversation_id: 8 bytes in hex.
+        persona: whose it is; 8 bytes in hex.
         line: 8 random bytes that name the numbering of what goes out.
         rows: what makes changes durable.
         shown: what the persona tells its contacts, as it is now.
@@ -65,6 +66,7 @@ class Correspondence(Exchange):
         me: PersonaSecrets,
         pseudonym: bytes,
         *,
+        persona: str,
         line: bytes,
         requested_by_them: bool,
         created: int,
@@ -76,6 +78,7 @@ class Correspondence(Exchange):
         super().__init__(
             conversation_id, me, pseudonym, line=line, params=params, rows=rows, rng=rng
         )
+        self.persona: Final = persona
         self.created: Final = created
         self.kept: Final = rows.kept  # whether what happens here is made durable
         self.requested_by_them = requested_by_them

@@ -16,7 +16,7 @@ bounded: a file that rests is begun anew when others need its room. What a stran
 fetched before the person has answered.
 """
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -32,7 +32,7 @@ from shoal_protocol.files.receiving import FileReceiver
 from shoal_protocol.parameters import NetworkParameters
 from shoal_protocol.service.messages import Reply, Status
 
-MAX_ASKED: Final = 16  # fragments asked for at once, of all files
+MAX_ASKED: Final = 16  # fragments asked for at once, of all files of a persona
 LOOKED: Final = 2  # ranks that lack a fragment before parity is asked for
 MAX_HELD: Final = 32 * 2**20  # bytes of files begun, and so of their fragments in memory
 AGAIN: Final = 600 * clock.SECOND  # until fragments that were nowhere are asked for anew
@@ -64,6 +64,26 @@ class _Queue:
     turn: int = 0
 
 
+@dataclass(slots=True, eq=False)
+class _Files:
+    """What comes down for one persona: a :class:`~shoal_protocol.client.readings.Source`."""
+
+    downloads: "Downloads"
+    persona: str
+
+    def next_ask(self, now: int) -> tuple[bytes, int, object] | None:
+        """Return (address, rank, token) of the fragment that is wanted next, or None."""
+        return self.downloads.next_ask(self.persona, now)
+
+    def answered(self, token: object, reply: Reply) -> None:
+        """Take the answer to what :meth:`next_ask` wanted."""
+        self.downloads.answered(token, reply)
+
+    def lost(self, token: object) -> None:
+        """Note that no answer came."""
+        self.downloads.lost(token)
+
+
 @dataclass(frozen=True, slots=True)
 class _Fragment:
     """Which fragment a question is about."""
@@ -83,7 +103,7 @@ class Fetched:
 
 
 class Downloads:
-    """All files of one node that come down; a :class:`~shoal_protocol.client.reader.Source`.
+    """All files of one node that come down; each persona's are asked for in its own slots.
 
     Args:
         room: bytes that the files may have together that were begun.
@@ -106,9 +126,9 @@ class Downloads:
         self._assembling: deque[_Download] = deque()
         self._failed: set[str] = set()
         self._over: list[Message] = []  # failed since the last tick
-        self._asked = 0
+        self._asked = Counter[str]()  # by persona
         self._turns = 0
-        self._listed = False  # whether the reader asks here
+        self._listed: dict[str, _Files] = {}  # personas for whom the reader asks here
         self._day = -1  # of the last look at what is too late
 
     def add(self, correspondence: Correspondence, message_id: str, manifest: Manifest) -> None:
@@ -191,17 +211,21 @@ class Downloads:
                     self._remove(download)  # the message gave way to newer ones
                 elif download.manifest.past(today):
                     self._fail(download)
-        if self._listed != bool(self._downloads):
-            self._listed = not self._listed
-            (self._reader.add_source if self._listed else self._reader.remove_source)(self)
+        wanting = {queue.correspondence.persona for queue in self._queues.values()}
+        for persona in sorted(self._listed.keys() - wanting):
+            self._reader.remove_source(persona, self._listed.pop(persona))
+        for persona in sorted(wanting - self._listed.keys()):
+            files = self._listed[persona] = _Files(self, persona)
+            self._reader.add_source(persona, files)
         over, self._over = self._over, []
         return over
 
-    def next_ask(self, now: int) -> tuple[bytes, int, object] | None:
-        """Return (address, rank, token) of the fragment that is wanted next, or None."""
-        if self._asked >= MAX_ASKED:
+    def next_ask(self, persona: str, now: int) -> tuple[bytes, int, object] | None:
+        """Return (address, rank, token) of what is wanted next for a persona, or None."""
+        if self._asked[persona] >= MAX_ASKED:
             return None
-        for queue in sorted(self._queues.values(), key=lambda one: (one.asked, one.turn)):
+        queues = [q for q in self._queues.values() if q.correspondence.persona == persona]
+        for queue in sorted(queues, key=lambda one: (one.asked, one.turn)):
             while (download := self._front(queue, now)) is not None:
                 found = self._wanted(download)
                 if found is not None:
@@ -318,7 +342,7 @@ class Downloads:
         assert download.receiver is not None, "it began"
         download.asked[index] = rank
         download.queue.asked += 1
-        self._asked += 1
+        self._asked[download.queue.correspondence.persona] += 1
         self._turns += 1
         download.queue.turn = self._turns
         address = download.receiver.reader(index).address(download.receiver.day)
@@ -328,7 +352,10 @@ class Downloads:
         assert isinstance(token, _Fragment), "of next_ask"
         download = token.download
         download.queue.asked -= 1
-        self._asked -= 1
+        persona = download.queue.correspondence.persona
+        self._asked[persona] -= 1
+        if not self._asked[persona]:
+            del self._asked[persona]
         return download, token.index, download.asked.pop(token.index)
 
     def _elsewhere(self, download: _Download, index: int, rank: int) -> None:

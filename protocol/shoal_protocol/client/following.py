@@ -4,13 +4,13 @@
 
     boxes to come: n, n + 1    rank 0 ──GET, waits──┐
                                rank 1 ──GET, waits──┼─► box n ─► n + 1 …
-    n alone, to spare          rank 2 ──GET, waits──┘
+    n alone, if few are hot    rank 2 ──GET, waits──┘
     boxes flow: n … n + ahead at rank 0 too       nothing came: another rank now and then
 
 A live box is waited for at the two best replicas, as the first PUT goes to rank 0, and at a third
-while few GETs are on their way: two of three may be lost and the box still comes at once. When
-boxes flow in, several are asked for at once and each at one replica, so that catching up
-costs one GET a box. A GET counts as waiting for as long as it asked to wait, from when it went:
+while few streams of the persona are hot: two of three may be lost and the box still comes at
+once. When boxes flow in, several are asked for at once and each at one replica, so that catching
+up costs one GET a box. A GET counts as waiting for as long as it asked to wait, from when it went:
 the one that follows it then comes to the relay about when it ends there, and no box falls into
 the gap of a round trip. A GET of a box that later ones have overtaken is taken for lost, and the
 box is asked for again. Days go up along a stream: after absence the next box is asked for on each
@@ -31,7 +31,7 @@ from shoal_protocol.streams import box
 EDGE_LEAST_S: Final = 1800  # around midnight both days are asked, for so long …
 EDGE_MORE_S: Final = 3600  # … and at random up to so much longer
 AHEAD_LEAST: Final = 2  # boxes asked for at once
-TWICE: Final = 2  # of these are waited for at two relays, the first at one more to spare
+TWICE: Final = 2  # of these are waited for at two relays, the first at one more if few are hot
 AHEAD_MOST: Final = 8
 FLOWING: Final = (
     4  # boxes at once from which on a second replica is asked only when the first is slow
@@ -131,22 +131,10 @@ def live_days(now: int, edge: int, params: NetworkParameters) -> list[int]:
 
 
 class Following:
-    """The reading of one stream.
+    """The reading of one stream."""
 
-    Args:
-        stranger: whether it is of a request that the person has not answered.
-    """
-
-    def __init__(
-        self,
-        stream: Stream,
-        params: NetworkParameters,
-        rng: Rng,
-        now: int,
-        stranger: Callable[[], bool] = lambda: False,
-    ) -> None:
+    def __init__(self, stream: Stream, params: NetworkParameters, rng: Rng, now: int) -> None:
         self.stream: Final = stream
-        self.stranger: Final = stranger
         self._params = params
         self._rng = rng
         self._places: dict[tuple[int, int], _Place] = {}
@@ -184,7 +172,7 @@ class Following:
             rank: gives the relays of an address that may be asked, best first.
             view: a number that changes when they do.
             hot: whether the stream may be waited at; else it has its turn now and then.
-            spare: whether there are GETs to spare, for a third relay.
+            spare: whether the next box is waited for at a third relay.
             slow: ns after which an answer that does not wait is late.
         """
         if not hot and now < self._turn:

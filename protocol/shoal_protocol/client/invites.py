@@ -8,7 +8,7 @@
 
 The secret of an invite gives a stream to all who have its text. The one invited puts the first
 contact into box 0, and relays keep the first that comes: an invite works once. Until then the
-box is asked for like any other stream's: the two newest invites of a node all the time, older
+box is asked for like any other stream's: the two newest invites of a persona all the time, older
 ones now and then, on past days as well after absence.
 """
 
@@ -129,7 +129,7 @@ class Invites:
     def withdraw(self, invite: OpenInvite) -> None:
         """Take an invite back: its box is read no more."""
         self._invites.pop(invite.id, None)
-        self._reader.unfollow(invite.row_id)
+        self._reader.unfollow(invite.persona.id, invite.row_id)
         if invite.persona.kept:
             self._journal.delete(state.INVITE, invite.row_id)
 
@@ -183,11 +183,11 @@ class Invites:
         day = clock.index_of(invite.created, self._params.day_s)
         reader = capability(invite.code.secret, self._params.hash).read()
         line = InviteLine(invite.row_id, reader, day, invite.code.expires_day)
-        self._reader.follow_invite(line, now)
+        self._reader.follow_invite(invite.persona.id, line, now)
 
     def _use(self, invite: OpenInvite) -> None:
         invite.used = True
-        self._reader.unfollow(invite.row_id)
+        self._reader.unfollow(invite.persona.id, invite.row_id)
         self._keep(invite)
 
     def _keep(self, invite: OpenInvite) -> None:

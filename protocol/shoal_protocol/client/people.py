@@ -236,8 +236,12 @@ class People(Contacts):
         Returns whether it was the contact's, and what changed.
         """
         owner = next(
-            (p for p in self._personas.values() if association.id in p.owners),
-            None,
+            (
+                persona
+                for persona in self._personas.values()
+                if persona.owners.get(association.id, (None, None))[1] is association
+            ),
+            None,  # both sides of a session may be here, and have one id
         )
         if owner is None or not association.expects(index):
             return True, []
@@ -248,7 +252,7 @@ class People(Contacts):
             self.counters[error.reason] += 1
             if error.reason != UNREADABLE:
                 return False, []
-            self._reader.unfollow(association.id)
+            self._reader.unfollow(owner.id, association.id)
             return False, self._renew(owner, correspondence, association, now)
         return True, self._said(owner, correspondence, association, said, now)
 

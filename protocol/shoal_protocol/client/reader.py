@@ -2,23 +2,24 @@
 
 ::
 
-    waiting slot ─► one of: inboxes that lack a GET, streams and files that lack one, evenly
-                 └► none, or enough wait already: a decoy, asked for in just the same way
+    waiting slot ─► the persona served longest ago ─► one that lacks a GET of all that it reads
+                 ├► it lacks none, or has its share on the way: the next persona
+                 └► nor do others, or enough wait already: a decoy, asked for in just the same way
 
-Each inbox has one GET waiting at each of its replicas; a stream those that
-:mod:`~shoal_protocol.client.following` names; at most :data:`HOT_STREAMS` streams are waited
-at, the last to be used, and others have a turn now and then. All that want a slot are as
-likely to have it, whatever happens in them: else filling one inbox would show in another.
-A decoy is a random address that is waited at, asked again, and given up like a real one.
+What a persona reads is its :class:`~shoal_protocol.client.readings.Readings`; a stream names its
+GETs itself (:mod:`~shoal_protocol.client.following`). Personas take turns, and each may have its
+share of all GETs on the way whatever the others have: what contacts of one do costs another no
+more than a fair share. All that a persona reads is as likely to have its turn, whatever happens
+there: else filling an inbox would show in a stream. A decoy is a random address that is waited
+at, asked again, and given up like a real one.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from shoal_protocol import clock
-from shoal_protocol.client import parcel
 from shoal_protocol.client.association import Association
 from shoal_protocol.client.courier import Question
 from shoal_protocol.client.following import (
@@ -30,6 +31,7 @@ from shoal_protocol.client.following import (
     live_days,
 )
 from shoal_protocol.client.mailbox import Asked, Mailbox
+from shoal_protocol.client.readings import ReadingBox, Readings, Source
 from shoal_protocol.constants import RECORD_LENGTH
 from shoal_protocol.directory.descriptor import Descriptor
 from shoal_protocol.parameters import NetworkParameters, Preset
@@ -37,30 +39,13 @@ from shoal_protocol.pseudonyms import blinding
 from shoal_protocol.pseudonyms.persona import INBOX_LABEL, PersonaSecrets
 from shoal_protocol.rng import Rng
 from shoal_protocol.service import placement
-from shoal_protocol.service.messages import Reply, RequestType
+from shoal_protocol.service.messages import RequestType
 from shoal_protocol.streams import box
 
-OLD_AGAIN: Final = 600 * clock.SECOND  # until an inbox of a day before is asked again
-HOT_STREAMS: Final = 8  # waited at all the time
-HOT_INVITES: Final = 2  # besides; the newest of those that nobody has used
-HOT_STRANGERS: Final = 2  # of these at most, for requests that the person has not answered
-STRANGERS_BOXES: Final = parcel.MAX_PARTS  # of a request that are read before it is answered
 DECOY_LIFE_S: Final = 1800  # mean; as long as a stream stays hot
 DECOY_INBOXES: Final = 2  # of the decoys
 SHORT_SHARE: Final = 8  # one decoy in so many does not wait
 DECOY_GETS: Final = (2, 3)  # waiting at a decoy, as at a stream's boxes
-
-
-@dataclass(slots=True, eq=False)
-class ReadingBox:
-    """An inbox and whose it is; ``persona`` is None for a random address."""
-
-    mailbox: Mailbox
-    persona: str | None
-    day: int
-    ranked: list[bytes] = field(default_factory=list[bytes])
-    view: int = -1
-    asked_at: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -92,25 +77,6 @@ class DecoyStream:
     places: dict[int, Decoy] = field(default_factory=dict[int, Decoy])  # by day
 
 
-class Source(Protocol):
-    """Boxes that somebody wants beside the streams of conversations: those of a file."""
-
-    def next_ask(self, now: int) -> tuple[bytes, int, object] | None:
-        """Return (address, rank, token) of the box that is wanted next, or None.
-
-        ``rank`` says at which of the address's relays it is looked for, the best being 0.
-        """
-        ...
-
-    def answered(self, token: object, reply: Reply) -> None:
-        """Take the answer to what :meth:`next_ask` wanted."""
-        ...
-
-    def lost(self, token: object) -> None:
-        """Note that no answer came."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class InboxGet:
     """A GET of an inbox on its way."""
@@ -121,18 +87,20 @@ class InboxGet:
 
 @dataclass(frozen=True, slots=True)
 class StreamGet:
-    """A GET of a stream's box on its way."""
+    """A GET of a stream's box on its way, for a persona."""
 
     following: Following
     asked: BoxAsked
+    persona: str
 
 
 @dataclass(frozen=True, slots=True)
 class FileGet:
-    """A GET of a file's box on its way; ``token`` is the source's."""
+    """A GET of a file's box on its way, for a persona; ``token`` is the source's."""
 
     source: Source
     token: object
+    persona: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,68 +136,65 @@ class Reader:
         self._preset = preset
         self.patience = patience
         self._rng = rng
-        self._personas: dict[str, tuple[PersonaSecrets, int]] = {}
-        self._boxes: dict[tuple[str, int], ReadingBox] = {}
-        self._streams: dict[bytes, Following] = {}
-        self._invites: dict[bytes, Following] = {}  # oldest first
-        self._sources: list[Source] = []
+        self._personas: dict[str, Readings] = {}
         self._decoy_inboxes: list[tuple[int, ReadingBox]] = []
         self._decoys: list[DecoyStream] = []
-        self._edge_s = edge_s(rng)
         slot_s = 1 / (preset.rate * (1 - preset.quick_share))
         mixing = params.path_mixes * preset.mean_delay_ms * clock.MILLISECOND
         self._lead: Final = clock.seconds(slot_s) + mixing
         self._outstanding = 0
+        self._turn = 0
         self._relays: dict[bytes, Descriptor] = {}
         self._view = -1
         self._settled = False
 
     def add(self, persona: str, secrets: PersonaSecrets, created: int) -> None:
         """Begin to read a persona's inboxes, those of days from its first on."""
-        self._personas[persona] = secrets, clock.index_of(created, self._params.day_s)
+        since = clock.index_of(created, self._params.day_s)
+        self._personas[persona] = Readings(persona, secrets, since, self._params, self._rng)
 
     def remove(self, persona: str) -> None:
-        """Stop reading a persona's inboxes."""
+        """Stop reading anything for a persona."""
         self._personas.pop(persona, None)
-        self._boxes = {key: box for key, box in self._boxes.items() if key[0] != persona}
 
-    def follow(
-        self, association: Association, now: int, *, stranger: Callable[[], bool] = lambda: False
-    ) -> None:
-        """Begin to read an association's incoming stream; nothing if it is read already.
+    def follow(self, persona: str, association: Association, now: int) -> None:
+        """Begin to read a session's incoming stream; nothing if the persona reads it already."""
+        streams = self._personas[persona].streams
+        if association.id not in streams:
+            streams[association.id] = Following(association, self._params, self._rng, now)
 
-        ``stranger`` says whether it is of a request that the person has not answered.
-        """
-        if association.id not in self._streams:
-            following = Following(association, self._params, self._rng, now, stranger)
-            self._streams[association.id] = following
+    def follow_invite(self, persona: str, line: Stream, now: int) -> None:
+        """Begin to read the stream of an invite that a persona made."""
+        following = Following(line, self._params, self._rng, now)
+        self._personas[persona].invites[line.id] = following
 
-    def follow_invite(self, line: Stream, now: int) -> None:
-        """Begin to read the stream of an invite that was made."""
-        self._invites[line.id] = Following(line, self._params, self._rng, now)
+    def follows(self, persona: str, session: bytes) -> bool:
+        """Whether a persona reads the stream of this session."""
+        return persona in self._personas and session in self._personas[persona].streams
 
-    def stir(self, session: bytes, now: int) -> None:
-        """Note that something was written over a session: an answer may come."""
-        following = self._streams.get(session)
-        if following is not None:
-            following.stir(now)
+    def stir(self, persona: str, session: bytes, now: int) -> None:
+        """Note that a persona wrote something over a session: an answer may come."""
+        if self.follows(persona, session):
+            self._personas[persona].streams[session].stir(now)
 
-    def unfollow(self, session: bytes) -> None:
+    def unfollow(self, persona: str, session: bytes) -> None:
         """Stop reading the stream of a session, or of an invite."""
-        self._streams.pop(session, None)
-        self._invites.pop(session, None)
+        if persona in self._personas:
+            self._personas[persona].streams.pop(session, None)
+            self._personas[persona].invites.pop(session, None)
 
-    def add_source(self, source: Source) -> None:
-        """Ask for what a source wants, too."""
-        self._sources.append(source)
+    def add_source(self, persona: str, source: Source) -> None:
+        """Ask for what a source wants, too, in the name of a persona."""
+        self._personas[persona].sources.append(source)
 
-    def remove_source(self, source: Source) -> None:
+    def remove_source(self, persona: str, source: Source) -> None:
         """Ask for it no more."""
-        self._sources.remove(source)
+        if persona in self._personas:
+            self._personas[persona].sources.remove(source)
 
     @property
     def outstanding(self) -> int:
-        """GETs of something real that are on their way."""
+        """GETs of something real that are on their way, of all personas."""
         return self._outstanding
 
     def next_get(
@@ -243,87 +208,73 @@ class Reader:
             settled: whether all that came so far is durable.
         """
         self._relays, self._view, self._settled = relays, view, settled
-        if self._outstanding < self._preset.outstanding_gets:
-            wants: list[Callable[[], Get | None]] = [
-                *(partial(self._inbox, one, now) for one in self._hungry(now)),
-                *(partial(self._stream, one, hot, now) for one, hot in self._ordered(now)),
-                *(partial(self._file, source, now) for source in self._sources),
-            ]
-            self._rng.shuffle(wants)
-            for want in wants:
-                get = want()
-                if get is not None:
-                    self._outstanding += 1
-                    return get
+        personas = list(self._personas.values())
+        self._rng.shuffle(personas)
+        enough = self._outstanding >= self._preset.outstanding_gets
+        for own in sorted(personas, key=lambda one: one.served):
+            if enough and own.outstanding >= self._share:
+                continue
+            get = self._wanted(own, now)
+            if get is not None:
+                self._outstanding += 1
+                own.outstanding += 1
+                self._turn = own.served = self._turn + 1
+                return get
         return self._decoy(now)
+
+    def _wanted(self, own: Readings, now: int) -> Get | None:
+        """Return a GET that a persona wants; all that it reads is as likely to have it."""
+        wants: list[Callable[[], Get | None]] = [
+            *(partial(self._inbox, one, now) for one in own.hungry(self._top, now)),
+            *(partial(self._stream, own, *pair, now) for pair in own.ordered(now)),
+            *(partial(self._file, own, source, now) for source in own.sources),
+        ]
+        self._rng.shuffle(wants)
+        return next((get for want in wants if (get := want()) is not None), None)
+
+    @property
+    def _share(self) -> int:
+        """How many of a persona's GETs may be on their way, whatever others have there."""
+        return -(-self._preset.outstanding_gets // max(1, len(self._personas)))
 
     def lost(self, purpose: Purpose, now: int) -> None:
         """Note that a GET drew no answer."""
+        self.answered(purpose)
         match purpose:
             case InboxGet(one, asked):
-                self._end(one.persona is not None)
                 one.mailbox.lost(asked)
             case StreamGet(following, asked):
-                self._end(True)
                 following.lost(asked, now)
             case FileGet(source, token):
-                self._end(True)
                 source.lost(token)
-            case DecoyGet(decoy, relay, at):
-                decoy.ended(relay, at)
+            case DecoyGet():
+                pass
 
     def answered(self, purpose: Purpose) -> None:
         """Note that a GET was answered; what the answer says is the caller's business."""
         match purpose:
             case InboxGet(one, _):
-                self._end(one.persona is not None)
+                self._end(one.persona)
             case StreamGet() | FileGet():
-                self._end(True)
+                self._end(purpose.persona)
             case DecoyGet(decoy, relay, at):
                 decoy.ended(relay, at)
 
-    def _end(self, real: bool) -> None:
-        self._outstanding -= real
+    def _end(self, persona: str | None) -> None:
+        if persona is not None:
+            self._outstanding -= 1
+            if persona in self._personas:
+                self._personas[persona].outstanding -= 1
 
     def _rank(self, address: bytes) -> list[bytes]:
         reach = self._params.replicas + self._params.replica_slack
         return placement.rank(address, self._relays, reach)
-
-    def _hungry(self, now: int) -> list[ReadingBox]:
-        """Return the inboxes at which a GET is lacking."""
-        today = clock.index_of(now, self._params.day_s)
-        live = live_days(now, self._edge_s, self._params)
-        oldest = today - self._params.entry_life_s // self._params.day_s - 1
-        self._boxes = {key: one for key, one in self._boxes.items() if key[1] >= oldest}
-        hungry: list[ReadingBox] = []
-        for name, (secrets, since) in self._personas.items():
-            for day in range(max(oldest, since), today + 2):
-                if day == today + 1 and day not in live:
-                    continue
-                one = self._box(name, secrets, day)
-                total = sum(one.mailbox.outstanding(relay) for relay in self._top(one))
-                if day in live:
-                    flows = any(one.mailbox.hungry(relay) for relay in one.ranked)
-                    if flows or total < self._params.replicas:
-                        hungry.append(one)
-                elif now - one.asked_at >= OLD_AGAIN or any(
-                    one.mailbox.hungry(relay) for relay in one.ranked
-                ):
-                    hungry.append(one)
-        return hungry
 
     def _top(self, one: ReadingBox) -> list[bytes]:
         if one.view != self._view:
             one.ranked = self._rank(one.mailbox.address)
             one.view = self._view
         return one.ranked
-
-    def _box(self, name: str, secrets: PersonaSecrets, day: int) -> ReadingBox:
-        one = self._boxes.get((name, day))
-        if one is None:
-            mailbox = Mailbox(secrets.inbox_key(day), network=self._params.hash, rng=self._rng)
-            one = self._boxes[name, day] = ReadingBox(mailbox, name, day)
-        return one
 
     def _inbox(self, one: ReadingBox, now: int) -> Get | None:
         ranked = self._top(one)
@@ -348,37 +299,18 @@ class Reader:
         question, asked = mailbox.ask(relay, descriptor.instance, self._wait(), self._settled, now)
         return Get(question, descriptor, InboxGet(one, asked))
 
-    def _ordered(self, now: int) -> list[tuple[Following, bool]]:
-        """Return the streams, and whether each is among those that are waited at."""
-        by_use = sorted(self._streams.values(), key=lambda one: -one.active)
-        strangers = [
-            one for one in by_use if one.stranger() and one.stream.come.next < STRANGERS_BOXES
-        ]
-        known = [one for one in by_use if not one.stranger()]
-        places = HOT_STREAMS - min(len(strangers), HOT_STRANGERS)
-        hot = {id(one) for one in (*known[:places], *strangers[:HOT_STRANGERS]) if one.hot(now)}
-        ordered = [(one, id(one) in hot) for one in known]
-        ordered += [(one, True) for one in strangers if id(one) in hot]
-        newest = list(self._invites.values())[::-1]
-        ordered += [(one, place < HOT_INVITES) for place, one in enumerate(newest)]
-        cold = [one for one in strangers if id(one) not in hot]
-        if cold:  # all of them share one chance: else many requests would have all slots
-            ordered.append((self._rng.choice(cold), False))
-        return ordered
-
-    def _stream(self, one: Following, hot: bool, now: int) -> Get | None:
-        # A third GET at a box only while half of all may still go: it takes nobody's place.
-        spare = 2 * self._outstanding < self._preset.outstanding_gets
-        found = one.next_ask(self._rank, self._view, hot, spare, self.patience, now)
+    def _stream(self, own: Readings, one: Following, hot: bool, now: int) -> Get | None:
+        third = own.spare(self._share, now)
+        found = one.next_ask(self._rank, self._view, hot, third, self.patience, now)
         if found is None:
             return None
         address, asked = found
         wait = self._wait() if asked.waits else 0
         one.sent(asked, self._until(wait, now) if asked.waits else now + self.patience)
         question = self._question(address, wait)
-        return Get(question, self._relays[asked.relay], StreamGet(one, asked))
+        return Get(question, self._relays[asked.relay], StreamGet(one, asked, own.name))
 
-    def _file(self, source: Source, now: int) -> Get | None:
+    def _file(self, own: Readings, source: Source, now: int) -> Get | None:
         found = source.next_ask(now)
         if found is None:
             return None
@@ -387,7 +319,9 @@ class Reader:
         if not ranked:
             return None
         relay = ranked[min(place, len(ranked) - 1)]
-        return Get(self._question(address, 0), self._relays[relay], FileGet(source, token))
+        return Get(
+            self._question(address, 0), self._relays[relay], FileGet(source, token, own.name)
+        )
 
     def _decoy(self, now: int) -> Get | None:
         self._decoys = [decoy for decoy in self._decoys if decoy.ends > now]

@@ -235,6 +235,7 @@ class Roster:
             row_id.hex(),
             persona.secrets,
             pseudonym,
+            persona=persona.id,
             line=line,
             requested_by_them=requested_by_them,
             created=created,
@@ -265,7 +266,7 @@ class Roster:
         for message in (*correspondence.history, *correspondence.take_news().gone):
             self.transfers.forget(message)
         for association in correspondence.forget():
-            self._reader.unfollow(association.id)
+            self._reader.unfollow(persona.id, association.id)
             persona.owners.pop(association.id, None)
         del persona.conversations[correspondence.id]
         del persona.by_pseudonym[correspondence.pseudonym]
@@ -278,13 +279,19 @@ class Roster:
         associations, records = correspondence.given_up()
         self._outbox.done(outgoing.key for outgoing in records)
         for association in associations:
-            self._reader.unfollow(association.id)
+            self._reader.unfollow(persona.id, association.id)
             persona.owners.pop(association.id, None)
 
     def _index(self, persona: Persona, correspondence: Correspondence, now: int) -> None:
+        """Know the conversation's sessions, and read them; those of a request once it is accepted.
+
+        A stranger chooses the session, and so may know at which relay its next box is asked for:
+        asking would tell when this node is there.
+        """
         for association in correspondence.associations():
             persona.owners[association.id] = correspondence, association
-            self._reader.follow(association, now, stranger=lambda: correspondence.pending)
+            if not correspondence.pending:
+                self._reader.follow(persona.id, association, now)
 
     def _release(self, correspondence: Correspondence, now: int) -> None:
         """Seal what waits, unless nobody confirms the clock: a box is of the day it is sealed."""
@@ -298,7 +305,7 @@ class Roster:
             outgoing.owner = persona.id
             outgoing.conversation = correspondence.id
             self._outbox.add(outgoing)
-            self._reader.stir(outgoing.session, now)
+            self._reader.stir(persona.id, outgoing.session, now)
 
     def _news(self, persona: Persona, correspondence: Correspondence) -> list[Changed]:
         """Return what changed in a conversation since it was asked last."""

@@ -9,9 +9,10 @@
 
 A message with a file is numbered and written only once every fragment is stored, so that
 *stored* means the same for it as for any other, and nothing said meanwhile waits for it. One
-file goes up at a time, in the order of their messages. Which of one's own fragments are stored
-is durable: a restart goes on where it was. A file whose boxes are all of a day that relays no
-more take fails with its message, as one does that outlived its boxes, and the next goes on.
+file of a persona goes up at a time, in the order of their messages. Which of one's own fragments
+are stored is durable: a restart goes on where it was. A file whose boxes are all of a day that
+relays no more take fails with its message, as one does that outlived its boxes, and the next
+goes on.
 """
 
 from collections.abc import Callable
@@ -190,9 +191,8 @@ class Transfers:
                 failed += self._give_up(upload)
             elif upload.correspondence.blocked:
                 self._outbox.done(upload.out.values())  # put anew should it go on
-        going = (one for one in self._uploads.values() if not one.correspondence.blocked)
-        first = next(going, None)
-        if first is not None:
+        going = [one for one in self._uploads.values() if not one.correspondence.blocked]
+        for first in {one.correspondence.persona: one for one in reversed(going)}.values():
             self._fill(first, now)
         return failed + self._downloads.tick(now)
 
@@ -282,6 +282,7 @@ class Transfers:
                 fragment=True,
                 index=index,
                 message=upload.message,
+                owner=upload.correspondence.persona,
                 conversation=upload.correspondence.id,
             )
         )
