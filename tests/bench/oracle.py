@@ -22,6 +22,8 @@ from bench.directory_oracle import DirectoryJudge
 from shoal_protocol.client import state
 from shoal_protocol.client.history import MessageState
 from shoal_protocol.clock import SECOND
+from shoal_protocol.files import manifest as manifests
+from shoal_protocol.files.sending import FileSender
 from shoal_protocol.service import storage
 from shoal_protocol.service.messages import Status
 from shoal_protocol.service.storage import (
@@ -32,6 +34,7 @@ from shoal_protocol.service.storage import (
     PutEntryOutcome,
     Release,
 )
+from shoal_protocol.streams.capability import WriteCapability
 from shoal_sim.exact.watch import Watcher
 
 if TYPE_CHECKING:
@@ -49,10 +52,11 @@ MOST_EVENTS: Final = 20_000  # in the world's heap
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A text, whose it is and for whom; names of people."""
+    """A text, whose it is and for whom; names of people. ``file`` is the content of its file."""
 
     speaker: str
     reader: str
+    file: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +83,11 @@ class Judge(Watcher):
         self._told: dict[tuple[str, str], int] = {}  # (person, message id): state shown
         self._durable: set[bytes] = set()  # names of records that a person's disk held once
         self._kept_by: dict[str, dict[bytes, _Taken]] = {}  # by relay and record
+        self._fragments: dict[str, list[bytes]] = {}  # by text: the records of its file
 
-    def said(self, text: str, speaker: str, reader: str) -> None:
+    def said(self, text: str, speaker: str, reader: str, file: bytes | None = None) -> None:
         """Note that somebody sits down to say something."""
-        self.texts[text] = Said(speaker, reader)
+        self.texts[text] = Said(speaker, reader, file)
 
     def promised(self, person: "Person") -> list[str]:
         """Return the texts that this person's disk holds as said, in their order."""
@@ -111,6 +116,9 @@ class Judge(Watcher):
 
     def landed(self, person: "Person", changes: "Changes") -> None:
         """Judge what states say, after it is applied."""
+        for (kind, row_id), data in changes.rows.items():
+            if kind == state.UPLOAD and data is not None:
+                self._uploads(person, row_id, data)
         for message in changes.messages.values():
             if message is not None and message.outgoing:
                 self._true(person, message)
@@ -190,7 +198,7 @@ class Judge(Watcher):
     def done(self) -> bool:
         """Return whether everything promised has been read and is known to be."""
         return all(
-            row.state == MessageState.FETCHED
+            row.state == MessageState.FETCHED and self._whole(row.text)
             for person in self.world.people
             for row in person.messages.values()
             if row.outgoing
@@ -203,6 +211,8 @@ class Judge(Watcher):
                 said = self.texts[text]
                 if (said.reader, text) not in self._read:
                     raise self._broken(person, f"{text[:20]!r} has not come to {said.reader}")
+                if not self._whole(text):
+                    raise self._broken(person, f"the file of {text[:20]!r} has not come")
             late = [r for r in person.messages.values() if r.state != MessageState.FETCHED]
             if late:
                 one = late[0]
@@ -253,10 +263,13 @@ class Judge(Watcher):
         place = self._places.get((other, message.text))
         if place is None:
             raise self._broken(person, f"has {message.text[:20]!r}, which {other} has not")
-        last = self._newest.get((person.name, other), (-1, -1))
-        if (place, message.position) < last or message.position <= last[1] or place <= last[0]:
-            raise self._broken(person, f"has {message.text[:20]!r} out of its order")
-        self._newest[person.name, other] = (place, message.position)
+        if (message.file is None) != (said.file is None):
+            raise self._broken(person, f"has {message.text[:20]!r} with another file")
+        if said.file is None:  # a message with a file goes when that is stored, behind later ones
+            last = self._newest.get((person.name, other), (-1, -1))
+            if message.position <= last[1] or place <= last[0]:
+                raise self._broken(person, f"has {message.text[:20]!r} out of its order")
+            self._newest[person.name, other] = (place, message.position)
         self._read[person.name, message.text] = message.id
         self.counters["read"] += 1
 
@@ -282,6 +295,7 @@ class Judge(Watcher):
                         person, f"believes {message.text[:20]!r} read; {said.reader} has it not"
                     )
             case MessageState.STORED:
+                self._file_true(person, message, said)
                 for (kind, _), data in person.rows.items():
                     if kind == state.RECORD:
                         row = state.RECORDS.decode(data)
@@ -289,6 +303,39 @@ class Judge(Watcher):
                             raise self._broken(
                                 person, f"believes {message.text[:20]!r} stored; no relay has it"
                             )
+
+    def _uploads(self, person: "Person", row_id: bytes, data: bytes) -> None:
+        """Note the fragments of a file whose way up is durable."""
+        message = person.messages.get(row_id.hex())
+        if message is None or message.file is None or message.text in self._fragments:
+            return
+        network = self.world.params.hash
+        sender = FileSender(
+            manifests.decode(message.file, network),
+            person.file(row_id),
+            WriteCapability.load(state.UPLOADS.decode(data).writer, network),
+        )
+        records = [sender.record(index) for index in range(sender.layout.total)]
+        self._fragments[message.text] = records
+        self._durable.update(storage.name_of(record) for record in records)
+
+    def _file_true(self, person: "Person", message: "MessageRow", said: Said) -> None:
+        """Judge that of a message that is stored each fragment is, too."""
+        if said.file is None or self._whole(message.text):
+            return
+        for record in self._fragments.get(message.text, [b""]):
+            if not any(relay.keeps(record) for relay in self.world.relays):
+                what = f"believes the file of {message.text[:20]!r} stored; a fragment is nowhere"
+                raise self._broken(person, what)
+
+    def _whole(self, text: str) -> bool:
+        """Return whether the file of a text, if it has one, is on its reader's disk."""
+        said = self.texts[text]
+        if said.file is None:
+            return True
+        reader = next(p for p in self.world.people if p.name == said.reader)
+        message_id = self._read.get((said.reader, text))
+        return message_id is not None and reader.file(bytes.fromhex(message_id)) == said.file
 
     def _kept(self, said: Said, row: state.RecordRow) -> bool:
         """Return whether a relay's disk holds a record, or its reader's what it said."""

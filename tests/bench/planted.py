@@ -7,6 +7,7 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from shoal_protocol.client import state
 from shoal_protocol.client.state import Changes
 from shoal_protocol.directory import envelope, sync
 from shoal_protocol.directory.descriptor import MAX_DESCRIPTOR, Descriptor
@@ -54,6 +55,14 @@ class ShowsTwice(Person):
         }
         if again:
             super()._land(Changes(changes.number, {}, again))
+
+
+class LosesUploads(Person):
+    """Keeps a message with a file and not what its file needs to go up."""
+
+    def _land(self, changes: Changes) -> None:
+        rows = {key: data for key, data in changes.rows.items() if key[0] != state.UPLOAD}
+        super()._land(replace(changes, rows=rows))
 
 
 class AnswersBeforeCommit(Relay):

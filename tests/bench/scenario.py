@@ -22,17 +22,28 @@ from support import seeded
 DAY_S: Final = 86_400
 MIDNIGHT: Final = 1_800_057_600 * SECOND  # ns; a border of days, and of epochs
 GOSSIP_SHARE: Final = 4  # one seed in so many keeps the directory by gossip
+FILE_SHARE: Final = 6  # one seed in so many has files
+SIZES: Final = (1, 1500, 1928, 5000, 12_000)  # bytes; a fragment holds 1,928
 LETTERS: Final = "abcdefgh 龙🦕"
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One text: said at ``at_s`` seconds, or when its speaker is there again."""
+    """One text: said at ``at_s`` seconds, or when its speaker is there again.
+
+    With a file of ``size`` bytes, if that is not 0.
+    """
 
     at_s: float
     speaker: int
     reader: int
     text: str
+    size: int = 0
+
+    @property
+    def file(self) -> bytes | None:
+        """The content of its file."""
+        return seeded(f"file {self.text}").bytes(self.size) if self.size else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +82,7 @@ def draw(seed: int) -> Scenario:
             drawn = _long(seed, rng, "hours", length_s=3600 * (1 + rng.below(4)))
         case _:
             drawn = _long(seed, rng, "days", length_s=DAY_S * (1 + rng.below(2)))
-    return _directory(drawn)
+    return _files(_directory(drawn))
 
 
 def _directory(drawn: Scenario) -> Scenario:
@@ -84,6 +95,21 @@ def _directory(drawn: Scenario) -> Scenario:
     return replace(
         drawn, gossip=True, params=replace(params, name=name, gossip_interval_ms=interval_ms)
     )
+
+
+def _files(drawn: Scenario) -> Scenario:
+    """Let some lines of some seeds carry files; drawn from a stream of its own.
+
+    No relay is gone for good there: of fragments there is one copy at first, and its relay may
+    take it along before it has handed it on.
+    """
+    rng = seeded(f"files scenario {drawn.seed}")
+    if rng.below(FILE_SHARE) or drawn.kind == "days" or (drawn.copies and drawn.deaths):
+        return drawn
+    chosen = rng.sample(range(len(drawn.lines)), 1 + rng.below(3))
+    sizes = {place: rng.choice(SIZES) for place in chosen}
+    lines = (replace(line, size=sizes.get(place, 0)) for place, line in enumerate(drawn.lines))
+    return replace(drawn, lines=tuple(lines))
 
 
 def _chat(seed: int, rng: Rng) -> Scenario:

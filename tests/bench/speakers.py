@@ -114,7 +114,7 @@ class Speaker:
                 return
             self._waits.popleft()
             self._asked.append(line)
-            self._judge.said(line.text, person.name, f"person{line.reader}")
+            self._judge.said(line.text, person.name, f"person{line.reader}", line.file)
             self._speak(line, other)
 
     def _speak(self, line: Line, other: bytes) -> None:
@@ -123,6 +123,11 @@ class Speaker:
 
         def call() -> object:
             talk = people.open_conversation(persona, other, person.now())
+            if line.file is not None:
+                name = f"{line.size} bytes.bin"
+                return people.send_file(
+                    talk, line.text, line.file, name, "application/octet-stream", person.now()
+                )
             return people.send(talk, line.text, person.now())
 
         person.do(call, lambda _: self._answered(line))

@@ -28,6 +28,7 @@ MORTALS = [
     if scenario.draw(seed).gossip and scenario.draw(seed).copies and scenario.draw(seed).deaths
 ]
 GOSSIPS = [seed for seed in range(15, 300) if scenario.draw(seed).gossip and seed in CHATS]
+FILES = [seed for seed in CHATS if any(line.size for line in scenario.draw(seed).lines)]
 WITHIN = 25  # seeds, in which a planted fault must show
 SHORT = min(CHATS[:20], key=lambda seed: scenario.draw(seed).length_s)
 
@@ -46,6 +47,19 @@ def test_a_world_with_faults_brings_everything_said_once_and_in_order(seed: int)
 )
 def test_a_fault_planted_in_people_is_found(fault: type[Person]) -> None:
     found = (run(seed, person=fault).broken for seed in CHATS)
+    assert any(islice(found, WITHIN))
+
+
+@pytest.mark.parametrize("seed", FILES[:2])
+def test_files_come_whole_behind_what_was_said_later_or_before_it(seed: int) -> None:
+    """Each is stored to its last fragment when its message says so, crashes or not."""
+    result = run(seed)
+    assert result.broken is None
+    assert result.messages > 0
+
+
+def test_a_file_that_goes_up_before_it_is_durable_is_found() -> None:
+    found = (run(seed, person=planted.LosesUploads).broken for seed in FILES)
     assert any(islice(found, WITHIN))
 
 
@@ -136,7 +150,7 @@ def test_events_of_one_moment_keep_the_order_in_which_they_were_made() -> None:
     engine = Engine(START)
     seen: list[int] = []
     for number in range(10):
-        engine.after(SECOND, str(number), lambda number=number: seen.append(number))  # type: ignore[misc]
+        engine.after(SECOND, str(number), lambda number=number: seen.append(number))
     engine.run(2)
     assert seen == list(range(10))
     assert engine.now == START + 2 * SECOND
@@ -162,7 +176,7 @@ def test_links_lose_copy_and_let_packets_overtake_as_the_weather_says() -> None:
         engine.at(
             START + number * MILLISECOND,
             "send",
-            lambda number=number: links.send(  # type: ignore[misc]
+            lambda number=number: links.send(
                 b"a",
                 b"b",
                 number.to_bytes(2, "big"),

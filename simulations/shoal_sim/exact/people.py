@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from shoal_protocol.client import state
 from shoal_protocol.client.guards import GuardSet
 from shoal_protocol.client.people import Changed
 from shoal_protocol.client.person import Event, PersonMachine, SendUp
@@ -68,7 +69,17 @@ class Person(Node):
     def kept(self) -> Kept:
         """Return what the disk holds."""
         messages = sorted(self.messages.values(), key=lambda m: (m.conversation, m.position))
-        return Kept(dict(self.rows), tuple(messages))
+        rows = {key: data for key, data in self.rows.items() if key[0] != state.FILE}
+        return Kept(rows, tuple(messages), self.file)
+
+    def file(self, message: bytes) -> bytes:
+        """Return what the disk holds of a message's file; ``message`` is its id, 12 bytes."""
+        pieces = sorted(
+            (key[1], data)
+            for key, data in self.rows.items()
+            if key[0] == state.FILE and key[1].startswith(message)
+        )
+        return b"".join(data for _, data in pieces)
 
     def start(self) -> None:
         """Begin from what is durable, as another client of another guard perhaps."""
