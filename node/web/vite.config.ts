@@ -3,10 +3,11 @@
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vitest/config';
 import { client } from './plugins/client';
+import { smaller } from './plugins/smaller';
 import { words } from './plugins/words';
 
 export default defineConfig({
-  plugins: [words(), client(), svelte()],
+  plugins: [words(), client(), svelte(), smaller()],
   build: {
     outDir: '../shoal_node/page',
     emptyOutDir: true,

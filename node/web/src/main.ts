@@ -7,15 +7,15 @@ import { setLanguage } from './lib/i18n/index.svelte';
 import { router } from './lib/state/router.svelte';
 import { session, setTheme } from './lib/state/session.svelte';
 
-async function start(target: HTMLElement): Promise<void> {
+function start(target: HTMLElement): void {
   setTheme('auto');
   const icon = document.querySelector<HTMLLinkElement>('link[rel=icon]');
   if (icon) icon.href = `data:image/svg+xml,${encodeURIComponent(svg(MOMO))}`;
   session.start(); // takes the token out of the address, which the router then cleans
   router.start();
-  await setLanguage('auto', navigator.languages);
+  void setLanguage('auto', navigator.languages); // the creature that is painted first has no words
   mount(App, { target });
 }
 
 const target = document.getElementById('app');
-if (target) void start(target);
+if (target) start(target);

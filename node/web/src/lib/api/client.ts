@@ -102,7 +102,7 @@ export class Api {
     throw error;
   }
 
-  private async value<T>(method: Method, path: string, call?: Call): Promise<T> {
+  async #value<T>(method: Method, path: string, call?: Call): Promise<T> {
     const answer = await this.response(method, path, call);
     try {
       return (await answer.json()) as T;
@@ -111,11 +111,11 @@ export class Api {
     }
   }
 
-  private async done(method: Method, path: string, call?: Call): Promise<void> {
+  async #done(method: Method, path: string, call?: Call): Promise<void> {
     await this.response(method, path, call);
   }
 
-  private async blob(method: Method, path: string, call?: Call): Promise<Blob> {
+  async #blob(method: Method, path: string, call?: Call): Promise<Blob> {
     const answer = await this.response(method, path, call);
     try {
       return await answer.blob();
@@ -126,77 +126,77 @@ export class Api {
 
   // The node
 
-  redeem = (ticket: string) => this.value<{ token: string }>('POST', '/ticket', { json: { ticket } });
-  status = () => this.value<Status>('GET', '/status');
-  path = () => this.value<Hop[]>('GET', '/path');
-  lockState = () => this.value<Lock>('GET', '/lock');
+  redeem = (ticket: string) => this.#value<{ token: string }>('POST', '/ticket', { json: { ticket } });
+  status = () => this.#value<Status>('GET', '/status');
+  path = () => this.#value<Hop[]>('GET', '/path');
+  lockState = () => this.#value<Lock>('GET', '/lock');
   unlock = (passphrase: string | null) =>
-    this.value<Lock>('POST', '/unlock', { json: { passphrase } });
-  lock = () => this.value<Lock>('POST', '/lock');
+    this.#value<Lock>('POST', '/unlock', { json: { passphrase } });
+  lock = () => this.#value<Lock>('POST', '/lock');
   changePassphrase = (old: string | null, fresh: string | null) =>
-    this.value<Lock>('POST', '/passphrase', { json: { old, new: fresh } });
-  panic = () => this.done('POST', '/panic', { json: { confirm: 'erase' } });
-  settings = () => this.value<Settings>('GET', '/settings');
+    this.#value<Lock>('POST', '/passphrase', { json: { old, new: fresh } });
+  panic = () => this.#done('POST', '/panic', { json: { confirm: 'erase' } });
+  settings = () => this.#value<Settings>('GET', '/settings');
   changeSettings = (change: Partial<Settings>) =>
-    this.value<Settings>('PATCH', '/settings', { json: change });
-  backup = (passphrase: string) => this.blob('POST', '/backup', { json: { passphrase } });
-  linkability = () => this.value<Link[]>('GET', '/linkability');
+    this.#value<Settings>('PATCH', '/settings', { json: change });
+  backup = (passphrase: string) => this.#blob('POST', '/backup', { json: { passphrase } });
+  linkability = () => this.#value<Link[]>('GET', '/linkability');
 
   // Personas
 
-  personas = () => this.value<Persona[]>('GET', '/personas');
+  personas = () => this.#value<Persona[]>('GET', '/personas');
   createPersona = (persona: { name?: string; ephemeral?: boolean; random?: boolean }) =>
-    this.value<Persona>('POST', '/personas', { json: persona });
+    this.#value<Persona>('POST', '/personas', { json: persona });
   changePersona = (id: string, change: PersonaChange) =>
-    this.value<Persona>('PATCH', `/personas/${id}`, { json: change });
-  burnPersona = (id: string) => this.done('DELETE', `/personas/${id}`);
+    this.#value<Persona>('PATCH', `/personas/${id}`, { json: change });
+  burnPersona = (id: string) => this.#done('DELETE', `/personas/${id}`);
 
-  invites = (persona: string) => this.value<Invite[]>('GET', `/personas/${persona}/invites`);
+  invites = (persona: string) => this.#value<Invite[]>('GET', `/personas/${persona}/invites`);
   createInvite = (persona: string) =>
-    this.value<Invite>('POST', `/personas/${persona}/invites`);
+    this.#value<Invite>('POST', `/personas/${persona}/invites`);
   deleteInvite = (persona: string, invite: string) =>
-    this.done('DELETE', `/personas/${persona}/invites/${invite}`);
+    this.#done('DELETE', `/personas/${persona}/invites/${invite}`);
 
   // Contacts
 
   addContact = (persona: string, who: { invite: string } | { pseudonym: string }) =>
-    this.value<Contact>('POST', `/personas/${persona}/contacts`, { json: who });
+    this.#value<Contact>('POST', `/personas/${persona}/contacts`, { json: who });
   changeContact = (
     contact: Contact,
     change: { alias?: string | null; verified?: boolean },
   ) =>
-    this.value<Contact>('PATCH', `/personas/${contact.persona}/contacts/${contact.id}`, {
+    this.#value<Contact>('PATCH', `/personas/${contact.persona}/contacts/${contact.id}`, {
       json: change,
     });
   decide = (contact: Contact, what: 'accept' | 'ignore' | 'block' | 'unblock') =>
-    this.done('POST', `/personas/${contact.persona}/contacts/${contact.id}/${what}`);
+    this.#done('POST', `/personas/${contact.persona}/contacts/${contact.id}/${what}`);
 
-  ignored = (persona: string) => this.value<Ignored[]>('GET', `/personas/${persona}/ignored`);
+  ignored = (persona: string) => this.#value<Ignored[]>('GET', `/personas/${persona}/ignored`);
   heed = (persona: string, pseudonym: string) =>
-    this.done('DELETE', `/personas/${persona}/ignored/${pseudonym}`);
+    this.#done('DELETE', `/personas/${persona}/ignored/${pseudonym}`);
 
   // Conversations
 
-  conversations = () => this.value<Conversation[]>('GET', '/conversations');
+  conversations = () => this.#value<Conversation[]>('GET', '/conversations');
   changeConversation = (id: string, change: { expires_after: number | null }) =>
-    this.value<Conversation>('PATCH', `/conversations/${id}`, { json: change });
-  deleteConversation = (id: string) => this.done('DELETE', `/conversations/${id}`);
+    this.#value<Conversation>('PATCH', `/conversations/${id}`, { json: change });
+  deleteConversation = (id: string) => this.#done('DELETE', `/conversations/${id}`);
   messages = (id: string, before: string | null, limit: number) =>
-    this.value<Message[]>('GET', `/conversations/${id}/messages`, { query: { before, limit } });
+    this.#value<Message[]>('GET', `/conversations/${id}/messages`, { query: { before, limit } });
   send = (id: string, text: string, options: SendOptions, key: string) =>
-    this.value<Message>('POST', `/conversations/${id}/messages`, {
+    this.#value<Message>('POST', `/conversations/${id}/messages`, {
       json: { text, ...present(options), expires_after: options.expires_after ?? null },
       key,
     });
   attach = (id: string, text: string, file: Attachment, options: SendOptions, key: string) =>
     file.picture
-      ? this.value<Message>('POST', `/conversations/${id}/pictures`, {
+      ? this.#value<Message>('POST', `/conversations/${id}/pictures`, {
           body: file.bytes,
           type: file.type,
           query: { text: text || null, ...present(options) },
           key,
         })
-      : this.value<Message>('POST', `/conversations/${id}/files`, {
+      : this.#value<Message>('POST', `/conversations/${id}/files`, {
           body: file.bytes,
           query: {
             name: file.name,
@@ -207,17 +207,17 @@ export class Api {
           key,
         });
   markRead = (id: string, message: string) =>
-    this.done('POST', `/conversations/${id}/read`, { json: { message } });
+    this.#done('POST', `/conversations/${id}/read`, { json: { message } });
   deleteMessage = (id: string, message: string) =>
-    this.done('DELETE', `/conversations/${id}/messages/${message}`);
+    this.#done('DELETE', `/conversations/${id}/messages/${message}`);
   file = (id: string, message: string) =>
-    this.blob('GET', `/conversations/${id}/messages/${message}/file`);
+    this.#blob('GET', `/conversations/${id}/messages/${message}/file`);
   picture = (id: string, message: string) =>
-    this.blob('GET', `/conversations/${id}/messages/${message}/picture`);
+    this.#blob('GET', `/conversations/${id}/messages/${message}/picture`);
   exportConversation = (id: string, format: 'json' | 'text') =>
-    this.blob('GET', `/conversations/${id}/export`, { query: { format } });
+    this.#blob('GET', `/conversations/${id}/export`, { query: { format } });
   search = (q: string, persona: string | null, limit: number) =>
-    this.value<SearchHit[]>('GET', '/search', { query: { q, persona, limit } });
+    this.#value<SearchHit[]>('GET', '/search', { query: { q, persona, limit } });
 }
 
 export function queryOf(query: Call['query']): string {

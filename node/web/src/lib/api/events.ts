@@ -33,80 +33,80 @@ export const LAST_DELAY = 4000; // ms: the node is on this machine
 const SLOW_FOLLOWER = 1013;
 
 export class EventStream {
-  private since: number | null = null;
-  private attempt = 0;
-  private socket: SocketLike | null = null;
-  private cancel: (() => void) | null = null;
-  private stopped = true;
+  #since: number | null = null;
+  #attempt = 0;
+  #socket: SocketLike | null = null;
+  #cancel: (() => void) | null = null;
+  #stopped = true;
 
   constructor(private readonly options: StreamOptions) {}
 
   start(): void {
-    if (!this.stopped) return;
-    this.stopped = false;
-    this.connect();
+    if (!this.#stopped) return;
+    this.#stopped = false;
+    this.#connect();
   }
 
   /** End for good; the next start reads everything anew. */
   stop(): void {
-    this.stopped = true;
-    this.since = null;
-    this.attempt = 0;
-    this.cancel?.();
-    this.cancel = null;
-    const socket = this.socket;
-    this.socket = null;
+    this.#stopped = true;
+    this.#since = null;
+    this.#attempt = 0;
+    this.#cancel?.();
+    this.#cancel = null;
+    const socket = this.#socket;
+    this.#socket = null;
     socket?.close();
   }
 
   /** Try now instead of after the backoff: the machine woke up, or the person asks. */
   hurry(): void {
-    if (this.stopped || this.socket) return;
-    this.cancel?.();
-    this.cancel = null;
-    this.connect();
+    if (this.#stopped || this.#socket) return;
+    this.#cancel?.();
+    this.#cancel = null;
+    this.#connect();
   }
 
-  private connect(): void {
+  #connect(): void {
     this.options.onState('connecting');
-    const since = this.since;
+    const since = this.#since;
     const socket = this.options.open(since);
-    this.socket = socket;
+    this.#socket = socket;
     let opened = false;
     socket.onmessage = ({ data }) => {
-      if (this.socket !== socket) return;
+      if (this.#socket !== socket) return;
       const frame = parse(data);
       if (frame === null) return;
-      this.since = frame.seq;
+      this.#since = frame.seq;
       if (!opened) {
         opened = true;
-        this.attempt = 0;
+        this.#attempt = 0;
         this.options.onState('live');
         if (since === null) this.options.onFresh();
       }
       this.options.onFrame(frame);
     };
     socket.onclose = ({ code }) => {
-      if (this.socket !== socket) return;
-      this.socket = null;
-      if (code === SLOW_FOLLOWER) this.since = null;
-      void this.retry(opened, since !== null);
+      if (this.#socket !== socket) return;
+      this.#socket = null;
+      if (code === SLOW_FOLLOWER) this.#since = null;
+      void this.#retry(opened, since !== null);
     };
   }
 
-  private async retry(opened: boolean, resuming: boolean): Promise<void> {
+  async #retry(opened: boolean, resuming: boolean): Promise<void> {
     this.options.onState('waiting');
     if (!opened && resuming && (await this.options.answers())) {
-      this.since = null;
-      this.attempt = 0;
+      this.#since = null;
+      this.#attempt = 0;
     }
-    if (this.stopped || this.socket) return;
-    const wait = delay(this.attempt, this.options.random ?? Math.random);
-    this.attempt += 1;
+    if (this.#stopped || this.#socket) return;
+    const wait = delay(this.#attempt, this.options.random ?? Math.random);
+    this.#attempt += 1;
     const later = this.options.later ?? afterTimeout;
-    this.cancel = later(() => {
-      this.cancel = null;
-      this.connect();
+    this.#cancel = later(() => {
+      this.#cancel = null;
+      this.#connect();
     }, wait);
   }
 }

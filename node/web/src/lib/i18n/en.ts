@@ -62,7 +62,6 @@ export const words = {
   net_reconnecting: 'Connecting again…',
   net_now: 'Try now',
   net_joining: 'Joining the network. Messages wait until then.',
-  net_pages: 'Shoal',
 
   // list
   list_personas: 'Speak as',

@@ -14,6 +14,11 @@ export function language(): Language {
   return chosen ?? 'en';
 }
 
+/** Whether there are any texts yet. */
+export function spoken(): boolean {
+  return chosen !== null;
+}
+
 /** What Intl and `lang` are told. */
 export function locale(): string {
   return chosen === 'zh' ? 'zh-Hans' : 'en';

@@ -54,7 +54,6 @@ export const words: Dictionary = {
   net_reconnecting: '正在重新连接…',
   net_now: '立即重试',
   net_joining: '正在加入网络，消息会稍等片刻。',
-  net_pages: 'Shoal',
 
   list_personas: '以谁的身份说话',
   list_new: '新联系人',

@@ -34,8 +34,8 @@ export interface Pending {
 
 export class Outbox {
   list = $state.raw<Pending[]>([]);
-  private bytes = new Map<string, Attachment>();
-  private busy = new Set<string>();
+  #bytes = new Map<string, Attachment>();
+  #busy = new Set<string>();
 
   constructor(
     private readonly api: () => Api,
@@ -58,7 +58,7 @@ export class Outbox {
     attachment: Attachment | null,
   ): void {
     const key = crypto.randomUUID();
-    if (attachment) this.bytes.set(key, attachment);
+    if (attachment) this.#bytes.set(key, attachment);
     const pending: Pending = {
       key,
       conversation,
@@ -77,30 +77,30 @@ export class Outbox {
       arrived: false,
     };
     this.list = [...this.list, pending];
-    void this.drain(conversation);
+    void this.#drain(conversation);
   }
 
   retry(key: string): void {
     const fresh = crypto.randomUUID(); // the node may have kept the refusal under the old one
-    const bytes = this.bytes.get(key);
-    this.bytes.delete(key);
-    if (bytes) this.bytes.set(fresh, bytes);
-    this.change(key, { key: fresh, state: 'sending', detail: null });
+    const bytes = this.#bytes.get(key);
+    this.#bytes.delete(key);
+    if (bytes) this.#bytes.set(fresh, bytes);
+    this.#change(key, { key: fresh, state: 'sending', detail: null });
     this.resume();
   }
 
   discard(key: string): void {
-    this.take(key);
+    this.#take(key);
   }
 
   /** The node answers again. */
   resume(): void {
     for (const conversation of new Set(this.list.map((p) => p.conversation)))
-      void this.drain(conversation);
+      void this.#drain(conversation);
   }
 
   forget(): void {
-    for (const { key } of [...this.list]) this.take(key);
+    for (const { key } of [...this.list]) this.#take(key);
   }
 
   /** An event bears a message of one's own: if it is one of these, it is not shown twice. */
@@ -114,59 +114,59 @@ export class Outbox {
         (p.file === null) === (message.file === null),
     );
     if (pending && Date.parse(pending.created) <= Date.parse(message.created))
-      this.change(pending.key, { arrived: true });
+      this.#change(pending.key, { arrived: true });
   }
 
-  private async drain(conversation: string): Promise<void> {
-    if (this.busy.has(conversation)) return;
-    this.busy.add(conversation);
+  async #drain(conversation: string): Promise<void> {
+    if (this.#busy.has(conversation)) return;
+    this.#busy.add(conversation);
     try {
       for (;;) {
         const next = this.list.find(
           (p) => p.conversation === conversation && p.state !== 'failed',
         );
         if (!next) return;
-        this.change(next.key, { state: 'sending' });
+        this.#change(next.key, { state: 'sending' });
         try {
-          this.sent(next.key, await this.post(next));
+          this.#sent(next.key, await this.#post(next));
         } catch (error) {
           if (!this.list.some((p) => p.key === next.key)) continue;
           if (error instanceof Offline || waits(error)) {
-            this.change(next.key, { state: 'waiting' });
-            if (waits(error)) setTimeout(() => void this.drain(conversation), AGAIN);
+            this.#change(next.key, { state: 'waiting' });
+            if (waits(error)) setTimeout(() => void this.#drain(conversation), AGAIN);
             return;
           }
           const detail = error instanceof ApiError ? error.message : null;
-          this.change(next.key, { state: 'failed', detail });
+          this.#change(next.key, { state: 'failed', detail });
         }
       }
     } finally {
-      this.busy.delete(conversation);
+      this.#busy.delete(conversation);
     }
   }
 
-  private change(key: string, change: Partial<Pending>): void {
+  #change(key: string, change: Partial<Pending>): void {
     this.list = this.list.map((p) => (p.key === key ? { ...p, ...change } : p));
   }
 
-  private post(pending: Pending): Promise<Message> {
+  #post(pending: Pending): Promise<Message> {
     const options = { reply_to: pending.reply?.id ?? null, expires_after: pending.expires };
-    const attachment = this.bytes.get(pending.key);
+    const attachment = this.#bytes.get(pending.key);
     return attachment
       ? this.api().attach(pending.conversation, pending.text, attachment, options, pending.key)
       : this.api().send(pending.conversation, pending.text, options, pending.key);
   }
 
-  private sent(key: string, message: Message): void {
-    this.take(key);
+  #sent(key: string, message: Message): void {
+    this.#take(key);
     this.onSent(message);
   }
 
-  private take(key: string): void {
+  #take(key: string): void {
     const pending = this.list.find((p) => p.key === key);
     if (pending?.file?.url) URL.revokeObjectURL(pending.file.url);
     this.list = this.list.filter((p) => p.key !== key);
-    this.bytes.delete(key);
+    this.#bytes.delete(key);
   }
 }
 

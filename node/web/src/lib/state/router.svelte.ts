@@ -20,18 +20,18 @@ interface Entry {
 
 class Router {
   route = $state.raw<Route>({ view: 'home' });
-  private depth = 0;
+  #depth = 0;
 
   start(): void {
     const entry = history.state as Entry | null;
     if (entry?.route) {
       this.route = entry.route;
-      this.depth = entry.depth;
-    } else this.write('replace');
+      this.#depth = entry.depth;
+    } else this.#write('replace');
     addEventListener('popstate', (event) => {
       const state = event.state as Entry | null;
       this.route = state?.route ?? { view: 'home' };
-      this.depth = state?.depth ?? 0;
+      this.#depth = state?.depth ?? 0;
     });
   }
 
@@ -40,23 +40,23 @@ class Router {
       route.view === this.route.view &&
       (route.view !== 'chat' || (this.route.view === 'chat' && route.id === this.route.id));
     this.route = route;
-    if (!same) this.depth += 1;
-    this.write(same ? 'replace' : 'push');
+    if (!same) this.#depth += 1;
+    this.#write(same ? 'replace' : 'push');
   }
 
   /** The place before, or the list. */
   back(): void {
-    if (this.depth > 0) history.back();
+    if (this.#depth > 0) history.back();
     else this.replace({ view: 'home' });
   }
 
   replace(route: Route): void {
     this.route = route;
-    this.write('replace');
+    this.#write('replace');
   }
 
-  private write(how: 'push' | 'replace'): void {
-    const entry: Entry = { route: this.route, depth: this.depth };
+  #write(how: 'push' | 'replace'): void {
+    const entry: Entry = { route: this.route, depth: this.#depth };
     if (how === 'push') history.pushState(entry, '', '/');
     else history.replaceState(entry, '', '/');
   }

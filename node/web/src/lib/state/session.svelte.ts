@@ -30,15 +30,15 @@ class Session {
   phase = $state.raw<Phase>('starting');
   passphrase = $state.raw(false); // the store has one
   stream = $state.raw<StreamState>('connecting');
-  private token = '';
-  private calls: Api | null = null;
-  private events: EventStream | null = null;
-  private early: Frame[] | null = null; // frames that came while everything is read
-  private timer: ReturnType<typeof setTimeout> | undefined;
+  #token = '';
+  #calls: Api | null = null;
+  #events: EventStream | null = null;
+  #early: Frame[] | null = null; // frames that came while everything is read
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   readonly store = new Store(
     () => this.api,
-    (error) => this.failed(error),
+    (error) => this.#failed(error),
   );
   readonly outbox = new Outbox(
     () => this.api,
@@ -46,8 +46,8 @@ class Session {
   );
 
   get api(): Api {
-    if (!this.calls) throw new Offline();
-    return this.calls;
+    if (!this.#calls) throw new Offline();
+    return this.#calls;
   }
 
   get online(): boolean {
@@ -57,119 +57,119 @@ class Session {
   start(): void {
     const ticket = takeTicket();
     if (!ticket) {
-      this.begin();
+      this.#begin();
       return;
     }
     void new Api('')
       .redeem(ticket)
       .then(({ token }) => sessionStorage.setItem(TOKEN, token))
       .catch(() => undefined) // it was used before: as without a token, or with that of this tab
-      .then(() => this.begin());
+      .then(() => this.#begin());
   }
 
-  private begin(): void {
-    this.token = takeToken();
-    if (!this.token) {
+  #begin(): void {
+    this.#token = takeToken();
+    if (!this.#token) {
       this.phase = 'keyless';
       return;
     }
-    this.calls = new Api(this.token, undefined, (error) => this.refused(error));
-    addEventListener('online', () => this.events?.hurry());
+    this.#calls = new Api(this.#token, undefined, (error) => this.#refused(error));
+    addEventListener('online', () => this.#events?.hurry());
     addEventListener('beforeunload', (event) => {
       if (!this.outbox.empty) event.preventDefault();
     });
     document.addEventListener('visibilitychange', () => {
-      if (document.visibilityState === 'visible') this.events?.hurry();
+      if (document.visibilityState === 'visible') this.#events?.hurry();
     });
-    void this.look();
+    void this.#look();
   }
 
   hurry(): void {
-    this.events?.hurry();
+    this.#events?.hurry();
   }
 
   /** Ask for the lock's state, and go where it leads. */
-  private async look(): Promise<void> {
-    clearTimeout(this.timer);
+  async #look(): Promise<void> {
+    clearTimeout(this.#timer);
     try {
       const [settings, lock] = await Promise.all([
         this.phase === 'starting' ? this.api.settings().catch(() => null) : null,
         this.api.lockState(),
       ]);
       this.applySettings(settings);
-      this.enter(lock);
+      this.#enter(lock);
     } catch (error) {
       if (error instanceof ApiError && error.status === 401) return;
       if (this.phase !== 'open') this.phase = 'unreachable';
     }
-    if (this.phase !== 'open') this.timer = setTimeout(() => void this.look(), POLL);
+    if (this.phase !== 'open') this.#timer = setTimeout(() => void this.#look(), POLL);
   }
 
-  private enter(lock: Lock): void {
+  #enter(lock: Lock): void {
     this.passphrase = lock.passphrase;
-    this.turn(lock.state);
+    this.#turn(lock.state);
   }
 
-  private turn(state: LockState): void {
+  #turn(state: LockState): void {
     if (state === 'open') {
       if (this.phase === 'open') return;
       this.phase = 'open';
-      this.follow();
+      this.#follow();
     } else {
-      if (this.phase === 'open' || this.phase === 'starting') this.shut();
+      if (this.phase === 'open' || this.phase === 'starting') this.#shut();
       this.phase = state;
-      clearTimeout(this.timer);
-      this.timer = setTimeout(() => void this.look(), POLL);
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => void this.#look(), POLL);
     }
   }
 
-  private follow(): void {
-    this.events = new EventStream({
-      open: (since) => webSocket(this.token, since),
+  #follow(): void {
+    this.#events = new EventStream({
+      open: (since) => webSocket(this.#token, since),
       onState: (state) => (this.stream = state),
-      onFresh: () => void this.readAll(),
-      onFrame: (frame) => this.arrive(frame),
+      onFresh: () => void this.#readAll(),
+      onFrame: (frame) => this.#arrive(frame),
       answers: async () => {
         try {
           const lock = await this.api.lockState();
-          this.enter(lock);
+          this.#enter(lock);
           return lock.state === 'open';
         } catch {
           return false;
         }
       },
     });
-    this.events.start();
+    this.#events.start();
   }
 
-  private async readAll(): Promise<void> {
+  async #readAll(): Promise<void> {
     const early: Frame[] = [];
-    this.early = early;
+    this.#early = early;
     try {
       await this.store.load();
       this.applySettings(this.store.settings);
       this.outbox.resume();
     } catch (error) {
-      if (this.early === early) {
-        this.early = null;
+      if (this.#early === early) {
+        this.#early = null;
         if (error instanceof Offline || (error instanceof ApiError && error.status >= 500)) {
-          setTimeout(() => this.phase === 'open' && void this.readAll(), POLL);
-        } else this.failed(error);
+          setTimeout(() => this.phase === 'open' && void this.#readAll(), POLL);
+        } else this.#failed(error);
       }
       return;
     }
-    if (this.early !== early) return;
-    this.early = null;
-    for (const frame of early) this.arrive(frame);
+    if (this.#early !== early) return;
+    this.#early = null;
+    for (const frame of early) this.#arrive(frame);
   }
 
-  private arrive(frame: Frame): void {
+  #arrive(frame: Frame): void {
     if (frame.type === 'lock') {
-      this.enter(frame.data);
+      this.#enter(frame.data);
       return;
     }
-    if (this.early) {
-      this.early.push(frame);
+    if (this.#early) {
+      this.#early.push(frame);
       return;
     }
     if (frame.type === 'network') this.outbox.resume();
@@ -186,45 +186,45 @@ class Session {
   }
 
   async unlock(passphrase: string | null): Promise<void> {
-    this.enter(await this.api.unlock(passphrase));
+    this.#enter(await this.api.unlock(passphrase));
   }
 
   async lock(): Promise<void> {
-    this.enter(await this.api.lock());
+    this.#enter(await this.api.lock());
   }
 
   async changePassphrase(old: string | null, fresh: string | null): Promise<void> {
-    this.enter(await this.api.changePassphrase(old, fresh));
+    this.#enter(await this.api.changePassphrase(old, fresh));
   }
 
   async panic(): Promise<void> {
     await this.api.panic();
-    this.turn('empty');
-    await this.look();
+    this.#turn('empty');
+    await this.#look();
   }
 
-  private refused(error: ApiError): void {
+  #refused(error: ApiError): void {
     if (error.status === 401) {
-      this.shut();
-      clearTimeout(this.timer);
+      this.#shut();
+      clearTimeout(this.#timer);
       sessionStorage.removeItem(TOKEN);
       this.phase = 'keyless';
     } else if (this.phase === 'open') {
-      this.shut();
+      this.#shut();
       this.phase = 'locked';
-      void this.look();
+      void this.#look();
     }
   }
 
-  private failed(error: unknown): void {
+  #failed(error: unknown): void {
     if (!(error instanceof Offline)) notices.fail(error);
   }
 
   /** Forget what was shown. */
-  private shut(): void {
-    this.events?.stop();
-    this.events = null;
-    this.early = null;
+  #shut(): void {
+    this.#events?.stop();
+    this.#events = null;
+    this.#early = null;
     this.store.forget();
     pictures.forget();
     this.outbox.forget();

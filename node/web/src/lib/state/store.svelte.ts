@@ -48,9 +48,9 @@ export class Store {
   readonly threads = new Map<string, Thread>(); // each is reactive, the table is not
   /** The latest message that came by an event, for the live region. */
   arrived = $state.raw<Message | null>(null);
-  private chosen = $state.raw<string | null>(sessionStorage.getItem('persona'));
-  private readonly seen = new Set<string>(); // messages that events brought since the last list
-  private refreshing: ReturnType<typeof setTimeout> | undefined;
+  #chosen = $state.raw<string | null>(sessionStorage.getItem('persona'));
+  readonly #seen = new Set<string>(); // messages that events brought since the last list
+  #refreshing: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     private readonly api: () => Api,
@@ -58,7 +58,7 @@ export class Store {
   ) {}
 
   persona = $derived(
-    this.personas.find((persona) => persona.id === this.chosen) ?? this.personas[0] ?? null,
+    this.personas.find((persona) => persona.id === this.#chosen) ?? this.personas[0] ?? null,
   );
   mine = $derived(this.conversations.filter((c) => c.persona === this.persona?.id));
   chats = $derived(
@@ -67,7 +67,7 @@ export class Store {
   requests = $derived(this.conversations.filter((c) => c.state === 'request'));
 
   choose(persona: string): void {
-    this.chosen = persona;
+    this.#chosen = persona;
     sessionStorage.setItem('persona', persona);
   }
 
@@ -105,7 +105,7 @@ export class Store {
     const known = new Set(conversations.map((c) => c.id));
     for (const [id, thread] of this.threads) {
       if (!known.has(id)) this.threads.delete(id);
-      else if (thread.loaded) await this.reread(id, thread);
+      else if (thread.loaded) await this.#reread(id, thread);
     }
     this.loaded = true;
   }
@@ -115,11 +115,11 @@ export class Store {
     this.conversations = [];
     this.status = null;
     this.threads.clear();
-    this.seen.clear();
+    this.#seen.clear();
     this.arrived = null;
     this.loaded = false;
     sessionStorage.removeItem('persona');
-    clearTimeout(this.refreshing);
+    clearTimeout(this.#refreshing);
   }
 
   async refreshStatus(): Promise<void> {
@@ -151,7 +151,7 @@ export class Store {
     if (!thread.loaded && !thread.loading) {
       thread.loading = true;
       try {
-        await this.reread(id, thread);
+        await this.#reread(id, thread);
       } finally {
         thread.loading = false;
       }
@@ -159,7 +159,7 @@ export class Store {
     return thread;
   }
 
-  private async reread(id: string, thread: Thread): Promise<void> {
+  async #reread(id: string, thread: Thread): Promise<void> {
     const limit = Math.min(500, Math.max(PAGE, thread.messages.length));
     const page = await this.api().messages(id, null, limit);
     thread.messages = merged(page, thread.messages, page[0]?.created ?? null);
@@ -236,7 +236,7 @@ export class Store {
         const contact = frame.data;
         const conversation = this.conversation(contact.conversation);
         if (conversation) this.change({ ...conversation, peer: contact, state: contact.state });
-        this.refreshSoon();
+        this.#refreshSoon();
         break;
       }
       case 'network':
@@ -254,7 +254,7 @@ export class Store {
           this.conversations = this.conversations.filter((c) => c.id !== id);
         } else {
           this.threads.get(id)?.remove(message);
-          if (this.conversation(id)?.last?.id === message) this.refreshSoon();
+          if (this.conversation(id)?.last?.id === message) this.#refreshSoon();
         }
         break;
       }
@@ -276,21 +276,21 @@ export class Store {
   /** A message by an event or as an answer. */
   addMessage(message: Message, announce = false): void {
     const thread = this.threads.get(message.conversation);
-    const fresh = thread?.loaded ? thread.upsert(message) : !this.seen.has(message.id);
+    const fresh = thread?.loaded ? thread.upsert(message) : !this.#seen.has(message.id);
     const conversation = this.conversation(message.conversation);
     if (!conversation) {
-      this.refreshSoon();
+      this.#refreshSoon();
       return;
     }
     const newest = !conversation.last || conversation.last.created <= message.created || fresh;
-    const counts = fresh && !message.outgoing && !this.seen.has(message.id);
+    const counts = fresh && !message.outgoing && !this.#seen.has(message.id);
     this.change({
       ...conversation,
       unread: conversation.unread + (counts ? 1 : 0),
       last: newest ? message : conversation.last,
     });
     if (counts && announce) this.arrived = message;
-    this.seen.add(message.id);
+    this.#seen.add(message.id);
   }
 
   change(conversation: Conversation): void {
@@ -299,9 +299,9 @@ export class Store {
     );
   }
 
-  private refreshSoon(): void {
-    clearTimeout(this.refreshing);
-    this.refreshing = setTimeout(() => {
+  #refreshSoon(): void {
+    clearTimeout(this.#refreshing);
+    this.#refreshing = setTimeout(() => {
       this.refreshConversations().catch(this.onError);
     }, 150);
   }

@@ -12,10 +12,10 @@ export interface Notice {
 
 class Notices {
   list = $state.raw<Notice[]>([]);
-  private next = 1;
+  #next = 1;
 
   say(text: string, kind: Notice['kind'] = 'info'): void {
-    const id = this.next++;
+    const id = this.#next++;
     this.list = [...this.list, { id, text, kind }].slice(-3);
     setTimeout(() => this.drop(id), kind === 'error' ? 8000 : 3500);
   }
@@ -47,25 +47,25 @@ export const notices = new Notices();
 
 class Ticker {
   now = $state.raw(Date.now());
-  private fast = 0;
-  private timer: ReturnType<typeof setTimeout> | undefined;
+  #fast = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor() {
-    this.tick();
+    this.#tick();
   }
 
-  private tick(): void {
+  #tick(): void {
     this.now = Date.now();
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.tick(), this.fast > 0 ? 1000 : 30_000);
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#tick(), this.#fast > 0 ? 1000 : 30_000);
   }
 
   /** Tick each second until the returned function is called. */
   hurry(): () => void {
-    this.fast += 1;
-    if (this.fast === 1) this.tick();
+    this.#fast += 1;
+    if (this.#fast === 1) this.#tick();
     return () => {
-      this.fast -= 1;
+      this.#fast -= 1;
     };
   }
 }
