@@ -1,0 +1,38 @@
+"""Adds relays of its own to the directory, and so stands on a part of all paths.
+
+::
+
+    honest relays R, added A ──► A/(R + A) of each place on a path ──► views, as corrupt relays
+
+Source: Douceur, "The Sybil Attack", IPTPS 2002; what admission costs: theory/eclipse.py.
+"""
+
+import numpy
+
+from shoal_protocol.errors import UserError
+from shoal_sim.adversaries import pools
+from shoal_sim.adversaries.base import Observation, Plan, Posterior, Surface, from_table
+
+
+class SybilDirectory:
+    """Identities made for the purpose.
+
+    Args:
+        added: how many it makes; or
+        share: of the directory that they shall be, before admission.
+        admitted: part of them that passes admission (subnets, tenure, work).
+    """
+
+    def __init__(self, added: int = 0, share: float = 0.0, admitted: float = 1.0) -> None:
+        if added < 0 or not 0 <= share < 1 or not 0 <= admitted <= 1:
+            raise UserError("A Sybil attack adds 0 or more, a share below 1, of which 0 to 1 pass.")
+        self.added, self.share, self.admitted = added, share, admitted
+
+    def prepare(self, surface: Surface, rng: numpy.random.Generator) -> Plan:
+        """Make the identities."""
+        made = self.added or round(surface.relays * self.share / (1 - self.share))
+        return Plan(added=round(made * self.admitted))
+
+    def infer(self, observation: Observation, rng: numpy.random.Generator) -> Posterior:
+        """Follow each target through what the added relays tell."""
+        return from_table(pools.trace(observation))
