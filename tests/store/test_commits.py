@@ -11,6 +11,7 @@ import trio.testing
 
 from shoal_node.store import commits
 from shoal_node.store.commits import Commits
+from shoal_node.transport.interface import TaskStatus
 from shoal_protocol.client.state import Changes
 from shoal_protocol.errors import StoreFailed, StoreFull, UserError
 
@@ -67,7 +68,7 @@ class Desk:
 
 
 async def run_in_scope(
-    desk: Commits, *, task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED
+    desk: Commits, *, task_status: TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED
 ) -> None:
     """Run, and give the scope that ends it."""
     with trio.CancelScope() as scope:

@@ -165,7 +165,7 @@ def test_killed_in_any_step_the_database_is_before_or_after_it(
         assert same(store.load(), content(version))
         assert store.integrity() == []
         store.close()
-    statements = [4, 3, 4][version - 1 :]  # of the second step, and of the two later ones
+    statements = [4, 0, 3, 4][version - 1 :]  # of the second and third step, and two later ones
     assert deaths == sum(count + 1 for count in statements)  # and before each commit
 
 

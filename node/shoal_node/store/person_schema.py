@@ -4,6 +4,8 @@
 
     0, an empty file ──step 1──► 1: rows, messages, meta ──step 2──► 2: replies, deadlines
                                  PRAGMA user_version = 1             PRAGMA user_version = 2
+                             ──step 3──► 3: longer rows of records and parts
+                                         PRAGMA user_version = 3
 
 Each step runs in one transaction with the change of the number, so that a crash leaves the
 database before or after it. A step is never edited once released: a change is a new step,
@@ -60,7 +62,14 @@ def _second(connection: Connection) -> None:
     connection.execute("UPDATE messages SET state = state - 1 WHERE state IN (2, 3)")
 
 
-STEPS: Final[tuple[Step, ...]] = (_first, _second)
+def _third(connection: Connection) -> None:
+    """Records and parts have a second, longer form, and there are marks and a clock.
+
+    The tables stay. The number keeps an earlier version from what it could not read.
+    """
+
+
+STEPS: Final[tuple[Step, ...]] = (_first, _second, _third)
 
 
 def version_of(connection: Connection) -> int:

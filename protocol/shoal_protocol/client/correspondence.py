@@ -33,6 +33,7 @@ from shoal_protocol.client.state import (
     MessageRow,
     NoticeRow,
     PartRow,
+    UnwantedRow,
 )
 from shoal_protocol.errors import UserError
 from shoal_protocol.parameters import NetworkParameters
@@ -292,6 +293,8 @@ class Correspondence(Exchange):
             raise UserError("There is no such message in this conversation.")
         self.history.remove(message.id)
         self._news.gone.append(message)
+        if not message.outgoing:
+            self._unwanted.add(message.number, message.created, message.received or 0)
         if not message.outgoing or not self._deliveries.open(message):
             return
         kind, _ = message.written()
@@ -318,7 +321,7 @@ class Correspondence(Exchange):
     def disappear(self, now: int) -> None:
         """Delete every message whose time is over."""
         time = self._rows.lives.time(now)
-        self._lines.expire(time)
+        self._let_end(now)
         for message in self.history.due(time):
             self.remove(message.id)
 
@@ -330,6 +333,7 @@ class Correspondence(Exchange):
             for outgoing in sending.records():
                 self._rows.forget_record(outgoing)
         self._lines.clear()
+        self._unwanted.clear()
         for association in gone:
             self._rows.forget_association(association)
         self._rows.forget_conversation()
@@ -363,6 +367,10 @@ class Correspondence(Exchange):
                 invite=b"" if self._invite is None else self._invite.dump(),
             )
         )
+
+    def restore_unwanted(self, mark: bytes, row: UnwantedRow) -> None:
+        """Take the mark of a message that was deleted here."""
+        self._unwanted.restore(mark, row)
 
     def restore_contact(self, row: ContactRow) -> None:
         """Take what a store kept of the contact."""
@@ -489,8 +497,9 @@ class Correspondence(Exchange):
             self._receipt_came(whole.data)
         elif whole.kind in (Kind.TEXT, Kind.RICH):
             content = contents.read(whole.kind, whole.data)
-            if len(self._lines) == 1 or not self.history.showed(
-                whole.created, whole.number, content
+            if len(self._lines) == 1 or not (
+                self.history.showed(whole.created, whole.number, content)
+                or self._unwanted.holds(whole.number, whole.created)
             ):
                 self._show(whole, content, now)
 

@@ -31,6 +31,7 @@ from shoal_protocol.client.lines import IncomingLines, Whole
 from shoal_protocol.client.outbox import Outgoing, record_key
 from shoal_protocol.client.parcel import Acks, Parcel, Part
 from shoal_protocol.client.sending import Lookup, Sending
+from shoal_protocol.client.unwanted import Unwanted
 from shoal_protocol.parameters import NetworkParameters
 from shoal_protocol.pseudonyms.announcement import Announcement
 from shoal_protocol.pseudonyms.persona import PersonaSecrets
@@ -103,6 +104,7 @@ class Exchange(ABC):
         self._rows: Final = rows
         self.history: Final = History(conversation_id, rows.journal)
         self._lines = IncomingLines(bytes.fromhex(conversation_id), rows.journal)
+        self._unwanted: Final = Unwanted(params, rows)
         self._next_number = 0
         self._inbox_root: bytes | None = None
         self._invite: WriteCapability | None = None  # by which the first contact goes
@@ -130,6 +132,11 @@ class Exchange(ABC):
     @abstractmethod
     def _heard(self, now: int) -> None:
         """Note that a box of the contact came, and what it acknowledged is taken."""
+
+    def _let_end(self, now: int) -> None:
+        """Forget what waits for its turn and whose time is over."""
+        for whole in self._lines.expire(self._rows.lives.time(now)):
+            self._unwanted.add(whole.number, whole.created, whole.came)
 
     @abstractmethod
     def _unsaid(self, message: Sent) -> None:
@@ -273,6 +280,7 @@ class Exchange(ABC):
         A stranger whose request was not answered gets neither.
         """
         out: list[Outgoing] = []
+        self._unwanted.age(now)
         if self.pending or self.blocked:
             return out
         for sending in self._sendings.values():
@@ -319,6 +327,7 @@ class Exchange(ABC):
             self._acknowledged(sending, outgoing)
         association.let_go()
         self._heard(now)
+        self._let_end(now)
         for whole in [] if said is None else self._lines.take(said, self._rows.lives.time(now)):
             self._arrived(whole, now)
         self._rows.association(association)

@@ -78,6 +78,17 @@ class Keeper:
             self._contact = row
             self._journal.put(state.CONTACT, self._conversation, state.CONTACTS.encode(row))
 
+    def unwanted(self, mark: bytes, until: int) -> None:
+        """Put the row of a message that was deleted here."""
+        if self.kept:
+            data = state.UNWANTED_ROWS.encode(state.UnwantedRow(until))
+            self._journal.put(state.UNWANTED, self._conversation + mark, data)
+
+    def forget_unwanted(self, mark: bytes) -> None:
+        """Delete such a row."""
+        if self.kept:
+            self._journal.delete(state.UNWANTED, self._conversation + mark)
+
     def forget_conversation(self) -> None:
         """Delete the conversation's rows."""
         if self.kept:

@@ -119,14 +119,20 @@ class IncomingLines:
         """Whether the time of such a message is over."""
         return self._ends is not None and self._ends <= now
 
-    def expire(self, now: int) -> None:
-        """Forget what is written in those whose time is over; their numbers stay."""
+    def expire(self, now: int) -> list[Whole]:
+        """Forget what is written in those whose time is over; their numbers stay.
+
+        Returns what went, without its words.
+        """
+        gone: list[Whole] = []
         for name, number, message in self._waiting():
             if message.ends is not None and message.ends <= now:
                 self._forget(name, self._lines[name], number)
                 part = Part(Kind.RECEIPT, number, message.created, 0, 1, b"")
                 self._keep(name, self._lines[name], part, now)
+                gone.append(Whole(message.created, message.came, number, message.kind, b""))
         self._time()
+        return gone
 
     def sooner(self, by: int) -> None:
         """Let all that waits count as come ``by`` ns earlier."""
@@ -171,8 +177,6 @@ class IncomingLines:
         Args:
             now: when it came, ns.
         """
-        if self.expiring(now):
-            self.expire(now)
         line = self._lines.get(incoming.line)
         if line is None:
             line = self._lines[incoming.line] = _Line(incoming.least)

@@ -38,6 +38,7 @@ INVITE: Final = "invite"  # id: persona 8, invite 8
 NOTICE: Final = "notice"  # id: 12 bytes; numbered like a message, never shown
 IGNORED: Final = "ignored"  # id: persona 8, pseudonym 32; asks in vain for a while
 CLOCK: Final = "clock"  # id: empty; the highest time seen, while something is to disappear
+UNWANTED: Final = "unwanted"  # id: conversation 8, mark 8; of a message that was deleted here
 KINDS: Final = (
     PERSONA,
     PREKEYS,
@@ -56,6 +57,7 @@ KINDS: Final = (
     NOTICE,
     IGNORED,
     CLOCK,
+    UNWANTED,
 )
 
 
@@ -372,6 +374,13 @@ class ClockRow:
     seen: Annotated[int, wire.U64]
 
 
+@dataclass(frozen=True, slots=True)
+class UnwantedRow:
+    """The last day on which a message that was deleted here may come again."""
+
+    until: Annotated[int, wire.U32]
+
+
 PERSONAS: Final = wire.Codec(PersonaRow, limit=2048)
 PREKEY_DAYS: Final = wire.Codec(PrekeysRow, limit=256)
 CONVERSATIONS: Final = wire.Codec(ConversationRow, limit=4096)
@@ -386,6 +395,7 @@ INVITES: Final = wire.Codec(InviteRow, limit=64)
 NOTICES: Final = wire.Codec(NoticeRow, limit=10_000)
 IGNORINGS: Final = wire.Codec(IgnoredRow, limit=16)
 CLOCKS: Final = wire.Codec(ClockRow, limit=16)
+UNWANTED_ROWS: Final = wire.Codec(UnwantedRow, limit=16)
 
 
 class StoreDamaged(UserError):
