@@ -3,13 +3,9 @@
 import numpy
 import pytest
 
+from shoal_sim.seeds import numbers
 from shoal_sim.theory import kademlia as theory
-from shoal_sim.validation import structures
 from shoal_sim.vector import kademlia
-
-
-def numbers(seed: int) -> numpy.random.Generator:
-    return structures.numbers(seed)
 
 
 def test_shared_bits_are_those_of_the_integers() -> None:

@@ -9,14 +9,10 @@ import numpy
 import pytest
 
 from shoal_protocol.errors import UserError
+from shoal_sim.seeds import numbers
 from shoal_sim.traces import importers, latencies, sessions
-from shoal_sim.validation import structures
 
 MINUTE = sessions.MINUTE
-
-
-def numbers(seed: int) -> numpy.random.Generator:
-    return structures.numbers(seed)
 
 
 @pytest.mark.parametrize("fit", [sessions.FLATOUT, sessions.Weibull(1.0, 5 * MINUTE)])

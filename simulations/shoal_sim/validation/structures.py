@@ -19,6 +19,7 @@ from typing import Final
 import numpy
 from numpy.typing import NDArray
 
+from shoal_sim.seeds import numbers
 from shoal_sim.theory import disclosure as disclosure_theory
 from shoal_sim.theory import eclipse as eclipse_theory
 from shoal_sim.theory import kademlia as kademlia_theory
@@ -31,12 +32,6 @@ NETWORKS: Final = 40
 STUDENT: Final = 2.708  # 99.5 % quantile of Student's t, 39 degrees of freedom
 NORMAL: Final = 2.576  # 99.5 % quantile
 MILLION: Final = 1_000_000
-
-
-def numbers(seed: int, *purpose: int) -> numpy.random.Generator:
-    """Return the generator of one purpose: its number, and those below it."""
-    sequence = numpy.random.SeedSequence((seed, *purpose))
-    return numpy.random.Generator(numpy.random.PCG64DXSM(sequence))
 
 
 def of_networks(values: NDArray[numpy.float64]) -> tuple[float, tuple[float, float]]:
