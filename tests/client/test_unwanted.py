@@ -81,11 +81,11 @@ def test_marks_are_bounded_and_go_with_their_conversation() -> None:
     ada, bob, now = met()
     talk = ada.talk(bob)
     for number in range(MOST + 10):
-        talk._unwanted.add(number, now, now)
+        talk.unwanted.add(number, now, now)
     ada.commit()
     assert ada.disk.count(state.UNWANTED) == MOST
-    assert not talk._unwanted.holds(9, now)
-    assert talk._unwanted.holds(10, now)
+    assert not talk.unwanted.holds(9, now)
+    assert talk.unwanted.holds(10, now)
     ada.people.forget(talk, now)
     ada.commit()
     assert ada.disk.count(state.UNWANTED) == 0

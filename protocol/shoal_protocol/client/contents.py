@@ -15,7 +15,7 @@ read would leave a gap for ever.
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from shoal_protocol import wire
+from shoal_protocol import clock, wire
 from shoal_protocol.client.parcel import MAX_TIME, Kind
 from shoal_protocol.errors import RemoteProtocolError, UserError
 
@@ -151,6 +151,11 @@ def read(kind: int, data: bytes) -> Content:
             else min(max(rich.expires_s, EXPIRES_LEAST_S), EXPIRES_MOST_S),
         )
     return Content(data.decode("utf-8", "replace"))
+
+
+def deadline(since: int, expires_s: int | None) -> int | None:
+    """Return when (ns) what disappears does; its life begins at ``since``."""
+    return None if expires_s is None else since + clock.seconds(expires_s)
 
 
 def check_expiry(expires_s: int | None) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, Literal
 
-from shoal_protocol import clock, crypto
+from shoal_protocol import crypto
 from shoal_protocol.client import contents
 from shoal_protocol.client.association import Association
 from shoal_protocol.client.contents import Content, Profile, Reply, Shown
@@ -24,6 +24,7 @@ from shoal_protocol.client.exchange import MAX_CONTENT, Exchange
 from shoal_protocol.client.history import Message, MessageState, Notice
 from shoal_protocol.client.keeping import Keeper
 from shoal_protocol.client.lines import Whole
+from shoal_protocol.client.lives import Fleeting
 from shoal_protocol.client.outbox import Outgoing
 from shoal_protocol.client.parcel import Kind
 from shoal_protocol.client.sending import Sending
@@ -33,7 +34,6 @@ from shoal_protocol.client.state import (
     MessageRow,
     NoticeRow,
     PartRow,
-    UnwantedRow,
 )
 from shoal_protocol.errors import UserError
 from shoal_protocol.parameters import NetworkParameters
@@ -294,7 +294,7 @@ class Correspondence(Exchange):
         self.history.remove(message.id)
         self._news.gone.append(message)
         if not message.outgoing:
-            self._unwanted.add(message.number, message.created, message.received or 0)
+            self.unwanted.add(message.number, message.created, message.received or 0)
         if not message.outgoing or not self._deliveries.open(message):
             return
         kind, _ = message.written()
@@ -304,14 +304,9 @@ class Correspondence(Exchange):
             self._wait_for([notice])
 
     @property
-    def fleeting(self) -> bool:
-        """Whether something durable here is to disappear."""
-        return self.kept and (self.history.fleeting or self._lines.fleeting)
-
-    def sooner(self, by: int) -> None:
-        """Let all that disappears do so ``by`` ns sooner: the clock was set back."""
-        self.history.sooner(by)
-        self._lines.sooner(by)
+    def lives(self) -> tuple[Fleeting, ...]:
+        """What holds things that are to disappear: shown, and waiting for their turn."""
+        return self.history, self._lines
 
     def expiring(self, now: int) -> bool:
         """Whether the time of a message may be over, shown or waiting for its turn."""
@@ -333,7 +328,7 @@ class Correspondence(Exchange):
             for outgoing in sending.records():
                 self._rows.forget_record(outgoing)
         self._lines.clear()
-        self._unwanted.clear()
+        self.unwanted.clear()
         for association in gone:
             self._rows.forget_association(association)
         self._rows.forget_conversation()
@@ -367,10 +362,6 @@ class Correspondence(Exchange):
                 invite=b"" if self._invite is None else self._invite.dump(),
             )
         )
-
-    def restore_unwanted(self, mark: bytes, row: UnwantedRow) -> None:
-        """Take the mark of a message that was deleted here."""
-        self._unwanted.restore(mark, row)
 
     def restore_contact(self, row: ContactRow) -> None:
         """Take what a store kept of the contact."""
@@ -484,7 +475,7 @@ class Correspondence(Exchange):
             file=content.file,
             reply=content.reply,
             expires_s=content.expires_s,
-            expires=_deadline(self._rows.lives.time(now), content.expires_s),
+            expires=contents.deadline(self._rows.lives.time(now), content.expires_s),
         )
         self._news.gone += self.history.add(message)
         return message
@@ -499,7 +490,7 @@ class Correspondence(Exchange):
             content = contents.read(whole.kind, whole.data)
             if len(self._lines) == 1 or not (
                 self.history.showed(whole.created, whole.number, content)
-                or self._unwanted.holds(whole.number, whole.created)
+                or self.unwanted.holds(whole.number, whole.created)
             ):
                 self._show(whole, content, now)
 
@@ -524,7 +515,7 @@ class Correspondence(Exchange):
             file=content.file,
             reply=reply,
             expires_s=content.expires_s,
-            expires=_deadline(whole.came, content.expires_s),
+            expires=contents.deadline(whole.came, content.expires_s),
         )
         self._news.gone += self.history.add(message)
         self._news.moved.append(message)
@@ -603,7 +594,3 @@ class Correspondence(Exchange):
         self.history.announce(notice)
         self._queue(notice, now)
         return notice.id
-
-
-def _deadline(since: int, expires_s: int | None) -> int | None:
-    return None if expires_s is None else since + clock.seconds(expires_s)

@@ -104,7 +104,7 @@ class Exchange(ABC):
         self._rows: Final = rows
         self.history: Final = History(conversation_id, rows.journal)
         self._lines = IncomingLines(bytes.fromhex(conversation_id), rows.journal)
-        self._unwanted: Final = Unwanted(params, rows)
+        self.unwanted: Final = Unwanted(params, rows)
         self._next_number = 0
         self._inbox_root: bytes | None = None
         self._invite: WriteCapability | None = None  # by which the first contact goes
@@ -136,7 +136,7 @@ class Exchange(ABC):
     def _let_end(self, now: int) -> None:
         """Forget what waits for its turn and whose time is over."""
         for whole in self._lines.expire(self._rows.lives.time(now)):
-            self._unwanted.add(whole.number, whole.created, whole.came)
+            self.unwanted.add(whole.number, whole.created, whole.came)
 
     @abstractmethod
     def _unsaid(self, message: Sent) -> None:
@@ -280,7 +280,7 @@ class Exchange(ABC):
         A stranger whose request was not answered gets neither.
         """
         out: list[Outgoing] = []
-        self._unwanted.age(now)
+        self.unwanted.age(now)
         if self.pending or self.blocked:
             return out
         for sending in self._sendings.values():

@@ -247,8 +247,8 @@ class History:
 
     @property
     def fleeting(self) -> bool:
-        """Whether a message is to disappear."""
-        return bool(self._deadlines)
+        """Whether a message that is durable is to disappear."""
+        return self._journal is not None and bool(self._deadlines)
 
     def sooner(self, by: int) -> None:
         """Let every message that disappears do so ``by`` ns sooner."""

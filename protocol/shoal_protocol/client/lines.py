@@ -112,8 +112,8 @@ class IncomingLines:
 
     @property
     def fleeting(self) -> bool:
-        """Whether a message is to be forgotten whose turn has not come."""
-        return self._ends is not None
+        """Whether a durable message is to be forgotten whose turn has not come."""
+        return self._journal is not None and self._ends is not None
 
     def expiring(self, now: int) -> bool:
         """Whether the time of such a message is over."""

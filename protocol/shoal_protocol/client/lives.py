@@ -27,7 +27,7 @@ NOTE_EVERY: Final = 60 * clock.SECOND
 
 
 class Fleeting(Protocol):
-    """What holds things that disappear: a conversation."""
+    """What holds things that disappear."""
 
     @property
     def fleeting(self) -> bool:
@@ -65,7 +65,7 @@ class Lives:
         """Return the time (ns) that deadlines are made from and held against."""
         return now + self._ahead
 
-    def look(self, now: int, confirmed: bool, conversations: Iterable[Fleeting]) -> None:
+    def look(self, now: int, confirmed: bool, holders: Iterable[Fleeting]) -> None:
         """Note the clock's time (ns), and let deadlines come sooner if it was set back.
 
         Args:
@@ -76,11 +76,11 @@ class Lives:
             self._since = now
         if self._ahead and now - self._since >= SURE:
             by, self._ahead, self._seen = self._ahead, 0, now
-            for one in conversations:
+            for one in holders:
                 one.sooner(by)
             self._note()
         elif abs(self._seen - self._noted) >= NOTE_EVERY:
-            if any(one.fleeting for one in conversations):
+            if any(one.fleeting for one in holders):
                 self._note()
             else:
                 self._noted = self._seen

@@ -70,7 +70,8 @@ class People(Contacts):
             persona.keep_prekeys(self._journal)
             persona.expire_ignored(now, self._journal)
         changed = [] if whole is None else self._about(whole)
-        self.lives.look(now, self.online, (c for _, c in self._conversations.values()))
+        lives = (one for _, c in self._conversations.values() for one in c.lives)
+        self.lives.look(now, self.online, lives)
         for persona, correspondence in self._conversations.values():
             if correspondence.expiring(now):
                 correspondence.disappear(now)

@@ -147,7 +147,7 @@ class Roster:
             self._release(correspondence, now)
         for key, data in kept.of(state.UNWANTED):
             _, correspondence = self._conversations[key[:8].hex()]
-            correspondence.restore_unwanted(key[8:], state.UNWANTED_ROWS.decode(data))
+            correspondence.unwanted.restore(key[8:], state.UNWANTED_ROWS.decode(data))
         self.transfers.restore(kept, self._message)
         for persona, correspondence in self._conversations.values():
             correspondence.disappear(now)
