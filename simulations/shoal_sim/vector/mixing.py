@@ -214,16 +214,15 @@ def senders(
 
 def forward(
     there: Nodes,
-    rate: float,
+    person: Small,
+    begin: Ints,
     delay_ns: float,
-    span: Span,
     latency: Latency,
     rng: numpy.random.Generator,
     *,
     loss: float = 0.0,
 ) -> Packets:
-    """Draw packets from people through G, A, B to the relay S that each asks."""
-    person, begin = senders(there.people, rate, span, rng)
+    """Draw packets from each ``person`` at ``begin`` through G, A, B to the relay S it asks."""
     guard = there.guard[person]
     service = apart(numpy.arange(there.relays, dtype=numpy.int32), [guard], rng)
     a = apart(there.active, [guard, service], rng)
@@ -244,16 +243,18 @@ def forward(
 
 def replies(
     there: Nodes,
-    rate: float,
+    person: Small,
+    begin: Ints,
     delay_ns: float,
-    span: Span,
     latency: Latency,
     rng: numpy.random.Generator,
     *,
     loss: float = 0.0,
 ) -> Packets:
-    """Draw packets from relays S through A′, B′, G to people: one for each that went up."""
-    person, begin = senders(there.people, rate, span, rng)
+    """Draw packets that leave relays S at ``begin`` through A′, B′, G to each ``person``.
+
+    All replies together are Poisson as what went up, so ``senders`` draws who gets one when.
+    """
     service = apart(numpy.arange(there.relays, dtype=numpy.int32), [there.guard[person]], rng)
     return _back(there, person, service, begin, delay_ns, latency, rng, loss)
 
@@ -281,38 +282,35 @@ def waits(size: int, quick_share: float, mean_ns: float, rng: numpy.random.Gener
     return numpy.where(rng.random(size) < quick_share, 0.0, wait).astype(numpy.int64)
 
 
-def layers(
-    people: int,
-    depth: int,
-    width: int,
-    rate: float,
-    delay_ns: float,
-    span: Span,
-    latency: Latency,
-    rng: numpy.random.Generator,
-    *,
-    corrupt: Sequence[int] = (),
-    loss: float = 0.0,
-) -> tuple[Nodes, Packets]:
-    """Draw packets from people through ``depth`` layers of ``width`` mixes to other people.
-
-    Mixes of layer i are the relays from i·width on; ``corrupt`` are relays, counted from 0.
-    """
-    person, begin = senders(people, rate, span, rng)
-    size = len(person)
-    relay = numpy.empty((depth, size), dtype=numpy.int32)
-    for layer in range(depth):
-        relay[layer] = rng.integers(layer * width, (layer + 1) * width, size, dtype=numpy.int32)
-    receiver = rng.integers(0, people - 1, size, dtype=numpy.int32)
-    receiver += receiver >= person  # somebody else
+def layered(people: int, depth: int, width: int, *, corrupt: Sequence[int] = ()) -> Nodes:
+    """Return ``depth`` layers of ``width`` mixes: layer i is the relays from i·width on."""
     held = numpy.zeros(depth * width, dtype=numpy.bool_)
     held[list(corrupt)] = True
     nobody = numpy.empty(0, dtype=numpy.int32)
-    there = Nodes(people, depth * width, nobody, nobody, held)
-    packets = _travel(
+    return Nodes(people, depth * width, nobody, nobody, held)
+
+
+def layers(
+    there: Nodes,
+    depth: int,
+    person: Small,
+    begin: Ints,
+    delay_ns: float,
+    latency: Latency,
+    rng: numpy.random.Generator,
+    *,
+    loss: float = 0.0,
+) -> Packets:
+    """Draw packets from each ``person`` at ``begin`` through ``depth`` layers to somebody else."""
+    size, width = len(person), there.relays // depth
+    relay = numpy.empty((depth, size), dtype=numpy.int32)
+    for layer in range(depth):
+        relay[layer] = rng.integers(layer * width, (layer + 1) * width, size, dtype=numpy.int32)
+    receiver = rng.integers(0, there.people - 1, size, dtype=numpy.int32)
+    receiver += receiver >= person
+    return _travel(
         there, person, receiver, relay, begin, delay_ns, latency, rng, loss, True, to_person=True
     )
-    return there, packets
 
 
 def apart(pool: Small, taken: Sequence[Small], rng: numpy.random.Generator) -> Small:

@@ -13,7 +13,7 @@ more, in which pools fill to all but e^−20 and nothing of a target is left beh
 is cut by the network's own delays, and ``time.warm_up_s`` is for the exact tier.
 
 ``span`` is ``time.length_s`` at most; of large networks less is enough, as each moment has
-many packets: it ends when ``_ENOUGH`` packets are drawn, and is four mean delays at least.
+many packets: it ends when ``_ENOUGH`` packets are drawn, and is two mean delays at least.
 """
 
 import math
@@ -32,12 +32,13 @@ from shoal_sim.scenario import Scenario
 from shoal_sim.seeds import numbers
 from shoal_sim.theory import mixing as theory
 from shoal_sim.vector import mixing
-from shoal_sim.vector.tracing import NOBODY, Floats, Ints, Small, follow, settle
+from shoal_sim.vector.tracing import NOBODY, Floats, Ints, Small, Tracer, settle
 
 _TAIL: Final = 20  # mean delays
-_SHORT_TAIL: Final = 12  # where a lead would be more packets than _MANY: e^−12
+_SHORT_TAIL: Final = 8  # where a lead would be more packets than _MANY: 0.1 % stay behind
 _ENOUGH: Final = 100_000  # packets
 _MANY: Final = 3_000_000
+_PART: Final = 1 << 17  # packets drawn at once
 _CELLS: Final = 1 << 22  # of a posterior, targets × people
 _SAMPLE: Final = 100_000  # messages whose latency is put together
 _MONTH_S: Final = 30 * 86_400
@@ -49,16 +50,41 @@ class _Setting:
 
     people: int  # online
     rate: float
+    mixes: int  # on one way
+    layers: bool
     delay_ns: float
     latency: mixing.Latency
     loss: float
     span: mixing.Span  # lead, and the time that is measured
     targets: int
 
-    @property
-    def onward(self) -> mixing.Span:
-        """Traffic in which targets can be followed to their ends."""
-        return mixing.Span(self.span.lead, self.span.length + self.span.lead)
+    def draw(
+        self,
+        there: mixing.Nodes,
+        people: Small,
+        begin: Ints,
+        rng: numpy.random.Generator,
+        *,
+        back: bool,
+    ) -> mixing.Packets:
+        """Draw packets of people: to relays, for what is asked back, or from them."""
+        if self.layers:
+            return mixing.layers(
+                there, self.mixes, people, begin, self.delay_ns, self.latency, rng, loss=self.loss
+            )
+        drawn = mixing.forward if back else mixing.replies
+        return drawn(there, people, begin, self.delay_ns, self.latency, rng, loss=self.loss)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a watcher of all links makes of one question, and the traffic it was asked of."""
+
+    weights: Floats  # (targets, people)
+    truth: Small
+    took_ms: Floats  # from end to end
+    arrived: float  # share of packets
+    pools: Ints  # packets in each relay at one moment
 
 
 def simulate(scenario: Scenario, seed: int) -> Results:
@@ -69,19 +95,18 @@ def simulate(scenario: Scenario, seed: int) -> Results:
     """
     setting, plan = _setting(scenario), _plan(scenario, seed)
     if scenario.network.layout == "layers":
-        there, up, down = _layered(scenario, setting, plan, seed)
+        there = _layers_of(scenario, setting, plan)
     else:
-        there, up, down = _free(scenario, setting, plan, seed)
-    rng = numbers(seed, "targets")
-    sender, sent = _senders(setting, there, up, rng)
-    receiver, got = _receivers(setting, there, down, rng)
+        there = _relays_of(scenario, setting, plan, seed)
+    sender = _ask(setting, there, numbers(seed, "sender"), back=True)
+    receiver = _ask(setting, there, numbers(seed, "receiver"), back=False)
     found = {
-        **_named("sender", metrics.guess(sender, sent)),
-        **_named("receiver", metrics.guess(receiver, got)),
-        **_latency(scenario, setting, up, down, numbers(seed, "latency")),
-        **_load(scenario, setting, there, up, down),
+        **_named("sender", metrics.guess(sender.weights, sender.truth)),
+        **_named("receiver", metrics.guess(receiver.weights, receiver.truth)),
+        **_latency(scenario, setting, sender, receiver, numbers(seed, "latency")),
+        **_load(scenario, setting, there, sender, receiver),
     }
-    frames = [_frame("sender", sender, sent), _frame("receiver", receiver, got)]
+    frames = [_frame("sender", sender), _frame("receiver", receiver)]
     return Results(found, {"targets": polars.concat(frames)})
 
 
@@ -117,10 +142,12 @@ def _setting(scenario: Scenario) -> _Setting:
     lead = way + _TAIL * delay
     if lead * each_ns > _MANY:
         lead = way + _SHORT_TAIL * delay
-    span = min(scenario.time.length_s * 1e9, max(_ENOUGH / each_ns - lead, 4 * delay, 8 / each_ns))
+    span = min(scenario.time.length_s * 1e9, max(_ENOUGH / each_ns - lead, 2 * delay, 8 / each_ns))
     return _Setting(
         people,
         preset.rate,
+        mixes,
+        network.layout == "layers",
         delay,
         latency,
         scenario.links.loss,
@@ -150,9 +177,7 @@ def _plan(scenario: Scenario, seed: int) -> Plan:
     return plan
 
 
-def _free(
-    scenario: Scenario, setting: _Setting, plan: Plan, seed: int
-) -> tuple[mixing.Nodes, mixing.Packets, mixing.Packets]:
+def _relays_of(scenario: Scenario, setting: _Setting, plan: Plan, seed: int) -> mixing.Nodes:
     relays = scenario.network.relays + plan.added
     if relays < mixing.LEAST_ACTIVE:
         raise UserError(f"A way needs {mixing.LEAST_ACTIVE} relays; network.relays is {relays}.")
@@ -162,87 +187,65 @@ def _free(
         delay_s = setting.delay_ns / mixing.SECOND
         active = mixing.drawn(relays, setting.people, setting.rate, delay_s, rng)
     corrupt = [*plan.corrupt, *range(scenario.network.relays, relays)]
-    there = mixing.nodes(setting.people, relays, rng, active=active, corrupt=corrupt)
-    common = (setting.latency, setting.loss)
-    up = mixing.forward(
-        there,
-        setting.rate,
-        setting.delay_ns,
-        setting.span,
-        common[0],
-        numbers(seed, "forward"),
-        loss=common[1],
-    )
-    down = mixing.replies(
-        there,
-        setting.rate,
-        setting.delay_ns,
-        setting.onward,
-        common[0],
-        numbers(seed, "replies"),
-        loss=common[1],
-    )
-    return there, up, down
+    return mixing.nodes(setting.people, relays, rng, active=active, corrupt=corrupt)
 
 
-def _layered(
-    scenario: Scenario, setting: _Setting, plan: Plan, seed: int
-) -> tuple[mixing.Nodes, mixing.Packets, mixing.Packets]:
+def _layers_of(scenario: Scenario, setting: _Setting, plan: Plan) -> mixing.Nodes:
     network = scenario.network
     width = network.relays // network.layers
     if width < 1 or plan.added:
         raise UserError(f"{network.layers} layers need as many relays, and nobody adds to them.")
-    there, packets = mixing.layers(
-        setting.people,
-        network.layers,
-        width,
-        setting.rate,
-        setting.delay_ns,
-        setting.onward,
-        setting.latency,
-        numbers(seed, "layers"),
-        corrupt=[relay for relay in plan.corrupt if relay < width * network.layers],
-        loss=setting.loss,
-    )
-    return there, packets, packets
+    corrupt = [relay for relay in plan.corrupt if relay < width * network.layers]
+    return mixing.layered(setting.people, network.layers, width, corrupt=corrupt)
 
 
-def _senders(
-    setting: _Setting, there: mixing.Nodes, up: mixing.Packets, rng: numpy.random.Generator
-) -> tuple[Floats, Small]:
-    """Return the posterior over people who sent what came to its end, and the truth."""
+def _ask(
+    setting: _Setting, there: mixing.Nodes, rng: numpy.random.Generator, *, back: bool
+) -> _Asked:
+    """Ask who sent what came to its end (``back``), or who gets what was sent.
+
+    Packets are drawn and read in parts, as a million people send more than memory holds. They
+    are in no order of time, so targets of the first part are targets of all.
+    """
     lead, length = setting.span.lead, setting.span.length
-    chosen = _choose(up.arrived & (up.end >= 0) & (up.end < length), setting.targets, rng)
-    way = up.way(there).backwards()
-    found = follow(way, chosen, up.person, setting.people, window=(-length, lead))
-    return settle(found), up.person[chosen]
-
-
-def _receivers(
-    setting: _Setting, there: mixing.Nodes, down: mixing.Packets, rng: numpy.random.Generator
-) -> tuple[Floats, Small]:
-    """Return the posterior over people whom what was sent comes to, and the truth."""
-    lead, length = setting.span.lead, setting.span.length
-    who = down.other if down.forward else down.person
-    if down.links is not None:
-        who = numpy.where(down.arrived, who, numpy.int32(NOBODY))
-    chosen = _choose(down.arrived & (down.begin >= 0) & (down.begin < length), setting.targets, rng)
-    found = follow(down.way(there), chosen, who, setting.people, window=(-lead, length + lead))
-    return settle(found), who[chosen]
-
-
-def _choose(
-    there: numpy.typing.NDArray[numpy.bool_], most: int, rng: numpy.random.Generator
-) -> Ints:
-    candidates = numpy.flatnonzero(there)
-    return candidates[rng.permutation(len(candidates))[:most]]
+    # What is asked back needs nothing after it; time runs from the other end. In both
+    # directions pools are full when the window opens, and who had left by then is nobody.
+    span, window = setting.span, (-length, lead)
+    if not back:
+        span, window = mixing.Span(lead, length + lead), (-1, length + lead)
+    people, begins = mixing.senders(there.people, setting.rate, span, rng)
+    tracer = Tracer(setting.mixes, there.relays * setting.mixes, len(people), window)
+    pools = numpy.zeros(there.relays, dtype=numpy.int64)
+    truth, took = numpy.empty(0, dtype=numpy.int32), numpy.empty(0)
+    arrived = 0
+    for first in range(0, len(people), _PART):
+        part = slice(first, first + _PART)
+        packets = setting.draw(there, people[part], begins[part], rng, back=back)
+        way = packets.way(there)
+        pools += mixing.pool_sizes(packets, there.relays, 0)
+        came = packets.arrived
+        arrived += int(came.sum())
+        # In layers it is the other end that gets what a person sent.
+        who = packets.other if setting.layers and not back else packets.person
+        owner = who if back else numpy.where(came, who, numpy.int32(NOBODY))
+        targets: Ints | None = None
+        if first == 0:
+            at = packets.end if back else packets.begin
+            candidates = numpy.flatnonzero(came & (at >= 0) & (at < length))
+            targets = candidates[rng.permutation(len(candidates))[: setting.targets]]
+            truth = who[targets]
+            took = (packets.end - packets.begin)[came] / 1e6
+        tracer.add(way.backwards() if back else way, owner, targets)
+    weights = settle(tracer.follow(there.people))
+    share = arrived / len(people) if len(people) else math.nan
+    return _Asked(weights, truth, took, share, pools)
 
 
 def _latency(
     scenario: Scenario,
     setting: _Setting,
-    up: mixing.Packets,
-    down: mixing.Packets,
+    sender: _Asked,
+    receiver: _Asked,
     rng: numpy.random.Generator,
 ) -> dict[str, float]:
     """Return what a message takes: for a slot, to S, and from there to one whose GET waits.
@@ -253,20 +256,17 @@ def _latency(
     replicas = 1 if layered else scenario.network.protocol.replicas
     free = preset.rate * (1.0 if layered else preset.quick_share)
     free -= scenario.traffic.messages_per_hour / 3600 * replicas
-    arrived = up.arrived & (up.begin >= -setting.span.lead)
-    there = (up.end - up.begin)[arrived] / 1e6
+    there, back = sender.took_ms, receiver.took_ms
     found = {f"way_p{round(100 * share)}_ms": at for share, at in _quantiles(there)}
-    size = _SAMPLE if len(there) else 0
-    total = there[rng.integers(0, len(there), size)] if size else there
+    size = _SAMPLE if len(there) and len(back) else 0
+    total = there[rng.integers(0, len(there), size)] if size else numpy.empty(0)
     if not layered and size:
-        back = (down.end - down.begin)[down.arrived] / 1e6
         total = total + back[rng.integers(0, len(back), size)]
     if free > 0:
         total = total + rng.exponential(1000 / free, size)
     for share, at in _quantiles(total):
         found[f"latency_p{round(100 * share)}_ms"] = at if free > 0 else math.inf
-    ways = [up] if layered else [up, down]
-    found["delivered_share"] = math.prod(float(way.arrived.mean()) for way in ways)
+    found["delivered_share"] = sender.arrived * (1.0 if layered else receiver.arrived)
     return found
 
 
@@ -274,17 +274,15 @@ def _load(
     scenario: Scenario,
     setting: _Setting,
     there: mixing.Nodes,
-    up: mixing.Packets,
-    down: mixing.Packets,
+    sender: _Asked,
+    receiver: _Asked,
 ) -> dict[str, float]:
     """Return what it costs, what pools hold in the mean, and the bits in closed form."""
     size = scenario.network.protocol.packet_bytes
     layered = scenario.network.layout == "layers"
-    hops = len(up.relay) if layered else 2 * len(up.relay) + 1  # packets into relays for a slot
-    mixes = len(up.relay)
-    pools = mixing.pool_sizes(up, there.relays, 0)
-    if not layered:
-        pools = pools + mixing.pool_sizes(down, there.relays, 0)
+    mixes = setting.mixes
+    hops = mixes if layered else 2 * mixes + 1  # packets into relays for each that is sent
+    pools = sender.pools if layered else sender.pools + receiver.pools
     delay_s = setting.delay_ns / mixing.SECOND
     up_down = 2 * setting.rate * size
     return {
@@ -315,7 +313,8 @@ def _named(who: str, guess: metrics.Guess) -> dict[str, float]:
     }
 
 
-def _frame(question: str, weights: Floats, truth: Small) -> polars.DataFrame:
+def _frame(question: str, asked: _Asked) -> polars.DataFrame:
+    weights, truth = asked.weights, asked.truth
     rows = numpy.arange(len(truth))
     return polars.DataFrame(
         {

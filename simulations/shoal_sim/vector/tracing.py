@@ -17,7 +17,7 @@ In free routes it is exact for a watcher who knows how far each packet has come:
 a relay and a place on the way. That is more than links tell, so what it gives is the least
 anonymity; pools that are relays alone give a watcher who only counts.
 
-Times are integer nanoseconds; ties go by hop and then by number of packet. With numba (the
+Times are integer nanoseconds; ties go by number of packet and then by hop. With numba (the
 extra ``sim-fast``) the loop is compiled, without it each step is numpy's; both give the same
 bits, as each does the same additions and divisions in the same order.
 """
@@ -47,10 +47,11 @@ class Way:
 
     Args:
         pool: (hops, packets) which pool of packets that are mixed with each other.
-        enter, leave: (hops, packets) ns.
+        enter, leave: (hops, packets) ns; of a way backwards, counted down.
         pools: how many there are.
         mixed: (hops, packets) where a packet is hidden among others; not at a relay that tells
             what it does, and not where it never came. None: everywhere.
+        ahead: False: time runs backwards.
     """
 
     pool: Small
@@ -58,6 +59,7 @@ class Way:
     leave: Ints
     pools: int
     mixed: Flags | None = None
+    ahead: bool = True
 
     @property
     def packets(self) -> int:
@@ -65,9 +67,149 @@ class Way:
         return int(self.pool.shape[1])
 
     def backwards(self) -> "Way":
-        """Return the same packets with time reversed."""
+        """Return the same packets with time reversed: what left last enters first."""
         mixed = None if self.mixed is None else self.mixed[::-1]
-        return Way(self.pool[::-1], -self.leave[::-1], -self.enter[::-1], self.pools, mixed)
+        return Way(
+            self.pool[::-1], self.leave[::-1], self.enter[::-1], self.pools, mixed, not self.ahead
+        )
+
+    def at(self, hop: int, *, leaves: bool) -> Ints:
+        """Return when each packet enters or leaves a hop, ns in the direction of time."""
+        times: Ints = (self.leave if leaves else self.enter)[hop]
+        return times if self.ahead else numpy.negative(times)
+
+
+class Tracer:
+    """Gathers packets, in parts where all at once would take too much memory; follows them once.
+
+    Args:
+        hops: of every way.
+        pools: over all ways.
+        packets: at most so many.
+        window: ns in the direction of time, from before which pools hold what is in them, to
+            the end of watching.
+        compiled: by numba; only where it is installed.
+    """
+
+    def __init__(
+        self,
+        hops: int,
+        pools: int,
+        packets: int,
+        window: tuple[int, int],
+        *,
+        compiled: bool = FAST,
+    ) -> None:
+        self._loop = _compiled() if compiled else _steps  # compiling takes memory: before ours
+        self._hops, self._pools = hops, pools
+        self._low, self._high = window
+        self._bits = (2 * hops * packets).bit_length()
+        # Times and visits in one number: such are sorted many times as fast as their order.
+        self._narrow = (self._high - self._low).bit_length() + self._bits <= 63
+        self._packets = 0
+        self._events = 0
+        self._targets: list[Ints] = []
+        self._bare: list[tuple[int, int]] = []  # target, owner: seen from end to end
+        # As large as they can get: what isn't written takes no memory.
+        self._codes = numpy.empty(2 * hops * packets, dtype=numpy.int64)
+        self._times = numpy.empty(0 if self._narrow else 2 * hops * packets, dtype=numpy.int64)
+        self._pool = numpy.empty(hops * packets, dtype=numpy.int32)
+        self._kind = numpy.empty(hops * packets, dtype=numpy.int8)
+        self._owner = numpy.empty(packets, dtype=numpy.int32)
+
+    def add(self, way: Way, owner: Small | Ints, targets: Ints | None = None) -> None:
+        """Add packets.
+
+        Args:
+            owner: (packets,) to whom a packet that comes out belongs: a person, a relay, or
+                the packet itself; ``NOBODY`` if it can't have been the target.
+            targets: numbers of packets of this part, none twice.
+        """
+        chosen = numpy.empty(0, numpy.int64) if targets is None else targets
+        there = (way.at(-1, leaves=True) > self._low) & (way.at(0, leaves=False) < self._high)
+        there[chosen] = True
+        columns = numpy.flatnonzero(there)
+        size, first = len(columns), self._packets
+        mixed = way.mixed
+        for hop in range(self._hops):
+            enter, leave = way.at(hop, leaves=False)[columns], way.at(hop, leaves=True)[columns]
+            inside = (leave > self._low) & (enter < self._high)
+            if mixed is not None:
+                inside &= mixed[hop, columns]
+            self._keep(hop, enter, numpy.flatnonzero(inside), leaves=False)
+            self._keep(hop, leave, numpy.flatnonzero(inside & (leave < self._high)), leaves=True)
+        kind = numpy.zeros((size, self._hops), dtype=numpy.int8)
+        if mixed is None:
+            kind[:, 0] |= FIRST
+            kind[:, -1] |= LAST
+        else:
+            rows, through = numpy.arange(size), mixed[:, columns]
+            kind[rows, through.argmax(axis=0)] |= FIRST
+            kind[rows, self._hops - 1 - through[::-1].argmax(axis=0)] |= LAST
+            known = len(self) + numpy.arange(len(chosen))
+            for target, packet in zip(known.tolist(), chosen.tolist(), strict=True):
+                if not mixed[:, packet].any() and owner[packet] != NOBODY:
+                    self._bare.append((target, int(owner[packet])))
+        visits = slice(first * self._hops, (first + size) * self._hops)
+        self._kind[visits] = kind.ravel()
+        self._pool[visits] = way.pool[:, columns].T.ravel()
+        self._owner[first : first + size] = owner[columns]
+        self._targets.append(first + numpy.searchsorted(columns, chosen))
+        self._packets += size
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self._targets)
+
+    def follow(self, owners: int) -> Floats:
+        """Follow all targets at once; there are so many ``owners``.
+
+        Returns:
+            (targets, owners): a row sums to 1, but for what belongs to nobody or had not come
+            out at the end of the window.
+        """
+        targets = numpy.concatenate(self._targets)
+        target = numpy.full(self._packets, NOBODY, dtype=numpy.int32)
+        target[targets] = numpy.arange(len(targets), dtype=numpy.int32)
+        found = numpy.zeros((owners, len(targets)))
+        for which, to in self._bare:
+            found[to, which] = 1.0
+        self._loop(
+            self._in_order(),
+            self._kind,
+            self._pool,
+            target,
+            self._owner,
+            self._hops,
+            self._pools,
+            found,
+        )
+        return found.T
+
+    def _keep(self, hop: int, at: Ints, which: Ints, *, leaves: bool) -> None:
+        code = which + self._packets
+        code *= self._hops
+        code += hop
+        code *= 2
+        code += leaves
+        times = numpy.maximum(at[which] - self._low, 0)
+        events = slice(self._events, self._events + len(which))
+        if self._narrow:
+            times <<= self._bits
+            times |= code
+            self._codes[events] = times
+        else:
+            self._codes[events] = code
+            self._times[events] = times
+        self._events += len(which)
+
+    def _in_order(self) -> Ints:
+        """Return 2·visit + (1 if it leaves) of all events in the order of their times."""
+        codes = self._codes[: self._events]
+        if not self._narrow:
+            return codes[numpy.lexsort((codes, self._times[: self._events]))]
+        codes.sort()
+        codes &= (1 << self._bits) - 1
+        return codes
 
 
 def follow(
@@ -79,56 +221,16 @@ def follow(
     window: tuple[int, int] | None = None,
     compiled: bool = FAST,
 ) -> Floats:
-    """Return how likely each target came out as a packet of each owner.
+    """Return how likely each target came out as a packet of each owner: one part is all.
 
-    Args:
-        targets: numbers of packets, none twice.
-        owner: (packets,) to whom a packet that comes out belongs: a person, a relay, or the
-            packet itself; ``NOBODY`` if it can't have been the target.
-        window: ns, from before which pools hold what is in them, to the end of watching.
-        compiled: by numba; only where it is installed.
-
-    Returns:
-        (targets, owners): a row sums to 1, but for what belongs to nobody or had not come out
-        at the end of the window.
+    Without a ``window`` the packets are watched from the first to the last of them.
     """
-    codes = _in_order(way, window)
-    kind = _kinds(way)
-    target = numpy.full(way.packets, NOBODY, dtype=numpy.int32)
-    target[targets] = numpy.arange(len(targets), dtype=numpy.int32)
-    found = numpy.zeros((owners, len(targets)))
-    if way.mixed is not None:  # all of its mixes tell: it is seen from end to end
-        bare = targets[~way.mixed[:, targets].any(axis=0)]
-        bare = bare[owner[bare] != NOBODY]
-        found[owner[bare], target[bare]] = 1.0
-    pool = numpy.ascontiguousarray(way.pool).ravel()
-    names = numpy.ascontiguousarray(owner, dtype=numpy.int64)
-    go_through(codes, kind, pool, target, names, way.pools, found, compiled=compiled)
-    return found.T
-
-
-def go_through(
-    codes: Ints,
-    kind: NDArray[numpy.int8],
-    pool: Small,
-    target: Small,
-    owner: Ints,
-    pools: int,
-    found: Floats,
-    *,
-    compiled: bool = FAST,
-) -> None:
-    """Go through events that are in order already, for those who have events and no ways.
-
-    Args:
-        codes: 2·visit + (1 if it leaves); a visit modulo the packets is its packet.
-        kind: (visits,) ``FIRST``, ``LAST``, both or none.
-        pool: (visits,).
-        target, owner: (packets,) its number among the targets, and to whom it comes out.
-        found: (owners, targets), to which is added.
-    """
-    loop = _compiled() if compiled else _steps
-    loop(codes, kind, pool, target, owner, pools, found)
+    if window is None:
+        low = int(way.at(0, leaves=False).min())
+        window = (low - 1, int(way.at(-1, leaves=True).max()) + 1)
+    tracer = Tracer(len(way.pool), way.pools, way.packets, window, compiled=compiled)
+    tracer.add(way, owner, targets)
+    return tracer.follow(owners)
 
 
 def settle(found: Floats) -> Floats:
@@ -137,74 +239,18 @@ def settle(found: Floats) -> Floats:
     return cast(Floats, numpy.divide(found, sums, out=numpy.zeros_like(found), where=sums > 0))
 
 
-def _in_order(way: Way, window: tuple[int, int] | None) -> Ints:
-    """Return 2·visit + (1 if it leaves) of all events in the order of their times."""
-    hops, packets = way.pool.shape
-    low = int(way.enter.min()) if window is None else window[0]
-    high = int(way.leave.max()) if window is None else window[1]
-    bits = (2 * hops * packets).bit_length()
-    narrow = (high - low).bit_length() + bits <= 63
-    parts: list[Ints] = []
-    times: list[Ints] = []
-    for hop in range(hops):
-        enter, leave = way.enter[hop], way.leave[hop]
-        there = (leave > low) & (enter < high) if window is not None else None
-        if way.mixed is not None:
-            there = way.mixed[hop] if there is None else there & way.mixed[hop]
-        base = 2 * hop * packets
-        for leaves in (0, 1):
-            at, keep = (leave, there) if leaves else (enter, there)
-            if leaves and window is not None:
-                assert there is not None
-                keep = there & (leave < high)
-            if keep is None:
-                code = numpy.arange(base + leaves, base + 2 * packets + leaves, 2)
-                at = at - low
-            else:
-                which = numpy.flatnonzero(keep)
-                code = base + 2 * which + leaves
-                at = numpy.maximum(at[which] - low, 0)
-            if narrow:  # the sort of plain numbers is many times that of their order
-                at <<= bits
-                at |= code
-                parts.append(at)
-            else:
-                parts.append(code)
-                times.append(at)
-    codes = numpy.concatenate(parts)
-    if not narrow:
-        return codes[numpy.lexsort((codes, numpy.concatenate(times)))]
-    parts.clear()
-    codes.sort()
-    codes &= (1 << bits) - 1
-    return codes
-
-
-def _kinds(way: Way) -> NDArray[numpy.int8]:
-    """Return for each visit whether it is the packet's first or last."""
-    hops, packets = way.pool.shape
-    kind = numpy.zeros((hops, packets), dtype=numpy.int8)
-    if way.mixed is None:
-        kind[0] |= FIRST
-        kind[-1] |= LAST
-        return kind.ravel()
-    column = numpy.arange(packets)
-    kind[way.mixed.argmax(axis=0), column] |= FIRST
-    kind[hops - 1 - way.mixed[::-1].argmax(axis=0), column] |= LAST
-    return kind.ravel()
-
-
 def _steps(
     codes: Ints,
     kind: NDArray[numpy.int8],
     pool: Small,
     target: Small,
-    owner: Ints,
+    owner: Small,
+    hops: int,
     pools: int,
     found: Floats,
 ) -> None:
     """Go through the events, a row of all targets at a time."""
-    packets, width = len(target), found.shape[1]
+    width = found.shape[1]
     mass = numpy.zeros((pools, width))
     count = [0] * pools
     flying: dict[int, Floats] = {}
@@ -213,7 +259,7 @@ def _steps(
     for code, which, visit, at in zip(
         codes.tolist(), what, visits.tolist(), pool[visits].tolist(), strict=True
     ):
-        packet = visit % packets
+        packet = visit // hops
         if code & 1:
             row = mass[at]
             p = row / count[at]
@@ -237,7 +283,8 @@ def _loop(
     kind: NDArray[numpy.int8],
     pool: Small,
     target: Small,
-    owner: Ints,
+    owner: Small,
+    hops: int,
     pools: int,
     found: Floats,
 ) -> None:
@@ -252,7 +299,7 @@ def _loop(
     left = room
     for code in codes:
         visit = code >> 1
-        packet = visit % packets
+        packet = visit // hops
         at = pool[visit]
         which = kind[visit]
         if code & 1:
@@ -297,6 +344,9 @@ def _loop(
                     mass[at, k] += flying[s, k]
 
 
+_TYPES: Final = (
+    "void(int64[::1], int8[::1], int32[::1], int32[::1], int32[::1], int64, int64, float64[:, ::1])"
+)
 _made: list[Callable[..., None]] = []
 
 
@@ -304,6 +354,9 @@ def _compiled() -> Callable[..., None]:
     """Return ``_loop`` compiled, once a process; numba keeps it on disk for the next."""
     if not _made:
         numba = cast(Any, import_module("numba"))
-        options = {"parallel": False, "fastmath": False, "error_model": "numpy"}
-        _made.append(numba.njit(_loop, cache=True, **options))
+        make = {"parallel": False, "fastmath": False, "error_model": "numpy"}
+        try:
+            _made.append(numba.njit(_TYPES, cache=True, **make)(_loop))
+        except RuntimeError:  # nowhere to keep it
+            _made.append(numba.njit(_TYPES, **make)(_loop))
     return _made[0]

@@ -1,0 +1,193 @@
+"""How fast the tiers are here, beside what others reach: `shoal sim bench [--json]`.
+
+::
+
+    BENCHES: name ─► measured ─► Speed: value, unit, least, anchor
+    million ─► a process of its own, whose peak of memory is its own as well
+
+A speed is the best of a few runs, as everything else on a machine only makes it slower.
+Anchors are figures of other simulators on a machine of two cores.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy
+
+from shoal_sim.scenario import parse
+from shoal_sim.seeds import numbers
+from shoal_sim.vector import mixing
+from shoal_sim.vector.model import simulate
+from shoal_sim.vector.tracing import FAST, follow
+
+MILLION: Final = """
+question = "How many bits does a watcher of all links lack, at a million people?"
+[network]
+people = 1_000_000
+relays = 10_000
+active = "drawn"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """One line of the table.
+
+    Args:
+        least: what it must reach; for seconds and bytes the most.
+        anchor: what it is compared with, and whose figure that is.
+    """
+
+    id: str
+    what: str
+    value: float
+    unit: str
+    least: float
+    anchor: str
+    most: bool = False
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is fast, or small, enough."""
+        return self.value <= self.least if self.most else self.value >= self.least
+
+
+def layers(times: int = 3, packets: int = 400_000) -> list[Speed]:
+    """Messages through three layers of mixes, with the times of all their hops."""
+    people, rate = 10_000, 4.0
+    span = mixing.Span(0, round(packets / (people * rate) * mixing.SECOND))
+    best = 0.0
+    for i in range(times):
+        rng, began = numbers(1, "bench", i), time.perf_counter()
+        sent = mixing.senders(people, rate, span, rng)
+        there = mixing.layered(people, 3, 10)
+        drawn = mixing.layers(there, 3, *sent, 50e6, mixing.Fixed(42_000_000), rng)
+        best = max(best, len(drawn) / (time.perf_counter() - began))
+    return [
+        Speed(
+            "vector.layers",
+            "messages through three mixes, every hop timed",
+            best,
+            "messages/s",
+            3e6,
+            "Nym's SimPy simulator: 6,200 packets/s; MiXiM: 2,300 messages/s with 4 targets",
+        )
+    ]
+
+
+def free(times: int = 3, packets: int = 400_000) -> list[Speed]:
+    """Requests over G, A, B to S, drawn as people draw them: no relay twice on a way."""
+    people, rate = 10_000, 4.0
+    span = mixing.Span(0, round(packets / (people * rate) * mixing.SECOND))
+    best = 0.0
+    for i in range(times):
+        rng = numbers(1, "bench", i)
+        there = mixing.nodes(people, 100, rng)
+        began = time.perf_counter()
+        sent = mixing.senders(people, rate, span, rng)
+        drawn = mixing.forward(there, *sent, 50e6, mixing.Fixed(42_000_000), rng)
+        best = max(best, len(drawn) / (time.perf_counter() - began))
+    return [
+        Speed(
+            "vector.free",
+            "messages over guard, A, B to the relay asked, every hop timed",
+            best,
+            "messages/s",
+            1e6,
+            "a numpy prototype of free routes: 480,000 messages/s at 10^6 nodes",
+        )
+    ]
+
+
+def entropy(times: int = 3, targets: int = 16) -> list[Speed]:
+    """The exact posterior of a watcher of all links, drawing the traffic included."""
+    people, rate, delay = 1000, 5.0, 0.25e9
+    best, packets = 0.0, 300_000 if FAST else 20_000
+    span = mixing.Span(0, round(packets / (people * rate) * mixing.SECOND))
+    for i in range(times + FAST):  # the first time the loop is compiled
+        rng, began = numbers(1, "bench entropy", i), time.perf_counter()
+        sent = mixing.senders(people, rate, span, rng)
+        there = mixing.layered(people, 3, 10)
+        drawn = mixing.layers(there, 3, *sent, delay, mixing.Fixed(50_000_000), rng)
+        chosen = numpy.argsort(drawn.begin, kind="stable")[: targets * 100 : 100]
+        follow(drawn.way(there), chosen, drawn.other, people)
+        best = max(best, len(drawn) / (time.perf_counter() - began))
+    return [
+        Speed(
+            "vector.entropy",
+            f"messages, entropy of {targets} targets, {'numba' if FAST else 'without numba'}",
+            best,
+            "messages/s",
+            4e5 if FAST else 1e4,
+            "MiXiM: 2,300 messages/s with 4 targets; a numba prototype: 420,000 to 750,000",
+        )
+    ]
+
+
+def million() -> list[Speed]:
+    """A run with a million people, in a process of its own."""
+    told = subprocess.run(  # this module, by this interpreter
+        [sys.executable, "-m", "shoal_sim.bench", "million"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    found = json.loads(told.stdout)
+    anchor = "a numpy prototype of 10^6 nodes and 3 million messages, no entropy: 6.2 s, 672 MB"
+    what = f"a million people, 10,000 relays, {found['entropy_bits']:.1f} bits"
+    return [
+        Speed("vector.million.time", what, found["seconds"], "s", 60.0, anchor, most=True),
+        Speed("vector.million.memory", "the same, at its peak", found["bytes"] / 1e6, "MB", 1000.0,
+              anchor, most=True),
+    ]  # fmt: skip
+
+
+BENCHES: Final[dict[str, Callable[[], list[Speed]]]] = {
+    "vector.layers": layers,
+    "vector.free": free,
+    "vector.entropy": entropy,
+    "vector.million": million,
+}
+
+
+def measure(names: Sequence[str] = tuple(BENCHES)) -> list[Speed]:
+    """Return the speeds of these benches, one after the other."""
+    return [speed for name in names for speed in BENCHES[name]()]
+
+
+def as_json(speeds: Sequence[Speed]) -> str:
+    """Return ``{"speeds": [{id, what, value, unit, least, anchor, most, pass}]}``."""
+    rows = [{**asdict(speed), "pass": speed.passed} for speed in speeds]
+    return json.dumps({"speeds": rows}, indent=2)
+
+
+def peak_bytes() -> int:
+    """Return the most memory that this process ever held (Linux); 0 where that isn't told."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        return 0
+    lines = [line.split() for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(lines[0][1]) * 1024 if lines else 0
+
+
+def _million() -> None:
+    """Run it here and say what it took."""
+    began = time.perf_counter()
+    bits = simulate(parse(MILLION), 1).metrics["sender_entropy_bits"]
+    took = time.perf_counter() - began
+    found = {"seconds": took, "bytes": peak_bytes(), "entropy_bits": bits}
+    sys.stdout.write(json.dumps(found) + "\n")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["million"]:
+        _million()
+    else:
+        sys.stdout.write(as_json(measure()) + "\n")
