@@ -84,7 +84,8 @@ class Speaker:
         self._judge.pseudonyms[persona.secrets.pseudonym] = self.person.name
 
     def _told(self, change: Changed) -> None:
-        if change.message is not None and change.message.request:
+        known = self.person.machine.people.conversation(change.conversation)
+        if known is not None and known[1].pending:
             self._accept_later(change.conversation)
 
     def _accept_later(self, conversation: str) -> None:
