@@ -21,12 +21,24 @@ import { shapes } from '../src/lib/ui/shapes';
 const keys = Object.keys(en) as (keyof typeof en)[];
 const place = new Map<string, number>(keys.map((key, at) => [key, at]));
 
+const HELD = /\$\.from_html\(`[^`]*`/g;
+const LOST = /[\ue000-\uf8ff]/;
+
 /** The name of a text that stands alone between braces: `{w.chat_new}`. */
 function wordOf(node: AST.ExpressionTag): string | null {
   const found = node.expression;
   if (found.type !== 'MemberExpression' || found.computed) return null;
   if (found.object.type !== 'Identifier' || found.object.name !== 'w') return null;
   return found.property.type === 'Identifier' ? found.property.name : null;
+}
+
+/** Expressions with nothing but text between them: they become one piece of text. */
+function runs(nodes: AST.Fragment['nodes']): AST.ExpressionTag[][] {
+  const found: AST.ExpressionTag[][] = [[]];
+  for (const node of nodes)
+    if (node.type === 'ExpressionTag') found.at(-1)?.push(node);
+    else if (node.type !== 'Text' && node.type !== 'Comment') found.push([]);
+  return found;
 }
 
 /** A component's source whose elements hold places instead of `{w.key}`. */
@@ -56,7 +68,8 @@ export function withPlaces(source: string): string {
     const { type } = node as { type: string };
     if (type === 'TitleElement') return;
     if (type === 'Fragment')
-      for (const child of (node as AST.Fragment).nodes) if (child.type === 'ExpressionTag') put(child, '');
+      for (const run of runs((node as AST.Fragment).nodes))
+        if (run.every((one) => place.has(wordOf(one) ?? ''))) run.forEach((one) => put(one, ''));
     if (type === 'RegularElement')
       for (const attribute of (node as AST.RegularElement).attributes)
         if (attribute.type === 'Attribute' && attribute.value !== true && !Array.isArray(attribute.value))
@@ -120,6 +133,7 @@ export function words(): Plugin[] {
       enforce: 'post',
       transform(code, id) {
         if (!id.includes('/web/src/') || !/\.(svelte|ts)$/.test(id)) return null;
+        if (LOST.test(code.replace(HELD, ''))) this.error(`a text's place is in no element: ${id}`);
         const script = byPlace(code);
         return {
           code: script.includes('$.from_html(')
