@@ -1,0 +1,121 @@
+"""Who works: this process, joblib's loky processes, or a cluster behind the same call.
+
+::
+
+    tasks, in order ─► each(work, tasks, crew) ─► results, in the same order
+                          └─ workers 1: here · loky: processes · dask, ray: machines
+
+Results come in the order of the tasks, whoever finishes first, so that what is written of them
+is the same whatever the engine. Randomness is named by seed and purpose (``seeds``), so no
+worker has a state that a result could depend on.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from shoal_protocol.errors import UserError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+ENGINES: Final = ("loky", "dask", "ray")
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """How many work, and where.
+
+    Args:
+        workers: processes; 0 is one for each core. With ``dask`` and ``ray`` the cluster decides.
+        engine: one of ``ENGINES``.
+        scheduler: a Dask scheduler's address as ``tcp://host:8786``; empty starts one here.
+    """
+
+    workers: int = 1
+    engine: str = "loky"
+    scheduler: str = ""
+
+
+ALONE: Final = Crew()
+EVERYBODY: Final = Crew(0)
+
+
+def each(
+    work: Callable[[Task], Result], tasks: Sequence[Task], crew: Crew = ALONE
+) -> Iterator[Result]:
+    """Yield ``work(task)`` of each task, in order; closing the iterator stops the work.
+
+    Args:
+        work: a function of a module, so that another process finds it.
+
+    Raises:
+        UserError: the engine isn't installed, or what ``work`` raised.
+    """
+    import joblib
+
+    workers = min(crew.workers or joblib.cpu_count(), max(1, len(tasks)))
+    if crew.engine == "loky" and workers == 1:
+        for task in tasks:
+            yield work(task)
+        return
+    with _engine(crew):
+        parallel = joblib.Parallel(
+            n_jobs=workers if crew.engine == "loky" else -1, return_as="generator"
+        )
+        found = parallel(joblib.delayed(_quietly)(work, task, os.getpid()) for task in tasks)
+        try:
+            yield from found
+        finally:
+            found.close()
+
+
+def _quietly(work: Callable[[Task], Result], task: Task, leader: int) -> Result:
+    """Do one task; Ctrl-C is the leading process's to hear, which ends its workers."""
+    if os.getpid() != leader and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return work(task)
+
+
+def _engine(crew: Crew) -> AbstractContextManager[Any]:
+    if crew.engine == "dask":
+        return _dask(crew)
+    if crew.engine == "ray":
+        return _ray()
+    return nullcontext()
+
+
+@contextmanager
+def _dask(crew: Crew) -> Iterator[None]:
+    import joblib
+
+    try:
+        from distributed import Client
+    except ImportError:
+        raise UserError(
+            "Dask is not installed; install it with: pip install 'shoal[sim,sim-cluster]'."
+        ) from None
+    settings = (
+        {"address": crew.scheduler}
+        if crew.scheduler
+        else {"n_workers": crew.workers or joblib.cpu_count(), "threads_per_worker": 1}
+    )
+    client: Any = Client
+    with client(**settings), joblib.parallel_config(backend="dask"):
+        yield
+
+
+@contextmanager
+def _ray() -> Iterator[None]:
+    import joblib
+
+    try:
+        from ray.util.joblib import register_ray  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        raise UserError("Ray is not installed; install it with: pip install ray.") from None
+    register_ray()
+    with joblib.parallel_config(backend="ray"):
+        yield
