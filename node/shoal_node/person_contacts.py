@@ -14,7 +14,7 @@ from shoal_protocol.client import contents
 from shoal_protocol.client.contents import Profile
 from shoal_protocol.client.correspondence import Correspondence
 from shoal_protocol.client.invites import OpenInvite, capability
-from shoal_protocol.client.personas import Persona
+from shoal_protocol.client.personas import IGNORED_S, Persona
 from shoal_protocol.errors import UserError
 from shoal_protocol.pseudonyms import address, invite
 
@@ -198,6 +198,28 @@ class PersonContacts(PersonDriver):
         except UserError as error:
             raise backend.Conflict(str(error)) from None
         self._tell(gone)
+        await self._durable()
+
+    def ignored(self, persona_id: str) -> Sequence[backend.Ignored]:
+        """The strangers that the persona ignores, those of longest ago first."""
+        persona, now = self._find(persona_id), self._clock.now()
+        over = {key: since + clock.seconds(IGNORED_S) for key, since in persona.ignored.items()}
+        return [
+            backend.Ignored(address.encode(key), until)
+            for key, until in over.items()
+            if now < until
+        ]
+
+    async def heed(self, persona_id: str, pseudonym: str) -> None:
+        """Ignore a stranger no more."""
+        persona = self._find(persona_id)
+        try:
+            key = address.decode(pseudonym)
+        except UserError:
+            key = b""
+        if key not in persona.ignored:
+            raise backend.NotFound("This persona ignores no such stranger.")
+        self.machine.people.heed(persona, key)
         await self._durable()
 
     async def block_contact(self, persona_id: str, contact_id: str) -> backend.Contact:

@@ -97,6 +97,13 @@ async def test_requests_are_accepted_ignored_and_contacts_blocked() -> None:
         assert (await act(served, asking[0], "ignore"))[0] == 409
         assert await act(served, asking[1], "ignore") == (204, None)
         assert (await act(served, asking[1], "accept"))[0] == 404
+        place = f"/personas/{asking[1]['persona']}/ignored"
+        [ignored] = await served.get(place)
+        assert set(ignored) == {"pseudonym", "until"}
+        assert ignored["pseudonym"] == asking[1]["pseudonym"]
+        undone = f"/api/v1{place}/{ignored['pseudonym']}"
+        assert [(await served.call("DELETE", undone))[0] for _ in range(2)] == [204, 404]
+        assert await served.get(place) == []
         status, contact = await act(served, asking[0], "block")
         assert status == 200 and isinstance(contact, dict) and contact["state"] == "blocked"
         status, contact = await act(served, asking[0], "unblock")

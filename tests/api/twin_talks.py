@@ -5,11 +5,13 @@ import json
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from shoal_node.api import backend, idempotency, schema
 from shoal_protocol.clock import SECOND
 from shoal_protocol.files import manifest
+
+IGNORED_FOR: Final = 30 * 86_400 * SECOND
 
 PIECES = 3  # of every file
 STATES: tuple[backend.MessageState, ...] = ("stored", "fetched", "read")
@@ -40,6 +42,7 @@ class Talks:
         self._files: dict[str, backend.FileContent] = {}
         self._read: dict[str, str] = {}  # the last message seen, by conversation
         self._expires_after: dict[str, int | None] = {}
+        self._ignored: dict[tuple[str, str], backend.Ignored] = {}
         self._blocked: dict[str, backend.ContactState] = {}  # what a contact was before
         self.trusting = False  # whether names of files are left as they are
         self.slow = False  # whether files that come stop half-way until :meth:`finish`
@@ -91,7 +94,18 @@ class Talks:
         contact = self._contact(persona_id, contact_id)
         if contact.state != "request":
             raise backend.Conflict("Only a request can be ignored.")
+        until = self._tick() + IGNORED_FOR
+        self._ignored[persona_id, contact.pseudonym] = backend.Ignored(contact.pseudonym, until)
         await self.forget_conversation(contact.conversation)
+
+    def ignored(self, persona_id: str) -> Sequence[backend.Ignored]:
+        self._persona(persona_id)
+        return [one for (persona, _), one in self._ignored.items() if persona == persona_id]
+
+    async def heed(self, persona_id: str, pseudonym: str) -> None:
+        self._persona(persona_id)
+        if self._ignored.pop((persona_id, pseudonym), None) is None:
+            raise backend.NotFound("This persona ignores no such stranger.")
 
     async def block_contact(self, persona_id: str, contact_id: str) -> backend.Contact:
         contact = self._contact(persona_id, contact_id)

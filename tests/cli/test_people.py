@@ -58,6 +58,13 @@ def test_requests_are_listed_and_answered(
     assert accepted["state"] == "accepted"
     ignored = shoal_json(capsys, "contact", "ignore", requests[1]["pseudonym"])
     assert ignored == {"id": requests[1]["id"], "ignored": True}
+    listed = shoal_json(capsys, "contact", "ignored", "--persona", heron)["ignored"]
+    assert [one["pseudonym"] for one in listed] == [requests[1]["pseudonym"]]
+    assert requests[1]["pseudonym"] in shoal(capsys, "contact", "ignored", "--persona", heron)[1]
+    undo = ("contact", "ignored", "--undo", requests[1]["pseudonym"], "--persona", heron)
+    assert shoal_json(capsys, *undo) == {"pseudonym": requests[1]["pseudonym"], "ignored": False}
+    assert shoal(capsys, *undo)[0] == 1
+    assert shoal_json(capsys, "contact", "ignored", "--persona", heron) == {"ignored": []}
     assert shoal_json(capsys, "contact", "requests") == {"requests": []}
     assert shoal(capsys, "contact", "requests") == (0, "", "Nobody asks.\n")
 

@@ -41,7 +41,7 @@ def test_the_commands_of_the_contract_are_there() -> None:
     assert {(name,) for name in expected.split()} <= set(COMMANDS)
     expected = "new list show edit burn linkability"
     assert {("persona", name) for name in expected.split()} <= set(COMMANDS)
-    expected = "invite add accept ignore list requests verify name block unblock"
+    expected = "invite add accept ignore ignored list requests verify name block unblock"
     assert {("contact", name) for name in expected.split()} <= set(COMMANDS)
 
 

@@ -127,6 +127,14 @@ def test_who_is_ignored_is_heard_again_once_the_person_adds_it() -> None:
     assert bob.talk(ada).state == "accepted"
 
 
+def test_who_is_ignored_may_ask_again_once_that_is_undone() -> None:
+    ada, bob = asked()
+    bob.people.ignore(bob.talk(ada), START)
+    bob.people.heed(bob.persona, ada.pseudonym)
+    bob.commit()
+    assert bob.persona.ignored == {} and bob.disk.count("ignored") == 0
+
+
 def test_who_is_ignored_may_ask_again_after_a_month(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(personas, "IGNORED_S", 20 * 86_400)
     ada, bob = asked()

@@ -7,6 +7,7 @@ import trio.testing
 
 from shoal_node.api import backend
 from shoal_node.person import PersonNode
+from shoal_protocol.clock import SECOND
 from whole_nodes import Lab, eventually, lab, meet, received
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")
@@ -64,6 +65,25 @@ async def test_an_ignored_request_is_gone(tmp_path: Path) -> None:
         assert isinstance(gone, backend.Removed) and gone.message is None
         with pytest.raises(backend.NotFound):
             await b.ignore_contact(theirs.id, contact.id)
+
+
+async def test_who_is_ignored_is_listed_until_it_is_undone(tmp_path: Path) -> None:
+    async with lab(tmp_path, relays=4, people=2) as made:
+        a, b = made.people
+        contact, theirs = await meet(a, b)
+        await a.send(contact.conversation, "hello", None)
+        await eventually(120, lambda: len(received(b)) == 1)
+        assert b.ignored(theirs.id) == []
+        await b.ignore_contact(theirs.id, only_contact(b).id)
+        [stranger] = b.ignored(theirs.id)
+        assert stranger.pseudonym == a.personas()[0].pseudonym
+        left = (stranger.until - made.clock.now()) / (86_400 * SECOND)
+        assert 29 < left <= 30
+        for wrong in ("x", theirs.pseudonym):
+            with pytest.raises(backend.NotFound):
+                await b.heed(theirs.id, wrong)
+        await b.heed(theirs.id, stranger.pseudonym)
+        assert b.ignored(theirs.id) == []
 
 
 async def test_a_blocked_contact_is_not_heard_until_it_is_unblocked(tmp_path: Path) -> None:

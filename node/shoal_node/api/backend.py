@@ -39,6 +39,7 @@ from shoal_node.api.values import FileContent as FileContent
 from shoal_node.api.values import FileState as FileState
 from shoal_node.api.values import HopInfo as HopInfo
 from shoal_node.api.values import HopRole as HopRole
+from shoal_node.api.values import Ignored as Ignored
 from shoal_node.api.values import Invite as Invite
 from shoal_node.api.values import Latency as Latency
 from shoal_node.api.values import Link as Link
@@ -187,6 +188,12 @@ class PersonBackend(Protocol):
 
     async def ignore_contact(self, persona_id: str, contact_id: str) -> None:
         """Forget a request silently; Conflict when it is none."""
+
+    def ignored(self, persona_id: str) -> Sequence[Ignored]:
+        """The strangers that the persona ignores, those of longest ago first."""
+
+    async def heed(self, persona_id: str, pseudonym: str) -> None:
+        """Ignore a stranger no more; raises NotFound for one that is not ignored."""
 
     async def block_contact(self, persona_id: str, contact_id: str) -> Contact:
         """Drop whatever comes of this contact, unanswered, from now on."""

@@ -205,6 +205,20 @@ _PEOPLE: Final = (
         body=bodies.NoBody,
     ),
     Endpoint(
+        "GET",
+        f"{_PERSONA}/ignored",
+        "Strangers whose requests are ignored",
+        handlers.ignored,
+        Sequence[backend.Ignored],
+    ),
+    Endpoint(
+        "DELETE",
+        f"{_PERSONA}/ignored/{{pseudonym}}",
+        "Ignore a stranger no more",
+        handlers.heed,
+        status=204,
+    ),
+    Endpoint(
         "POST",
         f"{_CONTACT}/block",
         "Drop whatever comes of a contact",

@@ -192,6 +192,15 @@ async def ignore_contact(call: Call) -> object:
     return None
 
 
+async def ignored(call: Call) -> object:
+    return (await call.settled()).ignored(call.ids["persona"])
+
+
+async def heed(call: Call) -> object:
+    await call.owner.heed(call.ids["persona"], call.ids["pseudonym"])
+    return None
+
+
 async def block_contact(call: Call) -> object:
     return await call.owner.block_contact(call.ids["persona"], call.ids["contact"])
 

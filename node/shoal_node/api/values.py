@@ -276,6 +276,14 @@ class Invite:
 
 
 @dataclass(frozen=True, slots=True)
+class Ignored:
+    """A stranger whose request was ignored, who asks in vain for a while."""
+
+    pseudonym: str
+    until: Time
+
+
+@dataclass(frozen=True, slots=True)
 class SearchHit:
     """A message that holds what was looked for."""
 

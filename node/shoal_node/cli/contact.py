@@ -84,6 +84,14 @@ def add(commands: options.Commands) -> None:
         "give a contact a name of your own, which stays on this machine",
         "shoal contact name CONTACT Heron",
     )
+    ignored = options.command(
+        inner,
+        "ignored",
+        _ignored,
+        "list strangers whose requests are ignored, or let one of them ask again",
+        "shoal contact ignored --undo shoal1…",
+    )
+    ignored.add_argument("--undo", metavar="PSEUDONYM", help="ignore this stranger no more")
     simple = [verify, name]
     for verb, summary in (
         ("block", "drop whatever comes of a contact, unanswered, from now on"),
@@ -94,7 +102,7 @@ def add(commands: options.Commands) -> None:
     for parser in simple:
         parser.add_argument("who", metavar="CONTACT", help="an id, a pseudonym or a name")
     name.add_argument("alias", metavar="NAME", nargs="?", help="the name (left out: none any more)")
-    for parser in (invite, added, accept, listing, requests, *simple):
+    for parser in (invite, added, accept, listing, requests, ignored, *simple):
         people.add_persona(parser)
         options.add_data(parser)
         options.add_json(parser)
@@ -203,6 +211,24 @@ def _requests(arguments: argparse.Namespace) -> None:
         rows += [
             (one["id"], _name_of(one), _price(one), one["tag"], one["pseudonym"]) for one in found
         ]
+        console.table(rows, titles=True)
+
+
+def _ignored(arguments: argparse.Namespace) -> None:
+    client = options.client(arguments)
+    place = ("personas", people.persona(client, arguments.persona)["id"], "ignored")
+    if arguments.undo is not None:
+        client.delete(*place, arguments.undo)
+        table: dict[str, object] = {"pseudonym": arguments.undo, "ignored": False}
+        _say(arguments, table, "This stranger may ask again.")
+        return
+    found = client.get(*place)
+    if arguments.json:
+        console.out_json({"ignored": found})
+    elif not found:
+        console.note("Nobody is ignored.")
+    else:
+        rows = [("UNTIL", "PSEUDONYM"), *((one["until"], one["pseudonym"]) for one in found)]
         console.table(rows, titles=True)
 
 

@@ -206,6 +206,10 @@ class Contacts(Roster):
             raise UserError("Only a request can be ignored.")
         return self.forget(correspondence, now)
 
+    def heed(self, persona: Persona, pseudonym: bytes) -> None:
+        """Ignore a stranger (32 bytes) no more: what it sends from now on asks as any other's."""
+        persona.heed(pseudonym, self._journal)
+
     def block(self, correspondence: Correspondence, now: int) -> list[Changed]:
         """Hear and say no more, until :meth:`unblock`.
 
