@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from shoal_sim.exact.relays import Relay
     from shoal_sim.exact.world import World
 
-REST_S: Final = 120  # a relay that was dialled in vain, and that nobody answers, for 30 s more
+REST_S: Final = 120  # the longest rest after dials in vain, 90 s, and the 30 s to answer in
 
 
 def interval_s(params: NetworkParameters) -> float:
