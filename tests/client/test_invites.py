@@ -221,7 +221,7 @@ def test_restored_invites_are_those_that_were_made() -> None:
     desk.person.do(lambda: desk.invites.make(desk.persona, START + 1), lambda _: None)
     desk.world.run(1)
     reader = Reader(PARAMS, PRESETS["fast"], 0, seeded("r"))
-    reader.add(desk.persona.id, desk.persona.secrets, START)
+    reader.add(desk.persona.id, desk.persona.secrets)
     again = Invites(PARAMS, seeded("again"), reader, Journal())
     kept: Kept = desk.person.kept()
     again.restore(kept, {desk.persona.id: desk.persona}, START)

@@ -37,10 +37,17 @@ SLOW = 3 * clock.SECOND
 WIDE = replace(FAST, rate=60.0)  # so that many GETs may wait
 
 
+def announced(secrets: PersonaSecrets, days: int = 16) -> None:
+    """Draw the prekeys of so many days, as announcing them does."""
+    rng = seeded("prekeys")
+    for day in range(DAY, DAY + days):
+        secrets.prekeys(day, rng)
+
+
 class Reading:
     """A reader of some personas, in a network of ``count`` relays.
 
-    Without ``personas`` there is one whose inboxes begin in a year: streams can be read alone.
+    Without ``personas`` there is one that has announced nothing: streams can be read alone.
     """
 
     def __init__(
@@ -53,10 +60,11 @@ class Reading:
             PersonaSecrets(self.rng.bytes(32), network=LAB.hash) for _ in range(personas)
         ]
         for number, secrets in enumerate(self.secrets):
-            self.reader.add(str(number), secrets, START)
+            self.reader.add(str(number), secrets)
+            announced(secrets)
         if not personas:
             secrets = PersonaSecrets(self.rng.bytes(32), network=LAB.hash)
-            self.reader.add("0", secrets, START + 365 * 24 * HOUR)
+            self.reader.add("0", secrets)
         self.view = 0
 
     def follow(self, count: int, now: int = START, persona: str = "0") -> list[bytes]:
@@ -368,7 +376,7 @@ def test_a_removed_personas_inbox_is_asked_no_more_and_its_answers_hurt_nothing(
     for get in outstanding:
         reading.reader.lost(get.purpose, START)
     assert reading.reader.outstanding == 0
-    reading.reader.add("again", reading.secrets[0], START)
+    reading.reader.add("again", reading.secrets[0])
     gets = reading.waiting(START, LAB.replicas + 1)
     assert [real(get) for get in gets] == [True] * LAB.replicas + [False]
 

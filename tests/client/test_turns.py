@@ -8,8 +8,10 @@ import pytest
 
 from client.crowd import crowd
 from client.neighbours import sides
+from client.test_outbox import Sender, outgoing
 from shoal_protocol import clock
 from shoal_protocol.client.following import Following
+from shoal_protocol.client.outbox import Outgoing
 from shoal_protocol.client.reader import DecoyGet, Get, InboxGet, Reader, StreamGet
 from shoal_protocol.client.readings import HOT_STREAMS
 from shoal_protocol.parameters import LAB, PRESETS, Preset
@@ -36,7 +38,8 @@ class Node:
         self.reader = Reader(LAB, preset, 3 * clock.SECOND, self.rng)
         for name in ("0", "1", "2"):
             secrets = PersonaSecrets(self.rng.bytes(32), network=LAB.hash)
-            self.reader.add(name, secrets, START)
+            secrets.prekeys(DAY, seeded("prekeys"))
+            self.reader.add(name, secrets)
         self.now = START
         self.gets: list[tuple[int, Get]] = []
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
@@ -200,3 +203,38 @@ def test_two_personas_of_one_node_follow_the_two_sides_of_their_session() -> Non
     assert [one.stream for one in followed] == [mine, theirs]
     node.reader.unfollow("1", mine.id)
     assert not node.reader.follows("1", mine.id) and node.reader.follows("2", mine.id)
+
+
+def owned(owner: str, *numbers: int, fragment: bool = False) -> list[Outgoing]:
+    """Return records of a persona; the lower the number, the longer they are due."""
+    records = [outgoing(number, created=START + number) for number in numbers]
+    for record in records:
+        record.owner, record.fragment = owner, fragment
+        record.copies = 1 if fragment else record.copies
+    return records
+
+
+@pytest.mark.parametrize("fragments", [False, True])
+def test_words_of_one_persona_wait_for_one_slot_of_another_that_has_much_to_put(
+    fragments: bool,
+) -> None:
+    sender = Sender(*owned("1", *range(40), fragment=fragments))
+    for _ in range(5):
+        sender.put()
+    (word,) = owned("0", 99)
+    sender.add(word)
+    owners = [sender.put()[0].owner for _ in range(7)]
+    assert owners == ["0", "1", "0", "1", "0", "1", "1"]
+
+
+def test_a_personas_own_fragments_wait_for_its_words() -> None:
+    sender = Sender(*owned("0", *range(8), fragment=True), *owned("0", 99))
+    assert [sender.put()[0].fragment for _ in range(5)] == [False, False, False, True, True]
+
+
+def test_turns_of_a_persona_that_is_burnt_are_forgotten() -> None:
+    sender = Sender(*owned("0", 1))
+    sender.put()
+    assert sender.outbox._served == {"0": 1}
+    sender.outbox.forget("0")
+    assert sender.outbox._served == {}

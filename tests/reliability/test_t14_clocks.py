@@ -9,12 +9,13 @@ from dataclasses import replace
 import pytest
 
 import shoal_sim.exact.world
-from client.meeting import incoming, outgoing, personas, write
+from client.meeting import create, incoming, outgoing, personas, write
 from shoal_protocol import parameters
 from shoal_protocol.client.personas import Persona
 from shoal_protocol.clock import SECOND
 from shoal_sim.exact.people import Person
 from shoal_sim.exact.world import World
+from support import START
 
 EPOCH_S = 60
 DAY_S = 86_400
@@ -140,3 +141,20 @@ def test_a_relay_whose_clock_went_back_by_a_day_is_left_out_until_it_is_right() 
     wrong.start()
     world.run(10)
     assert wrong.id in {relay.relay_id for relay in ada.view.relays(ada.now())}
+
+
+def test_a_persona_made_by_a_clock_ahead_of_midnight_is_found_on_the_day_before() -> None:
+    """Its first day is tomorrow; set right, its node announces today, and reads today's inbox."""
+    midnight = (START // (DAY_S * SECOND) + 1) * DAY_S * SECOND
+    world = World(6, 2, seed="ahead of midnight", start=midnight - 240 * SECOND)
+    ada, bob = world.people
+    bob.crash()
+    bob.wall_offset = 300 * SECOND
+    bob.start()
+    b = create(bob)
+    world.run(20)
+    b = again(bob, 0)
+    a = create(ada)
+    write(ada, a, b, "before midnight")
+    assert world.run(120, lambda: len(incoming(b)) == 1)
+    assert world.now < midnight

@@ -148,10 +148,9 @@ class Reader:
         self._view = -1
         self._settled = False
 
-    def add(self, persona: str, secrets: PersonaSecrets, created: int) -> None:
-        """Begin to read a persona's inboxes, those of days from its first on."""
-        since = clock.index_of(created, self._params.day_s)
-        self._personas[persona] = Readings(persona, secrets, since, self._params, self._rng)
+    def add(self, persona: str, secrets: PersonaSecrets) -> None:
+        """Begin to read a persona's inboxes, those of days with prekeys."""
+        self._personas[persona] = Readings(persona, secrets, self._params, self._rng)
 
     def remove(self, persona: str) -> None:
         """Stop reading anything for a persona."""

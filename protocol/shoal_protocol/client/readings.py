@@ -66,11 +66,10 @@ class Readings:
 
     Args:
         name: the persona's.
-        since: the UTC day of its first inbox.
     """
 
     def __init__(
-        self, name: str, secrets: PersonaSecrets, since: int, params: NetworkParameters, rng: Rng
+        self, name: str, secrets: PersonaSecrets, params: NetworkParameters, rng: Rng
     ) -> None:
         self.name: Final = name
         self.streams: Final[dict[bytes, Following]] = {}
@@ -79,7 +78,6 @@ class Readings:
         self.outstanding = 0  # its GETs that are on their way
         self.served = 0  # the turn in which it last had a slot
         self._secrets = secrets
-        self._since = since
         self._params = params
         self._rng = rng
         self._boxes: dict[int, ReadingBox] = {}
@@ -92,8 +90,10 @@ class Readings:
         oldest = today - self._params.entry_life_s // self._params.day_s - 1
         self._boxes = {day: one for day, one in self._boxes.items() if day >= oldest}
         hungry: list[ReadingBox] = []
-        for day in range(max(oldest, self._since), today + 2):
-            if day == today + 1 and day not in live:
+        # Who writes needs an announcement, so there are entries where there are prekeys: also on
+        # a day before the persona's first one, if its clock ran ahead then.
+        for day in self._secrets.prekey_days():
+            if day < oldest or (day > today and day not in live):
                 continue
             one = self._box(day)
             total = sum(one.mailbox.outstanding(relay) for relay in top(one))

@@ -202,7 +202,7 @@ class Roster:
         announcer = Announcer(secrets, self._params, self._rng)
         persona = Persona(persona_id, secrets, created, announcer, name, kept, Shown())
         self._personas[persona.id] = persona
-        self._reader.add(persona.id, secrets, created)
+        self._reader.add(persona.id, secrets)
         return persona
 
     def _correspondence(
