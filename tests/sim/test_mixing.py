@@ -95,19 +95,6 @@ def test_quick_requests_are_answered_at_once_and_others_wait_no_longer_than_the_
     assert abs(wait[wait > 0].mean() / 1e9 - (1 - math.exp(-3))) < 0.04
 
 
-def test_a_watcher_of_the_wires_sees_every_link_of_every_packet_in_order_of_time() -> None:
-    there, packets = requests(8, people=50, loss=0.05)
-    seen = mixing.seen(packets, there)
-    assert (seen.time_ns[1:] >= seen.time_ns[:-1]).all()
-    assert packets.links is not None
-    assert len(seen.time_ns) == (numpy.minimum(packets.links, 3) + 1).sum()
-    first = seen.hop == 0
-    assert (seen.source[first] == packets.person[seen.packet[first]]).all()
-    last = seen.hop == 3
-    assert (seen.target[last] == packets.other[seen.packet[last]]).all()
-    assert (seen.time_ns[last] == packets.leave[2, seen.packet[last]]).all()
-
-
 def test_the_active_set_follows_traffic_and_never_falls_below_four() -> None:
     rng = numbers(9, "active")
     sizes = [len(mixing.drawn(1000, people, 4.0, 0.05, rng)) for people in (10, 10_000, 10**6)]

@@ -6,11 +6,13 @@ import math
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from shoal_protocol.errors import UserError
 from shoal_sim import bench
+from shoal_sim.adversaries import registry
 from shoal_sim.scenario import parse
 from shoal_sim.vector.model import simulate
 
@@ -73,6 +75,33 @@ def test_relays_that_tell_cost_bits() -> None:
     assert told["sender_entropy_bits"] < honest["sender_entropy_bits"] - 0.5
 
 
+def test_a_plug_in_is_judged_beside_the_watcher_who_knows_all_places() -> None:
+    found = run(SMALL + '[adversary]\nname = "corrupt_relays"\nshare = 0.25\n', 2)
+    for who in ("sender", "receiver"):
+        assert found[f"{who}_entropy_bits"] < found[f"adversary_{who}_entropy_bits"] + 0.3
+        assert 0 < found[f"adversary_{who}_guess_share"] <= 1
+    assert "adversary_sender_entropy_bits" not in run(SMALL)
+
+
+@pytest.mark.parametrize("name", sorted(set(registry.SHIPPED) - {"n_minus_1"}))
+def test_every_adversary_answers_or_is_refused_in_a_sentence(name: str) -> None:
+    try:
+        found = run(f'[network]\npeople = 20\nrelays = 8\n[adversary]\nname = "{name}"\n')
+    except UserError as error:
+        assert str(error).endswith(".")
+    else:
+        assert found["sender_entropy_bits"] > 0
+
+
+def test_links_may_have_lengths_of_their_own(tmp_path: Path) -> None:
+    places = run(SMALL + '[links]\nmodel = "coordinates"\n')
+    assert places["way_p99_ms"] > run(SMALL)["way_p50_ms"]
+    table = tmp_path / "king"
+    table.write_text("0 20000 40000\n20000 0 30000\n40000 30000 0\n", encoding="ascii")
+    measured = run(SMALL + f'[links]\nmodel = "file"\nfile = "{table}"\n')
+    assert 10 * 4 < measured["way_p50_ms"] - 134 < 20 * 4 + 15
+
+
 def test_who_is_away_hides_nobody_and_real_messages_wait_for_slots() -> None:
     half = run(SMALL + "[traffic]\nonline = 0.5\n")
     assert half["people"] == 30 and half["sender_entropy_bits"] < math.log2(30)
@@ -90,7 +119,7 @@ def test_links_that_lose_deliver_less() -> None:
     ("text", "sentence"),
     [
         ('[churn]\nmodel = "weibull"\n', "nobody comes or goes"),
-        ('[links]\nmodel = "file"\n', "fixed or uniform"),
+        ('[links]\nmodel = "file"\nfile = "/nowhere"\n', "nowhere"),
         ("[network]\npeople = 1\n", "fewer than two people"),
         ("[network]\nrelays = 3\n", "A way needs 4 relays"),
         ('[network]\nrelays = 2\nlayout = "layers"\n', "need as many relays"),

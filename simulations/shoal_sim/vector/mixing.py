@@ -8,7 +8,8 @@
 
 Senders are Poisson; so are the replies as a whole, and what passes any link (displacement of
 a Poisson process). A packet waits at each mix for an exponential time, at S for none, and
-takes each link's latency. Nodes are numbered, people first, then relays.
+takes each link's latency. Nodes are numbered, people first, then relays. What passes on the
+wires, as a watcher sees it, adversaries/watching.py makes of this.
 
 Times are integer nanoseconds from the beginning of the window that is watched. Traffic begins
 before it: who reads pools or delays cuts what comes before ``Span.lead`` is over.
@@ -88,6 +89,31 @@ class Fixed:
         return self.latency_ns + rng.integers(0, self.jitter_ns + 1, len(source))
 
 
+class Placed(Protocol):
+    """Where nodes are, as traces/latencies.py has it."""
+
+    def one_way_ns(self, source: Small, target: Small) -> Ints:
+        """Return what each link takes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """Links take what lies between their nodes, and up to ``jitter_ns`` more.
+
+    ``most_ns`` is what nearly all of them take at most.
+    """
+
+    places: Placed
+    most_ns: int
+    jitter_ns: int = 0
+
+    def draw(self, source: Small, target: Small, rng: numpy.random.Generator) -> Ints | int:
+        """Return what each packet takes."""
+        took = self.places.one_way_ns(source, target)
+        return took + rng.integers(0, self.jitter_ns + 1, len(source)) if self.jitter_ns else took
+
+
 @dataclass(frozen=True, slots=True)
 class Packets:
     """Packets of one direction.
@@ -148,24 +174,6 @@ class Packets:
         mixes = [row + numpy.int32(nodes.people) for row in self.relay]
         ends = (self.person, self.other) if self.forward else (self.other, self.person)
         return [ends[0], *mixes, ends[1]]
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What passes on the wires, in the order of time.
-
-    Args:
-        time_ns: when it enters the link.
-        source, target: node numbers.
-        packet: the truth: its number in ``Packets``.
-        hop: the truth: which link of its way, from 0.
-    """
-
-    time_ns: Ints
-    source: Small
-    target: Small
-    packet: Ints
-    hop: NDArray[numpy.int8]
 
 
 def nodes(
@@ -332,23 +340,6 @@ def apart(pool: Small, taken: Sequence[Small], rng: numpy.random.Generator) -> S
         drawn[again] = fresh
         again = again[_clashes(fresh, [earlier[again] for earlier in taken])]
     return drawn
-
-
-def seen(packets: Packets, there: Nodes) -> Seen:
-    """Return what passes each link, as somebody sees who watches all of them."""
-    path = packets.path(there)
-    size, hops = len(packets), len(packets.relay)
-    links = hops + 1
-    times = numpy.concatenate([packets.begin, *packets.leave])
-    source = numpy.concatenate(path[:-1])
-    target = numpy.concatenate(path[1:])
-    which = numpy.arange(links * size)
-    if packets.links is not None:
-        # The link on which it is lost was entered as well.
-        which = which[numpy.repeat(numpy.arange(links), size) <= numpy.tile(packets.links, links)]
-    which = which[numpy.argsort(times[which], kind="stable")]
-    hop = (which // size).astype(numpy.int8)
-    return Seen(times[which], source[which], target[which], which % size, hop)
 
 
 def pool_sizes(packets: Packets, relays: int, at_ns: int) -> Ints:

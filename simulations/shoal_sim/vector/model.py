@@ -26,11 +26,14 @@ import polars
 from shoal_protocol.errors import UserError
 from shoal_sim import metrics
 from shoal_sim.adversaries import registry
-from shoal_sim.adversaries.base import Plan, Surface
+from shoal_sim.adversaries.base import Adversary, Plan, Question, Surface
+from shoal_sim.adversaries.judging import judge
+from shoal_sim.adversaries.watching import watch
 from shoal_sim.results import Results
 from shoal_sim.scenario import Scenario
 from shoal_sim.seeds import numbers
 from shoal_sim.theory import mixing as theory
+from shoal_sim.traces import importers, latencies
 from shoal_sim.vector import mixing
 from shoal_sim.vector.tracing import NOBODY, Floats, Ints, Small, Tracer, settle
 
@@ -38,6 +41,7 @@ _TAIL: Final = 20  # mean delays
 _SHORT_TAIL: Final = 8  # where a lead would be more packets than _MANY: 0.1 % stay behind
 _ENOUGH: Final = 100_000  # packets
 _MANY: Final = 3_000_000
+_SHOWN: Final = 100_000  # packets to a plug-in
 _PART: Final = 1 << 17  # packets drawn at once
 _CELLS: Final = 1 << 22  # of a posterior, targets × people
 _SAMPLE: Final = 100_000  # messages whose latency is put together
@@ -93,7 +97,8 @@ def simulate(scenario: Scenario, seed: int) -> Results:
     Raises:
         UserError: what the scenario asks is not of this tier.
     """
-    setting, plan = _setting(scenario), _plan(scenario, seed)
+    adversary, plan = _adversary(scenario, seed)
+    setting = _setting(scenario, plan, seed)
     if scenario.network.layout == "layers":
         there = _layers_of(scenario, setting, plan)
     else:
@@ -106,25 +111,35 @@ def simulate(scenario: Scenario, seed: int) -> Results:
         **_latency(scenario, setting, sender, receiver, numbers(seed, "latency")),
         **_load(scenario, setting, there, sender, receiver),
     }
+    if adversary is not None:
+        found |= _judged(setting, there, adversary, seed)
     frames = [_frame("sender", sender), _frame("receiver", receiver)]
     return Results(found, {"targets": polars.concat(frames)})
 
 
-def latency_of(scenario: Scenario) -> mixing.Latency:
-    """Return the model of the links; ``uniform`` is ``latency_ms`` ± ``jitter_ms``."""
+def latency_of(scenario: Scenario, nodes: int, seed: int) -> mixing.Latency:
+    """Return the model of the links among ``nodes``; ``uniform`` is ± ``jitter_ms``.
+
+    Raises:
+        UserError: ``links.file`` can't be read.
+    """
     links = scenario.links
     base, jitter = round(links.latency_ms * 1e6), round(links.jitter_ms * 1e6)
     if links.model == "fixed":
         return mixing.Fixed(base, jitter)
     if links.model == "uniform":
-        return mixing.Fixed(max(0, base - jitter), base + jitter - max(0, base - jitter))
-    raise UserError(
-        f"The vector tier draws latencies that are fixed or uniform, not {links.model}; "
-        'set links.model or tier = "exact".'
-    )
+        least = max(0, base - jitter)
+        return mixing.Fixed(least, base + jitter - least)
+    rng = numbers(seed, "places")
+    if links.model == "coordinates":
+        places: latencies.Coordinates | latencies.Matrix = latencies.generated(nodes, rng)
+    else:
+        places = latencies.at_hosts(importers.round_trips(links.file), nodes, rng)
+    drawn = latencies.round_trips_ms(places, 10_000, rng) / 2
+    return mixing.Between(places, round(float(numpy.quantile(drawn, 0.999)) * 1e6) + jitter, jitter)
 
 
-def _setting(scenario: Scenario) -> _Setting:
+def _setting(scenario: Scenario, plan: Plan, seed: int) -> _Setting:
     network, traffic = scenario.network, scenario.traffic
     if scenario.churn.model != "none":
         raise UserError(
@@ -136,7 +151,10 @@ def _setting(scenario: Scenario) -> _Setting:
     if people < 2 or preset.rate <= 0:
         raise UserError("Among fewer than two people who send nobody can be hidden.")
     mixes = network.layers if network.layout == "layers" else mixing.MIXES
-    delay, latency = preset.mean_delay_ms * 1e6, latency_of(scenario)
+    delay, latency = (
+        preset.mean_delay_ms * 1e6,
+        latency_of(scenario, people + network.relays + plan.added, seed),
+    )
     each_ns = people * preset.rate / mixing.SECOND
     way = mixes * delay + (mixes + 1) * latency.most_ns
     lead = way + _TAIL * delay
@@ -156,11 +174,11 @@ def _setting(scenario: Scenario) -> _Setting:
     )
 
 
-def _plan(scenario: Scenario, seed: int) -> Plan:
-    """Return what the scenario's adversary does; it corrupts and adds relays, and no more."""
+def _adversary(scenario: Scenario, seed: int) -> tuple[Adversary | None, Plan]:
+    """Return the scenario's adversary and what it does: it corrupts and adds relays, no more."""
     adversary, network = scenario.adversary, scenario.network
     if adversary.name == "none":
-        return Plan()
+        return None, Plan()
     made = registry.make(adversary.name, **dict(adversary.keys))
     surface = Surface(
         network.people,
@@ -174,7 +192,7 @@ def _plan(scenario: Scenario, seed: int) -> Plan:
         raise UserError(
             f'{adversary.name} stops relays or packets; the vector tier can\'t: set tier = "exact".'
         )
-    return plan
+    return made, plan
 
 
 def _relays_of(scenario: Scenario, setting: _Setting, plan: Plan, seed: int) -> mixing.Nodes:
@@ -239,6 +257,36 @@ def _ask(
     weights = settle(tracer.follow(there.people))
     share = arrived / len(people) if len(people) else math.nan
     return _Asked(weights, truth, took, share, pools)
+
+
+def _judged(
+    setting: _Setting, there: mixing.Nodes, adversary: Adversary, seed: int
+) -> dict[str, float]:
+    """Return how well the plug-in does at both questions, by wires and its views alone.
+
+    It is shown a lead of traffic on both sides of its targets; NaN where that is more than
+    ``_SHOWN`` packets, as its code goes through them one by one.
+    """
+    found: dict[str, float] = {}
+    lead, delay = setting.span.lead, setting.delay_ns
+    length = max(1, min(setting.span.length, lead))
+    for who, question in (("sender", Question.SENDER), ("receiver", Question.RECEIVER)):
+        nothing = metrics.guess(numpy.zeros((1, 1)))
+        found |= _named(f"adversary_{who}", nothing)
+        rng, back = numbers(seed, "judged", who), question is Question.SENDER
+        span = mixing.Span(lead, length + lead)
+        if there.people * setting.rate * (2 * lead + length) / mixing.SECOND > _SHOWN:
+            continue
+        sent = mixing.senders(there.people, setting.rate, span, rng)
+        packets = setting.draw(there, *sent, rng, back=back)
+        at = packets.end if back else packets.begin
+        candidates = numpy.flatnonzero(packets.arrived & (at >= 0) & (at < length))
+        if len(candidates) == 0:
+            continue
+        targets = candidates[rng.permutation(len(candidates))[: setting.targets]]
+        watched = watch([packets], there, question, targets, delay_ns=delay)
+        found |= _named(f"adversary_{who}", judge(adversary, watched, rng))
+    return found
 
 
 def _latency(
