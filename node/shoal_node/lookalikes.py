@@ -16,8 +16,11 @@ two honest people may be called the same.
 """
 
 import unicodedata
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Final, Literal
+
+from shoal_node import names
 
 _LATIN: Final[Mapping[str, str]] = {
     "a": "аɑα⍺ꭺꓮ",
@@ -78,17 +81,37 @@ def skeleton(name: str) -> str:
     return flat
 
 
-def of_all(names: Mapping[str, str | None]) -> dict[str, tuple[str, ...]]:
+@cache
+def _momos() -> frozenset[str]:
+    return frozenset(skeleton(names.words(language).momo) for language in names.LANGUAGES)
+
+
+def poses_as(name: str | None, own: Iterable[str]) -> Literal["me", "momo"] | None:
+    """Return whom somebody's own words pass for: the reader's persona, or one without a name.
+
+    Args:
+        name: what somebody calls himself in his own words; None without any.
+        own: what the reader's persona is called, in each language.
+    """
+    if name is None:
+        return None
+    shape = skeleton(name)
+    if shape in {skeleton(each) for each in own}:
+        return "me"
+    return "momo" if shape in _momos() else None
+
+
+def of_all(called: Mapping[str, str | None]) -> dict[str, tuple[str, ...]]:
     """Return for each id the other ids whose name looks the same, in the order given.
 
     Args:
-        names: what each is shown as, by id; None for whoever has no name, and so none like it.
+        called: what each is shown as, by id; None for whoever has no name, and so none like it.
     """
     groups: dict[str, list[str]] = {}
-    for key, name in names.items():
+    for key, name in called.items():
         if name is not None:
             groups.setdefault(skeleton(name), []).append(key)
-    found: dict[str, tuple[str, ...]] = dict.fromkeys(names, ())
+    found: dict[str, tuple[str, ...]] = dict.fromkeys(called, ())
     for group in groups.values():
         for key in group:
             found[key] = tuple(other for other in group if other != key)

@@ -10,7 +10,7 @@ from both pseudonyms, the same at both ends, so that two contacts of one name ca
 
 import functools
 from dataclasses import replace
-from typing import Final
+from typing import Final, Literal
 
 from shoal_node import lookalikes, names, person_files
 from shoal_node.api import backend
@@ -92,6 +92,7 @@ class Views:
             invited=one.invited,
             price_bits=one.price_bits,
             lookalikes=tuple(other for other in alike if other != one.id),
+            poses_as=_posing(persona, one),
         )
 
     def conversations(self, persona: Persona) -> list[backend.Conversation]:
@@ -207,6 +208,17 @@ def unquoted(message_id: str, data: backend.EventData) -> backend.EventData:
     if data.reply_to.id != message_id:
         return data
     return replace(data, reply_to=backend.Reply(None, data.reply_to.outgoing, None))
+
+
+def _posing(persona: Persona, one: Correspondence) -> Literal["me", "momo"] | None:
+    """Return whom a contact's own words pass for; None where the person gave it a name."""
+    if one.alias is not None or one.profile is None or one.profile.name is None:
+        return None
+    mine = persona.profile
+    own: set[str] = set()
+    if mine is not None and (mine.name is not None or mine.drawn_name is not None):
+        own = {names.shown(mine.name, mine.drawn_name, each) for each in names.LANGUAGES}
+    return lookalikes.poses_as(one.profile.name, own)
 
 
 _address = functools.lru_cache(maxsize=8192)(address.encode)

@@ -165,6 +165,12 @@ async def test_a_profile_goes_to_contacts_and_names_that_look_alike_are_named(
         await a.send(talk, "look", None)
         await eventually(120, lambda: only_contact(b).avatar == shown.avatar)
         assert only_contact(b).drawn_name == shown.drawn_name
+        assert only_contact(b).poses_as is None
+        await a.change_persona(mine.id, backend.PersonaChange(name="m0mo"))
+        await a.send(talk, "like everybody", None)
+        await eventually(120, lambda: only_contact(b).poses_as == "momo")
+        await b.change_persona(b.personas()[0].id, backend.PersonaChange(name="MOMO"))
+        assert only_contact(b).poses_as == "me"
         persona = b.personas()[0].id
         other = await b.add_contact(persona, made.people[0].personas()[0].pseudonym)
         assert other.id == only_contact(b).id

@@ -77,3 +77,22 @@ def test_each_is_told_of_the_others_in_their_order() -> None:
 
 def test_names_that_show_nothing_look_the_same() -> None:
     assert lookalikes.of_all({"a": "\u200b", "b": "\u3164"}) == {"a": ("b",), "b": ("a",)}
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "whom"),
+    [
+        ("momo", [], "momo"),
+        ("МОМО", [], "momo"),
+        ("rno\u200bm0", [], "momo"),
+        ("𝐦𝐨𝐦𝐨", [], "momo"),
+        ("Нeron", ["Heron"], "me"),
+        ("安静的海獭", ["Quiet Otter", "安静的海獭"], "me"),
+        ("Heron", ["Otter"], None),
+        (None, ["Heron"], None),
+    ],
+)
+def test_who_is_called_like_the_reader_or_like_a_momo_is_told(
+    name: str | None, own: list[str], whom: str | None
+) -> None:
+    assert lookalikes.poses_as(name, own) == whom

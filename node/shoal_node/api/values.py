@@ -175,6 +175,7 @@ class Contact:
     invited: bool = False  # they came, or were met, by an invite
     price_bits: int | None = None  # bits of work that their request paid
     lookalikes: Sequence[str] = ()  # other contacts of this persona whose name looks the same
+    poses_as: Literal["me", "momo"] | None = None  # whom the words of its own name pass for
 
 
 @dataclass(frozen=True, slots=True)

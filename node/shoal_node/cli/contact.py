@@ -235,6 +235,10 @@ def _ignored(arguments: argparse.Namespace) -> None:
 def _name_of(contact: dict[str, Any]) -> str:
     """The shown name, with a warning where another contact's looks the same."""
     alike = " (another's looks the same!)" if contact["lookalikes"] else ""
+    if contact["poses_as"] == "me":
+        alike += " (it looks like your own name!)"
+    elif contact["poses_as"] == "momo":
+        alike += " (it only calls itself so!)"
     return people.shown(contact) + alike
 
 
