@@ -351,7 +351,12 @@ class _Selection:
                 self.rows[person_settings.SETTING, name] = data
         personas = self._choose_personas()
         conversations = self._choose_conversations(personas, now)
-        self._choose_messages(conversations, now)
+        seen = [state.CLOCKS.decode(data).seen for _, data in here.of(state.CLOCK)]
+        latest = max(now, read.created, *seen)
+        self._choose_messages(conversations, latest)
+        if any(message.expires is not None for message in self.messages):
+            row = state.ClockRow(latest)  # a clock that is behind it lengthens no life
+            self.rows[state.CLOCK, b""] = state.CLOCKS.encode(row)
 
     def _choose_personas(self) -> set[bytes]:
         """Choose personas; returns the names of those that are in the store, then."""

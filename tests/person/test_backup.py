@@ -232,6 +232,35 @@ def test_a_message_that_disappears_within_a_day_is_not_even_in_the_backup(
     assert (found.messages, found.over) == (1, 0)
 
 
+def test_a_clock_that_is_behind_gives_nothing_that_comes_back_a_longer_life(
+    tmp_path: Path,
+) -> None:
+    ada, bob, now = met()
+    ada.people.send(ada.talk(bob), "three days", now, expires_s=3 * 86_400)
+    come_back = lose(ada, tmp_path, now)
+    later = now - 30 * DAY
+    assert come_back(later).messages == 3
+    for minute in range(0, 3 * 1440 - 5, 5):
+        ada.people.work(later + minute * 60 * clock.SECOND)
+    assert "three days" in {m.text for m in ada.talk(bob).history}
+    ada.people.work(later + 3 * DAY + clock.SECOND)
+    assert "three days" not in {m.text for m in ada.talk(bob).history}
+
+
+def test_a_home_that_has_seen_a_later_time_takes_back_nothing_whose_time_was_over_then(
+    place: Path,
+) -> None:
+    small(place, [message(1), message(2, START + 2 * DAY)])
+    file = saved(place)
+    seen = state.CLOCKS.encode(state.ClockRow(START + 2 * DAY))
+    with opened(place) as store:
+        store.commit([Changes(2, {(state.CLOCK, b""): seen}, {f"{1:024x}": None})])
+    with opened(place) as store:
+        store._connection.execute("DELETE FROM messages")  # lost, not forgotten
+    found = restored(place, file, START - 30 * DAY)
+    assert (found.messages, found.over, found.forgotten) == (0, 1, 1)
+
+
 def test_what_was_burnt_or_deleted_since_never_comes_back_to_its_home(place: Path) -> None:
     said = [message(1), message(2), message(3, START + 20 * DAY), message(4, None, "12" * 8)]
     small(place, said, conversations=2)
