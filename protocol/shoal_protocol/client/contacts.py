@@ -75,6 +75,7 @@ class Contacts(Roster):
         gone: list[Changed] = []
         for correspondence in list(persona.conversations.values()):
             gone += self._forget(persona, correspondence)
+        self._outbox.forget(persona.id)
         if persona.kept:
             persona.forget_rows(self._journal)
         return gone

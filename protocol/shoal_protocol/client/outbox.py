@@ -119,6 +119,8 @@ class Outbox:
         self._unpaid: dict[bytes, Outgoing] = {}
         self._untold: set[bytes] = set()  # keys of records whose ``kept_by`` changed
         self._tell_at: int | None = None  # when these are handed out
+        self._served: dict[str, int] = {}  # by owner: the turn in which it last had a slot
+        self._turn = 0
 
     def __len__(self) -> int:
         return len(self._records)
@@ -204,7 +206,7 @@ class Outbox:
             reachable: ids that may be asked from behind the present guard.
             durable: the newest batch that is committed.
         """
-        best: tuple[tuple[int, int, int], Outgoing, bytes] | None = None
+        best: tuple[tuple[int, int, int, int], Outgoing, bytes] | None = None
         ids = list(relays)
         for outgoing in self._records.values():
             if outgoing.batch > durable:
@@ -221,8 +223,10 @@ class Outbox:
                     urgency = 2
                 if outgoing.fragment:
                     urgency = 3
-                # The oldest first: it is what the reader waits for, also after a restart.
-                order = (urgency, replica.due, outgoing.created)
+                # The oldest first: it is what the reader waits for, also after a restart. But
+                # personas take turns: a crowd that one has to answer holds up no other's words.
+                turn = self._served.get(outgoing.owner, 0)
+                order = (turn, urgency, replica.due, outgoing.created)
                 if best is None or order < best[0]:
                     best = order, outgoing, relay
         return None if best is None else (best[1], best[2])
@@ -232,6 +236,7 @@ class Outbox:
         replica = outgoing.replicas[relay]
         replica.in_flight = True
         replica.attempts += 1
+        self._turn = self._served[outgoing.owner] = self._turn + 1
 
     def answered(self, outgoing: Outgoing, relay: bytes, stored: bool, now: int) -> bool:
         """Note the relay's answer; True when enough relays keep the record for the first time.
@@ -281,6 +286,10 @@ class Outbox:
         self._untold.clear()
         self._tell_at = None
         return sorted(changed, key=lambda one: (one.created, one.key))
+
+    def forget(self, owner: str) -> None:
+        """Forget that somebody ever put anything; what is on its way is :meth:`done`."""
+        self._served.pop(owner, None)
 
     def done(self, keys: Iterable[bytes]) -> list[Outgoing]:
         """Take records out that the reader has acknowledged, or that are given up."""

@@ -113,15 +113,21 @@ class People(Contacts):
         return None
 
     def lookup_due(self, now: int) -> DueLookup | None:
-        """Return what is to be looked up now; every fourth attempt asks for yesterday's."""
-        today = clock.index_of(now, self._params.day_s)
-        for _, correspondence in self._conversations.values():
-            lookup = correspondence.lookup
-            if lookup is not None and not lookup.in_flight and lookup.due <= now:
-                day = today - (lookup.attempts % 4 == 3)
-                key = announcement.lookup_key(correspondence.pseudonym, day, self._params.hash)
-                return DueLookup(correspondence.id, day, key)
-        return None
+        """Return what is to be looked up now, of several what has been due for longest.
+
+        Every fourth attempt asks for yesterday's.
+        """
+        due = [
+            (correspondence.lookup.due, correspondence)
+            for _, correspondence in self._conversations.values()
+            if correspondence.lookup is not None and not correspondence.lookup.in_flight
+        ]
+        since, first = min(due, key=lambda one: one[0], default=(now, None))
+        if first is None or first.lookup is None or since > now:
+            return None
+        day = clock.index_of(now, self._params.day_s) - (first.lookup.attempts % 4 == 3)
+        key = announcement.lookup_key(first.pseudonym, day, self._params.hash)
+        return DueLookup(first.id, day, key)
 
     def lookup_sent(self, conversation_id: str) -> None:
         """Note that a lookup went out."""
