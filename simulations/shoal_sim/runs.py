@@ -85,8 +85,7 @@ def begin(scenario: Scenario, under: Path) -> Run:
     try:
         for folder in ("parts", "tables", "plots"):
             (directory / folder).mkdir(parents=True, exist_ok=True)
-        for left in directory.rglob("*.new"):  # of a run that was killed while it wrote
-            left.unlink()
+        _tidy(directory)
         write(directory / "scenario.toml", as_toml(scenario).encode())
         write(directory / "versions.json", _json(versions()))
         write(directory / "seeds.json", _json(seed_tree(scenario)))
@@ -95,8 +94,11 @@ def begin(scenario: Scenario, under: Path) -> Run:
     return run
 
 
-def reopen(directory: Path) -> Run:
+def reopen(directory: Path, *, to_go_on: bool = True) -> Run:
     """Return a run that was begun before.
+
+    Args:
+        to_go_on: it must fit the code of now.
 
     Raises:
         UserError: it is none, or its question would be answered by other code now.
@@ -104,13 +106,21 @@ def reopen(directory: Path) -> Run:
     resolved = directory / "scenario.toml"
     if not resolved.is_file():
         raise UserError(f"{directory} is no run: there is no scenario.toml in it.")
-    scenario = load(resolved)
-    if not directory.resolve().name.endswith(name_of(scenario)[-16:]):
-        raise UserError(
-            f"{directory} was run with other code or libraries, so its parts don't fit; run "
-            f"`shoal sim run {resolved}` for all of it."
-        )
-    return begin(scenario, directory.resolve().parent)
+    run = Run(directory, load(resolved))
+    if to_go_on:
+        if not directory.resolve().name.endswith(name_of(run.scenario)[-16:]):
+            raise UserError(
+                f"{directory} was run with other code or libraries, so its parts don't fit; run "
+                f"`shoal sim run {resolved}` for all of it."
+            )
+        _tidy(directory)
+    return run
+
+
+def _tidy(directory: Path) -> None:
+    """Remove what a run that was killed was just writing."""
+    for left in directory.rglob("*.new"):
+        left.unlink()
 
 
 def name_of(scenario: Scenario) -> str:

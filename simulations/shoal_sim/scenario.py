@@ -111,6 +111,7 @@ class Scenario:
     question: str
     tier: Tier = "vector"
     seeds: int = 20
+    show: tuple[str, ...] = ()  # metrics that the report shows, the one that answers first
     network: Network = field(default_factory=Network)
     traffic: Traffic = field(default_factory=Traffic)
     links: Links = field(default_factory=Links)
@@ -204,6 +205,10 @@ def parse(text: str, name: str = "scenario") -> Scenario:
             made[key] = _adversary(value, wrong)
         elif key in ("question", "tier", "seeds"):
             made[key] = _value(Scenario, key, key, value, wrong)
+        elif key == "show":
+            if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+                raise wrong(key, 'is a list of metrics, as ["sender_entropy_bits"]')
+            made[key] = tuple(value)
         elif key != "sweep":
             known = ", ".join([*(f.name for f in fields(Scenario))])
             raise wrong(key, f"is unknown; there are {known}")
@@ -249,6 +254,9 @@ def _sweep(scenario: Scenario, table: Any, wrong: Any) -> tuple[tuple[str, tuple
             raise wrong(place, f'is a list of values, as "{key}" = [1, 2]')
         section, _, last = key.partition(".")
         if section == "adversary" and last:
+            for value in values:
+                if not isinstance(value, str if last == "name" else bool | int | float | str):
+                    raise wrong(place, f"has {value!r}, which is no value of {key}")
             checked = values
         elif section in TABLES and last in {f.name for f in fields(TABLES[section])}:
             checked = [_value(TABLES[section], last, key, value, wrong, place) for value in values]
