@@ -5,6 +5,7 @@ from urllib.parse import quote, unquote
 
 import pytest
 import trio
+import trio.testing
 
 from api_calls import PATIENCE, TOKEN, Served, serving
 from fake_node import PIECES
@@ -196,6 +197,30 @@ async def test_a_slow_file_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
         talk = await served.talk()
         answer = await served.upload(f"{talk}/files?name=x", b"x", {"Content-Length": "1000000"})
         assert answer[0] == 408
+
+
+async def test_of_many_files_two_are_taken_at_a_time_and_others_wait_or_are_told_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(app, "FILE_TIMEOUT", 2.0)
+    async with serving() as served:
+        talk = await served.talk()
+        path, answers = f"{talk}/files?name=x", list[int]()
+
+        async def stall() -> None:
+            answer = await served.upload(path, b"x", {"Content-Length": "1000000"})
+            answers.append(answer[0])
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(app.MAX_UPLOADS):
+                nursery.start_soon(stall)
+            await trio.testing.wait_all_tasks_blocked(0.2)
+            monkeypatch.setattr(app, "TURN_TIMEOUT", 0.1)
+            status, _, headers = await served.upload(path, b"y")
+            assert status == 503 and headers["retry-after"] == "10" and answers == []
+            monkeypatch.setattr(app, "TURN_TIMEOUT", PATIENCE)
+            assert (await served.upload(path, b"y"))[0] == 202
+            assert 408 in answers
 
 
 async def test_the_document_shows_bodies_of_bytes() -> None:

@@ -42,6 +42,8 @@ from shoal_node.api.tickets import Tickets
 
 BODY_TIMEOUT: Final = 10.0  # s for the whole body
 FILE_TIMEOUT: Final = 60.0  # s for a whole file
+MAX_UPLOADS: Final = 2  # files and pictures in memory at a time; others wait for their turn
+TURN_TIMEOUT: Final = 60.0  # s
 PIECE: Final = 65_536  # bytes of a file that are written at once
 _Serve = Callable[[Request], Awaitable[Response]]
 
@@ -73,8 +75,11 @@ def create_app(
         return Response(document, media_type=endpoints.JSON_TYPE)
 
     routes: list[BaseRoute] = [Route(f"{BASE}/openapi.json", describe, methods=["GET"])]
+    turns = trio.Semaphore(MAX_UPLOADS, max_value=MAX_UPLOADS)
     for row in endpoints.ENDPOINTS:
         serve: _Serve = partial(_serve, row, node, house, tickets)
+        if row.body is bytes:
+            serve = partial(_in_turn, turns, serve)
         if row.path == endpoints.PANIC:
             serve = partial(_tell_when_sent, erased, serve)
         routes.append(Route(BASE + row.path, serve, methods=[row.method]))
@@ -166,6 +171,19 @@ async def _serve(
     if await supervisor.contain("api call", answer):
         return answers[0]
     return _problem(guard.Problem(500, "The node failed at this; its log says where."))
+
+
+async def _in_turn(turns: trio.Semaphore, serve: _Serve, request: Request) -> Response:
+    """Serve once fewer than :data:`MAX_UPLOADS` others are; until then no body is read."""
+    with trio.move_on_after(TURN_TIMEOUT) as scope:
+        await turns.acquire()
+    if scope.cancelled_caught:
+        later = ((b"retry-after", b"10"), (b"connection", b"close"))
+        return _problem(guard.Problem(503, "Other files are being taken: try again.", later))
+    try:
+        return await serve(request)
+    finally:
+        turns.release()
 
 
 async def _tell_when_sent(done: Callable[[], None], serve: _Serve, request: Request) -> Response:
