@@ -10,7 +10,7 @@
     name      both are called the same, or names that look it
     created   they were made within minutes: announcements of both appear together
     hours     they are on and off together, since one node runs both: always
-    preset    they read and answer at one pace
+    preset    they read and answer at one pace, and a flood at one slows the others a little
     guard     the guard sees that a node is here and when, and not how many personas it has
     style     the same person wrote it: words, languages, mistakes, hours of sleep
 
@@ -75,7 +75,7 @@ SENTENCES: Final[dict[Code, str]] = {
     "name": "These personas are called the same, or names that look the same.",
     "created": "These personas were made within minutes, and were announced together.",
     "hours": "These personas are on and off at the same hours, since one node runs them.",
-    "preset": "These personas read and answer at one pace, that of the node's preset.",
+    "preset": "These personas read and answer at one pace, and a flood at one slows the others.",
     "guard": "The guard sees when this node is on, and not that it has these personas.",
     "style": "One person writes as these personas: words, language and mistakes can tell.",
 }

@@ -91,6 +91,7 @@ class Views:
             tag=tag(own, one.pseudonym, self._network),
             invited=one.invited,
             price_bits=one.price_bits,
+            withheld=one.pending and one.agreed and not any(not m.outgoing for m in one.history),
             lookalikes=tuple(other for other in alike if other != one.id),
             poses_as=_posing(persona, one),
         )

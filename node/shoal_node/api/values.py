@@ -174,6 +174,7 @@ class Contact:
     tag: str = ""  # four letters, the same at both ends, that mean nothing elsewhere
     invited: bool = False  # they came, or were met, by an invite
     price_bits: int | None = None  # bits of work that their request paid
+    withheld: bool = False  # a request without a word: what they wrote comes once it is accepted
     lookalikes: Sequence[str] = ()  # other contacts of this persona whose name looks the same
     poses_as: Literal["me", "momo"] | None = None  # whom the words of its own name pass for
 

@@ -44,6 +44,7 @@ export interface Contact extends Profile {
   tag: string; // four letters, or none
   invited: boolean;
   price_bits: number | null;
+  withheld: boolean; // a request without a word: what they wrote comes once it is accepted
   lookalikes: string[];
 }
 

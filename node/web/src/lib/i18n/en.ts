@@ -188,6 +188,7 @@ export const words = {
   req_title: 'Requests',
   req_text:
     'People who don’t have an invite pay with a little computing work. Until you accept, no file of theirs is fetched, and they learn nothing.',
+  req_withheld: 'Their message is too long for a request. It comes once you accept.',
   req_accept: 'Accept',
   req_ignore: 'Ignore',
   req_block: 'Block',
@@ -270,7 +271,7 @@ export const words = {
   link_avatar: 'They have the same picture.',
   link_created: 'They were made at about the same time.',
   link_guard: 'They reach the network through the same guard. It sees that one machine is online, not who speaks.',
-  link_preset: 'They send at the same pace, as one machine does.',
+  link_preset: 'They share one machine’s pace: a flood of messages to one slows the others a little.',
   link_ephemeral: 'They come and go together.',
   link_other: 'Something ties them together: {code}.',
   link_advice: 'What helps',

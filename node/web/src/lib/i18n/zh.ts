@@ -173,6 +173,7 @@ export const words: Dictionary = {
   req_title: '请求',
   req_text:
     '没有邀请的人要付出一点计算工作。在你接受之前，不会取回对方的任何文件，对方也什么都不会知道。',
+  req_withheld: '对方写的内容太长，请求里放不下，接受之后才会取回。',
   req_accept: '接受',
   req_ignore: '忽略',
   req_block: '屏蔽',
@@ -252,7 +253,7 @@ export const words: Dictionary = {
   link_avatar: '它们用同一张图片。',
   link_created: '它们差不多同时创建。',
   link_guard: '它们经由同一个守卫进入网络。守卫看到有一台电脑在线，看不到谁在说话。',
-  link_preset: '它们以同样的节奏发送，就像同一台电脑。',
+  link_preset: '它们共用一台电脑的节奏：一个被大量消息淹没时，其他的也会稍慢一些。',
   link_ephemeral: '它们同时出现，同时消失。',
   link_other: '有某种东西把它们联系在一起：{code}。',
   link_advice: '怎样更好',
