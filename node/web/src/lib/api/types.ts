@@ -46,6 +46,7 @@ export interface Contact extends Profile {
   price_bits: number | null;
   withheld: boolean; // a request without a word: what they wrote comes once it is accepted
   lookalikes: string[];
+  poses_as?: 'me' | 'momo' | null; // whom the words of its own name pass for
 }
 
 export interface FileInfo {

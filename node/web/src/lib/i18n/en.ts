@@ -178,6 +178,8 @@ export const words = {
   peer_forget_blocked:
     'All messages are gone from this machine for good. The contact stays blocked, at the end of your list.',
   peer_lookalike: 'Looks the same as {name}. Compare safety codes before you trust it.',
+  peer_poses_me: 'This name looks like your own. It is somebody else.',
+  peer_poses_momo: 'Somebody who chose this name, and not one without a name.',
   verify_title: 'Safety code',
   verify_text: 'Compare these with {name}, face to face or by a call. If all are the same, nobody stands between you.',
   verify_none: 'The code is there once {name} has answered.',

@@ -164,6 +164,8 @@ export const words: Dictionary = {
   peer_forget_text: '对话和联系人将从这台电脑上彻底消失。',
   peer_forget_blocked: '所有消息将从这台电脑上彻底消失。此联系人仍处于屏蔽状态，排在列表末尾。',
   peer_lookalike: '与“{name}”看起来一样。相信之前请先核对安全码。',
+  peer_poses_me: '这个名字看起来像你自己的，但那是别人。',
+  peer_poses_momo: '这是自己取的名字，并不是没有名字的人。',
   verify_title: '安全码',
   verify_text: '与{name}当面或通话核对。如果完全一致，你们之间就没有别人。',
   verify_none: '{name}回应之后才有安全码。',
