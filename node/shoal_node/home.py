@@ -6,6 +6,7 @@
       lock            held by the running node
       api.json        mode 0600, there while the API answers:
                       {"url", "token", "pid", "peer_id", "addrs"}
+      port            the API's last port, of a person's node: an open page finds it again
       config.toml     read at start, if there is one
       node.log        what a node started by ``demo`` or ``lab`` logs
       person.db       a person's store, with store.salt or store.key (``store.keys``)
@@ -15,6 +16,7 @@
       relay, replicas a relay's identity, and whom it last kept boxes with
 """
 
+import contextlib
 import json
 import os
 import stat
@@ -34,6 +36,7 @@ except ImportError:  # Windows: api.json's process id alone guards the directory
 
 API_FILE: Final = "api.json"
 LOCK_FILE: Final = "lock"
+PORT_FILE: Final = "port"
 CONFIG_FILE: Final = "config.toml"
 LOG_FILE: Final = "node.log"
 CLOEXEC: Final = getattr(os, "O_CLOEXEC", 0)  # Windows has none, and inherits nothing by itself
@@ -185,6 +188,19 @@ class Home:
             json.dump(asdict(api), file)
         os.replace(name, self.path / API_FILE)
         self._published = True
+
+    def last_port(self) -> int:
+        """Return the port that was kept; 0 without one."""
+        try:
+            port = int((self.path / PORT_FILE).read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return 0
+        return port if 1024 <= port < 65_536 else 0
+
+    def keep_port(self, port: int) -> None:
+        """Keep ``port`` for the next start, where it can be written."""
+        with contextlib.suppress(OSError):
+            (self.path / PORT_FILE).write_text(f"{port}\n", encoding="ascii")
 
     def withdraw(self) -> None:
         """Remove ``api.json`` if this node wrote it."""

@@ -205,7 +205,7 @@ async def test_api_json_is_there_exactly_while_the_api_answers(tmp_path: Path) -
             }
             assert home.read_api(path).url == table["url"]
         assert not file.exists()
-    assert {entry.name for entry in path.iterdir()} == {home.LOCK_FILE}
+    assert {entry.name for entry in path.iterdir()} == {home.LOCK_FILE, home.PORT_FILE}
 
 
 async def test_each_start_has_a_fresh_token() -> None:

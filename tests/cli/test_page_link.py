@@ -1,6 +1,7 @@
 """The page's address: who is shown it, and when a browser opens."""
 
 import json
+import socket
 import webbrowser
 from dataclasses import replace
 from pathlib import Path
@@ -102,6 +103,20 @@ def test_what_a_node_prints_elsewhere_than_at_a_terminal_holds_no_token(
     daemon._show_page(address, browser=True)
     told = capsys.readouterr()
     assert told.err == "The page: `shoal page` prints its address\n" and told.out == ""
+
+
+def test_a_node_that_comes_back_answers_where_it_did_with_another_token(tmp_path: Path) -> None:
+    with running_node(tmp_path):
+        first = home.read_api(tmp_path)
+    with running_node(tmp_path):
+        second = home.read_api(tmp_path)
+    assert second.url == first.url and second.token != first.token
+    port = int(first.url.rpartition(":")[2])
+    with socket.create_server(("127.0.0.1", port)), running_node(tmp_path):
+        assert home.read_api(tmp_path).url != first.url
+    (tmp_path / home.PORT_FILE).write_text("x")
+    with running_node(tmp_path):
+        assert home.read_api(tmp_path).url.startswith("http://127.0.0.1:")
 
 
 def test_what_a_node_prints_at_a_terminal_opens_once_and_holds_no_token(

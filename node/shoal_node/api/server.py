@@ -128,6 +128,19 @@ async def _listeners(host: str, port: int) -> Sequence[trio.SocketListener]:
         raise UserError(f"The API cannot listen on {host} port {port}: {reason}.") from None
 
 
+async def _where_it_was(host: str, data: home.Home) -> Sequence[trio.SocketListener]:
+    """Listen at the port of the last run, where an open page looks; at a random one if taken."""
+    last = data.last_port()
+    try:
+        found = await _listeners(host, last)
+    except UserError:
+        if last == 0:
+            raise
+        found = await _listeners(host, 0)
+    data.keep_port(found[0].socket.getsockname()[1])
+    return found
+
+
 def _names(listener: trio.SocketListener) -> list[str]:
     """Every ``Host`` by which this listener may be called; the first makes the URL."""
     if listener.socket.family not in (socket.AF_INET, socket.AF_INET6):
@@ -154,7 +167,7 @@ async def run_api(
         node: the node.
         house: the same when it is a person's, None for a relay.
         host: a loopback address, or ``unix:`` with the path of a socket.
-        port: 0 for a random one.
+        port: 0 for a random one; a person's node prefers the one that its home kept.
         data: where ``api.json`` appears once the API answers, and goes away in the end.
         token: the bearer token; a fresh one when None.
         erased: called when an erasure was answered.
@@ -164,7 +177,10 @@ async def run_api(
         UserError: the address is not loopback or is in use.
     """
     token = token or secrets.token_urlsafe(TOKEN_LENGTH)
-    listeners = await _listeners(host, port)
+    if house is None or data is None or port != 0 or host.startswith(UNIX):
+        listeners = await _listeners(host, port)
+    else:
+        listeners = await _where_it_was(host, data)
     hosts = [name for listener in listeners for name in _names(listener)]
     tickets = Tickets(token)
     handle = _Connections()
