@@ -23,6 +23,7 @@ from shoal_sim.runs import Run
 _TIERS: Final = {
     "exact": "exact: the protocol's own machines under virtual time",
     "vector": "vector: packets and relays as arrays, validated by <code>shoal sim validate</code>",
+    "structures": "structures: paths, DHT, storage and occasions as arrays, validated alike",
 }
 _STYLE: Final = """
 :root { --ground: #eef5f5; --card: #fff; --line: #d5e4e5; --ink: #10313a; --soft: #466069;

@@ -21,7 +21,7 @@ from shoal_protocol.errors import UserError
 from shoal_protocol.parameters import NETWORKS, PRESETS, NetworkParameters, Preset
 from shoal_sim import lines
 
-Tier = Literal["exact", "vector"]
+Tier = Literal["exact", "vector", "structures"]
 
 
 @dataclass(frozen=True, slots=True)

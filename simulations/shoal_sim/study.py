@@ -30,6 +30,7 @@ from shoal_sim.scenario import Scenario, load
 TIERS: dict[str, str] = {  # tier: the module whose simulate(scenario, seed) answers
     "exact": "shoal_sim.exact.model",
     "vector": "shoal_sim.vector.model",
+    "structures": "shoal_sim.vector.structures",
 }
 Told = Callable[[int], None]  # how many networks are done
 _FIRST: Final = ("configuration", "seed")

@@ -131,12 +131,17 @@ def online(
         spread: 0 if all are there alike; else the shares are Beta with this variance relative
             to the greatest possible, 1 meaning that everybody is always or never there.
     """
-    if spread:
-        weight = (1 - spread) / spread
-        shares = rng.beta(share * weight, (1 - share) * weight, people)
-    else:
-        shares = numpy.full(people, share)
-    return rng.random((occasions, people)) < shares
+    return rng.random((occasions, people)) < shares_online(people, share, rng, spread=spread)
+
+
+def shares_online(
+    people: int, share: float, rng: numpy.random.Generator, *, spread: float = 0.0
+) -> Estimates:
+    """Return which share of the time each is there; ``share`` in the mean."""
+    if not spread or not 0 < share < 1:
+        return numpy.full(people, share)
+    weight = (1 - spread) / spread
+    return rng.beta(share * weight, (1 - share) * weight, people)
 
 
 def intersect(present: NDArray[numpy.bool_], mistakes: int = 0) -> NDArray[numpy.int64]:

@@ -1,0 +1,199 @@
+"""One run of a scenario in the tier of structures: paths, directory, DHT, storage, occasions.
+
+::
+
+    scenario, seed ─► plan: corrupt and added relays, ground positions
+        ├─► paths      shares corrupt, people who met a corrupt path        path_…, followed_…
+        ├─► lookups    found, calls, rounds; keys eclipsed                  lookup_…, eclipsed_…
+        ├─► storage    lost, unreadable, copies handed on                   storage_…
+        └─► occasions  who is still suspect after all of them               suspects_…
+
+No packet is mixed here; ``time.length_s`` is how long records are kept and people watched. What
+``[churn]`` says is of relays, which are away as long as they stay. Relays that leave come back
+with their disks, for what is unreadable; or never, and others come, for what is lost.
+"""
+
+import math
+from typing import Final
+
+import numpy
+from numpy.typing import NDArray
+
+from shoal_protocol.errors import UserError
+from shoal_sim.adversaries import registry
+from shoal_sim.adversaries.base import Plan, Surface
+from shoal_sim.results import Results
+from shoal_sim.scenario import Scenario
+from shoal_sim.seeds import numbers
+from shoal_sim.traces import sessions
+from shoal_sim.vector import disclosure, eclipse, paths, storage, walks
+
+PATHS: Final = 100_000
+WALKS: Final = 1_000
+RECORDS: Final = 2_000
+CELLS: Final = 1 << 28  # bytes of records · relays
+WATCHED: Final = 100  # people whose pseudonyms are watched
+SPREAD: Final = 0.3
+REPUBLISH_NS: Final = 60 * sessions.MINUTE  # spec: dht §4, 3,600 s
+DAY_S: Final = 86_400
+
+
+def simulate(scenario: Scenario, seed: int) -> Results:
+    """Run one network of a scenario.
+
+    Raises:
+        UserError: what the scenario asks is not of this tier.
+    """
+    plan = _plan(scenario, seed)
+    relays = scenario.network.relays + plan.added
+    params = scenario.network.protocol
+    least = max(params.path_mixes + 1, params.replicas)
+    if relays < least:
+        raise UserError(f"Paths and replicas need {least} relays; network.relays is {relays}.")
+    held = numpy.zeros(relays, dtype=numpy.bool_)
+    held[list(plan.corrupt)] = True
+    held[scenario.network.relays :] = True
+    return Results(
+        {
+            "relays": float(relays),
+            "corrupt_relays": float(held.sum()),
+            **_paths(scenario, held, seed),
+            **_lookups(scenario, plan, int(held.sum()), seed),
+            **_storage(scenario, relays, seed),
+            **_occasions(scenario, seed),
+        }
+    )
+
+
+def _plan(scenario: Scenario, seed: int) -> Plan:
+    adversary, network = scenario.adversary, scenario.network
+    if adversary.name == "none":
+        return Plan()
+    made = registry.make(adversary.name, **dict(adversary.keys))
+    surface = Surface(
+        network.people,
+        network.relays,
+        round(scenario.time.length_s * 1e9),
+        scenario.traffic.chosen.mean_delay_ms * 1e6,
+        network.protocol.dht_k,
+    )
+    plan = made.prepare(surface, numbers(seed, "adversary"))
+    if plan.blocked or plan.stopped:
+        raise UserError(
+            f'{adversary.name} stops relays or packets; structures can\'t: set tier = "exact".'
+        )
+    return plan
+
+
+def _paths(scenario: Scenario, held: NDArray[numpy.bool_], seed: int) -> dict[str, float]:
+    """Return shares of paths, and of people whom a path betrayed within the time."""
+    params, traffic = scenario.network.protocol, scenario.traffic
+    drawn = paths.shares(held, params.path_mixes + 1, PATHS, numbers(seed, "paths"))
+    days = scenario.time.length_s / DAY_S
+    first = paths.first_bad_day(
+        held,
+        max(1, min(scenario.network.people, 10_000)),
+        days,
+        traffic.chosen.rate * DAY_S,
+        numbers(seed, "guards"),
+        mixes=params.path_mixes,
+        guard_days=(params.guard_life_min_s / DAY_S, params.guard_life_max_s / DAY_S),
+    )
+    return {
+        "path_all_corrupt_share": drawn.wholly,
+        "path_both_ends_share": drawn.both_ends,
+        "path_mixes_corrupt_share": drawn.mixes,
+        "followed_people_share": float(numpy.isfinite(first).mean()),
+    }
+
+
+def _lookups(scenario: Scenario, plan: Plan, held: int, seed: int) -> dict[str, float]:
+    """Return how lookups fare, an hour after records were put the last time."""
+    k, alpha = scenario.network.protocol.dht_k, scenario.network.protocol.dht_alpha
+    honest = max(1, scenario.network.relays - len(plan.corrupt))
+    fit = _fit(scenario)
+    left = 0.0
+    if fit is not None:
+        left = float((fit.rest(100_000, numbers(seed, "left")) < REPUBLISH_NS).mean())
+    # Entries of tables are as old as records are, and as many of them are dead.
+    there = walks.population(
+        honest, numbers(seed, "dht"), hostile=held, dead=left if fit else 0.0, left=left
+    )
+    found = {"lookup_found_share": 0.0, "lookup_calls": math.nan, "lookup_rounds": math.nan}
+    if (there.alive & ~there.hostile).any():
+        ran = walks.gets(there, WALKS, numbers(seed, "gets"), k=k, alpha=alpha)
+        found = {
+            "lookup_found_share": float(ran.found.mean()),
+            "lookup_calls": float(ran.calls.mean()),
+            "lookup_rounds": float(ran.rounds.mean()),
+        }
+    drawn = eclipse.keepers(honest, held + plan.ground, k, 10_000, numbers(seed, "eclipse"))
+    return {**found, "eclipsed_share": drawn.eclipsed}
+
+
+def _storage(scenario: Scenario, relays: int, seed: int) -> dict[str, float]:
+    """Return what becomes of records within the time."""
+    params, churn = scenario.network.protocol, scenario.churn
+    records = max(100, min(RECORDS, CELLS // (8 * relays)))
+    if churn.model == "none":
+        return {"storage_lost_share": 0.0, "storage_unreadable_share": 0.0, "storage_made": 0.0}
+    repair = storage.Repair(
+        params.replicas, params.replica_slack, params.lease_s, params.lease_s / 10
+    )
+    hours, scale = scenario.time.length_s / 3600, churn.scale_min / 60
+    shape = churn.shape if churn.model == "weibull" else 1.0
+    returns = storage.network(
+        relays,
+        records,
+        hours,
+        storage.Sessions(scale, scale, shape),
+        repair,
+        numbers(seed, "storage", "return"),
+    )
+    leaves = storage.network(
+        relays,
+        records,
+        hours,
+        storage.Sessions(scale, scale, shape, forgets=1.0),
+        repair,
+        numbers(seed, "storage", "leave"),
+    )
+    return {
+        "storage_lost_share": leaves.lost,
+        "storage_unreadable_share": returns.unreadable,
+        "storage_made": leaves.handed_on,
+    }
+
+
+def _occasions(scenario: Scenario, seed: int) -> dict[str, float]:
+    """Return how many are suspect after all occasions at which a pseudonym acted.
+
+    Everybody is there in ``traffic.online`` of the occasions, its owner in all of them: alike,
+    or each in a share of its own (Beta, ``SPREAD`` of the greatest variance), as people are of
+    whom some are there nearly always.
+    """
+    people, traffic = scenario.network.people, scenario.traffic
+    count = round(traffic.messages_per_hour * scenario.time.length_s / 3600)
+    if people < 2 or count < 1:
+        return {"occasions": 0.0, "suspects_alike": float(people), "suspects_spread": float(people)}
+    rng = numbers(seed, "occasions")
+    others = rng.binomial(people - 1, traffic.online**count, WATCHED)
+    shares = disclosure.shares_online(people - 1, traffic.online, rng, spread=SPREAD)
+    each = shares**count
+    likely = each[each > 1e-9]  # of a million the others are a thousandth of one together
+    spread = [int((rng.random(len(likely)) < likely).sum()) for _ in range(WATCHED)]
+    return {
+        "occasions": float(count),
+        "suspects_alike": float(1 + others.mean()),
+        "suspects_spread": float(1 + numpy.mean(spread)),
+        "alone_alike_share": float((others == 0).mean()),
+        "alone_spread_share": float((numpy.array(spread) == 0).mean()),
+    }
+
+
+def _fit(scenario: Scenario) -> sessions.Weibull | None:
+    churn = scenario.churn
+    if churn.model == "none":
+        return None
+    shape = churn.shape if churn.model == "weibull" else 1.0
+    return sessions.Weibull(shape, churn.scale_min * sessions.MINUTE)

@@ -1,0 +1,78 @@
+"""Scenarios of the tier of structures: what they answer and what they refuse."""
+
+import math
+
+import pytest
+
+from shoal_protocol.errors import UserError
+from shoal_sim import scenario, study
+from shoal_sim.vector import structures
+
+
+def asked(text: str) -> scenario.Scenario:
+    return scenario.parse('question = "Which?"\ntier = "structures"\nseeds = 2\n' + text)
+
+
+def test_a_calm_network_loses_nothing_and_betrays_nobody() -> None:
+    found = structures.simulate(asked(""), 1).metrics
+    assert found["lookup_found_share"] == 1.0
+    for name in ("path_all_corrupt_share", "followed_people_share", "eclipsed_share"):
+        assert found[name] == 0.0
+    assert found["storage_lost_share"] == found["storage_unreadable_share"] == 0.0
+
+
+def test_sybils_stand_on_paths_and_in_the_dht() -> None:
+    text = '[adversary]\nname = "sybil_directory"\nadded = 50\n[time]\nlength_s = 864000.0\n'
+    found = structures.simulate(asked(text), 1).metrics
+    assert found["corrupt_relays"] == 50
+    assert found["path_both_ends_share"] == pytest.approx(1 / 9, rel=0.05)
+    assert 0.25 < found["followed_people_share"] < 0.55
+    assert found["lookup_found_share"] > 0.95
+    assert found["lookup_calls"] > structures.simulate(asked(""), 1).metrics["lookup_calls"]
+
+
+def test_ground_positions_eclipse_keys_and_stand_on_no_path() -> None:
+    found = structures.simulate(asked('[adversary]\nname = "eclipse_dht"\nchance = 0.5\n'), 1)
+    assert found.metrics["eclipsed_share"] == pytest.approx(0.5, abs=0.05)
+    assert found.metrics["path_all_corrupt_share"] == 0.0
+
+
+def test_more_replicas_lose_less_under_the_same_churn() -> None:
+    churn = '[churn]\nmodel = "exponential"\nscale_min = 60.0\n[time]\nlength_s = 14400.0\n'
+    three, five = (
+        structures.simulate(asked(f'[network]\nparameters = "{name}"\n' + churn), 1).metrics
+        for name in ("lab", "lab5")
+    )
+    assert five["storage_unreadable_share"] <= three["storage_unreadable_share"]
+    assert five["storage_made"] > three["storage_made"]
+
+
+def test_suspects_grow_fewer_with_occasions_and_remain_where_people_are_always_there() -> None:
+    text = "[traffic]\nmessages_per_hour = 1.0\nonline = 0.5\n[time]\nlength_s = {}.0\n"
+    few = structures.simulate(asked(text.format(3 * 3600)), 1).metrics
+    many = structures.simulate(asked(text.format(20 * 3600)), 1).metrics
+    assert few["suspects_alike"] == pytest.approx(1 + 999 / 8, rel=0.1)
+    assert many["suspects_alike"] < 1.1
+    assert many["suspects_spread"] > 5
+
+
+def test_networks_of_a_study_are_rows_and_the_same_ones_each_time() -> None:
+    sweep = '[sweep]\n"adversary.share" = [0.0, 0.3]\n[adversary]\nname = "corrupt_relays"\n'
+    rows = study.run(asked(sweep))
+    assert rows.equals(study.run(asked(sweep)))
+    assert len(rows) == 4
+    assert rows["path_all_corrupt_share"].to_list()[:2] == [0.0, 0.0]
+    assert not any(math.isnan(value) for value in rows["lookup_calls"])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[network]\nrelays = 3\n", "need 4 relays; network.relays is 3"),
+        ('[adversary]\nname = "churn"\n', "structures can't"),
+        ('[adversary]\nname = "n_minus_1"\n', "structures can't"),
+    ],
+)
+def test_what_this_tier_does_not_do_is_refused_in_a_sentence(text: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        structures.simulate(asked(text), 1)
