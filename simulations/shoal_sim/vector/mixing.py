@@ -3,7 +3,7 @@
 ::
 
     free     person ─► G ─► A ─► B ─► S        G the person's guard; A, B, A′, B′ of the active
-             person ◄─ G ◄─ B′ ◄─ A′ ◄─ S      set; S the relay asked, at once or after a wait
+             person ◄─ G ◄─ B′ ◄─ A′ ◄─ S      set; S the relay asked
     layers   person ─► 1 ─► 2 ─► … ─► L ─► person
 
 Senders are Poisson; so are the replies as a whole, and what passes any link (displacement of
@@ -270,24 +270,16 @@ def replies(
 def answers(
     there: Nodes,
     asked: Packets,
-    wait_ns: Ints,
     delay_ns: float,
     latency: Latency,
     rng: numpy.random.Generator,
     *,
     loss: float = 0.0,
 ) -> Packets:
-    """Draw the replies to ``asked``; those that never came to S are not answered."""
+    """Draw the replies to ``asked``, at once; those that never came to S are not answered."""
     came = numpy.flatnonzero(asked.arrived)
     service = asked.other[came] - numpy.int32(there.people)
-    begin = asked.end[came] + wait_ns[came]
-    return _back(there, asked.person[came], service, begin, delay_ns, latency, rng, loss)
-
-
-def waits(size: int, quick_share: float, mean_ns: float, rng: numpy.random.Generator) -> Ints:
-    """Return how long S keeps requests: quick ones not, others Exp, at most thrice the mean; ns."""
-    wait = numpy.minimum(rng.exponential(mean_ns, size), 3 * mean_ns)
-    return numpy.where(rng.random(size) < quick_share, 0.0, wait).astype(numpy.int64)
+    return _back(there, asked.person[came], service, asked.end[came], delay_ns, latency, rng, loss)
 
 
 def layered(people: int, depth: int, width: int, *, corrupt: Sequence[int] = ()) -> Nodes:

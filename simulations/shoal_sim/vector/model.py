@@ -264,8 +264,9 @@ def _judged(
 ) -> dict[str, float]:
     """Return how well the plug-in does at both questions, by wires and its views alone.
 
-    It is shown a lead of traffic on both sides of its targets; NaN where that is more than
-    ``_SHOWN`` packets, as its code goes through them one by one.
+    It is shown a lead of traffic on both sides of its targets, requests and replies, all of
+    them answered at once; NaN where that is more than ``_SHOWN`` packets, as its code may go
+    through them one by one.
     """
     found: dict[str, float] = {}
     lead, delay = setting.span.lead, setting.delay_ns
@@ -274,17 +275,21 @@ def _judged(
         nothing = metrics.guess(numpy.zeros((1, 1)))
         found |= _named(f"adversary_{who}", nothing)
         rng, back = numbers(seed, "judged", who), question is Question.SENDER
-        span = mixing.Span(lead, length + lead)
-        if there.people * setting.rate * (2 * lead + length) / mixing.SECOND > _SHOWN:
+        span = mixing.Span(2 * lead, length + lead)
+        if there.people * setting.rate * (span.lead + span.length) / mixing.SECOND > _SHOWN:
             continue
         sent = mixing.senders(there.people, setting.rate, span, rng)
-        packets = setting.draw(there, *sent, rng, back=back)
+        parts = [setting.draw(there, *sent, rng, back=True)]
+        if not setting.layers:
+            common = (there, parts[0], delay, setting.latency, rng)
+            parts.insert(1 if back else 0, mixing.answers(*common, loss=setting.loss))
+        packets = parts[0]
         at = packets.end if back else packets.begin
         candidates = numpy.flatnonzero(packets.arrived & (at >= 0) & (at < length))
         if len(candidates) == 0:
             continue
         targets = candidates[rng.permutation(len(candidates))[: setting.targets]]
-        watched = watch([packets], there, question, targets, delay_ns=delay)
+        watched = watch(parts, there, question, targets, delay_ns=delay)
         found |= _named(f"adversary_{who}", judge(adversary, watched, rng))
     return found
 
