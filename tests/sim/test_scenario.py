@@ -75,7 +75,7 @@ def test_what_is_resolved_reads_as_the_same_scenario(tmp_path: Path) -> None:
         ("question = ' '", "question is missing"),
         ("question = 3", "line 1: question is a text"),
         ("question = 'a'\nteir = 'exact'", "line 2: teir is unknown; there are question, tier"),
-        ("question = 'a'\n\ntier = 'quick'", "line 3: tier is one of exact, vector, structures, not 'quick'"),
+        ("question = 'a'\n\ntier = 'quick'", "line 3: tier is one of exact, vector, structures"),
         ("question = 'a'\n[network]\nrelais = 5", "line 3: network.relais is unknown"),
         ("question = 'a'\n[network]\nrelays = 0", "line 3: network.relays lies between 1 and"),
         ("question = 'a'\n[network]\nrelays = 1.5", "line 3: network.relays is a whole number"),

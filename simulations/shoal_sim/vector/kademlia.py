@@ -112,7 +112,13 @@ def shared_bits(distance: Positions) -> NDArray[numpy.int64]:
 
 
 def lookups(
-    net: Network, count: int, k: int, rng: numpy.random.Generator, *, step: int = 1
+    net: Network,
+    count: int,
+    k: int,
+    rng: numpy.random.Generator,
+    *,
+    step: int = 1,
+    repeats: bool = False,
 ) -> Lookups:
     """Return ``count`` lookups of random keys, each by a random live node, one contact a hop.
 
@@ -120,18 +126,19 @@ def lookups(
         k: contacts of a bucket.
         step: 1 for one bucket a bit; 5 for a table that splits wherever the depth is no multiple
             of 5 (Kademlia §4.2; spec: dht §3).
+        repeats: let a contact come twice in a bucket, as simpler models do.
     """
     hops = numpy.zeros(count, dtype=numpy.int8)
     found = numpy.zeros(count, dtype=numpy.bool_)
     gain = numpy.zeros(count, dtype=numpy.int8)
     for begin in range(0, count, CHUNK):
         part = slice(begin, min(count, begin + CHUNK))
-        hops[part], found[part], gain[part] = _some(net, part.stop - begin, k, rng, step)
+        hops[part], found[part], gain[part] = _some(net, part.stop - begin, k, rng, step, repeats)
     return Lookups(hops, found, gain)
 
 
 def _some(
-    net: Network, count: int, k: int, rng: numpy.random.Generator, step: int
+    net: Network, count: int, k: int, rng: numpy.random.Generator, step: int, repeats: bool
 ) -> tuple[NDArray[numpy.int64], NDArray[numpy.bool_], NDArray[numpy.int64]]:
     """Return hops, whether found, and the first hop's gain of a few lookups."""
     target = rng.integers(0, 2**64, count, dtype=numpy.uint64)
@@ -146,7 +153,7 @@ def _some(
         low, high = net.ranges(target[going], numpy.minimum(depth, BITS))
         if step > 1:
             low, high = _widened(net, target[going], shared, depth, low, high, k)
-        nearest, someone, whole = _nearest(net, target[going], low, high - low, k, rng)
+        nearest, someone, whole = _nearest(net, target[going], low, high - low, k, rng, repeats)
         if hop == 0:
             gain[going] = shared_bits(nearest ^ target[going]) - shared
         better = someone & ((nearest ^ target[going]) < (here[going] ^ target[going]))
@@ -196,6 +203,7 @@ def _nearest(
     size: NDArray[numpy.int64],
     k: int,
     rng: numpy.random.Generator,
+    repeats: bool,
 ) -> tuple[Positions, NDArray[numpy.bool_], NDArray[numpy.bool_]]:
     """Return the nearest live of up to k nodes of each range, whether any lives, and whether
     the range was known whole."""
@@ -205,11 +213,10 @@ def _nearest(
     drawn = numpy.flatnonzero(~whole)
     if len(drawn):
         wide = size[drawn, None]
-        # A draw is a number below the size; where it is twice in a row, the next is taken:
-        # one that stays twice is worth next to nothing in ranges beyond a few k.
+        # In ranges beyond a few k hardly any is drawn twice.
         picks = (rng.random((len(drawn), k), dtype=numpy.float32) * wide).astype(numpy.int64)
         tight = numpy.flatnonzero(size[drawn] <= 8 * k)
-        if len(tight):
+        if len(tight) and not repeats:
             picks[tight] = _without_repeats(size[drawn[tight]], k, rng)
         at_[drawn] = numpy.minimum(picks, wide - 1)
     number = numpy.minimum(low[:, None] + at_, len(net) - 1)
