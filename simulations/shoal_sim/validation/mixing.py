@@ -63,7 +63,7 @@ def _interval(values: list[float] | Floats) -> tuple[float, float]:
 
 def networks(effort: Effort) -> int:
     """Return how many are drawn."""
-    return 20 if effort is Effort.FULL else 6
+    return 20 if effort is Effort.FULL else 10
 
 
 def entropies(
