@@ -39,7 +39,8 @@ MIXIM: Final = (
 )
 NYM: Final = (
     "A. Piotrowska, Studying the anonymity trilemma with a discrete-event mix network "
-    "simulator, 2021; github aniampio/Simulator 4efb211, test_config.json: as printed (another run of it: 5.769)"
+    "simulator, 2021; github aniampio/Simulator 4efb211, test_config.json: as printed; another "
+    "run of it prints 5.769"
 )
 LOOPIX: Final = "A. Piotrowska et al., The Loopix Anonymity System, USENIX Security 2017"
 
