@@ -66,6 +66,17 @@ def test_layers_are_a_layout_too() -> None:
     assert found["sender_entropy_bits"] > 5
 
 
+def test_more_relays_hide_people_less_unless_the_active_set_follows_traffic() -> None:
+    few, many = (
+        run("[network]\npeople = 200\nrelays = 8\n"),
+        "[network]\npeople = 200\nrelays = 200\n",
+    )
+    everyone, drawn = run(many), run(many + 'active = "drawn"\n')
+    assert everyone["sender_entropy_bits"] < few["sender_entropy_bits"] - 3
+    assert drawn["sender_entropy_bits"] > everyone["sender_entropy_bits"] + 2
+    assert drawn["active_relays"] < 40
+
+
 def test_relays_that_tell_cost_bits() -> None:
     text = SMALL.replace("12", "40")
     honest, told = (
