@@ -4,11 +4,11 @@ import numpy
 import pytest
 
 from shoal_protocol.errors import UserError
-from shoal_sim import metrics
-from shoal_sim.adversaries import base, pools, registry, watching
+from shoal_sim import metrics, scenario
+from shoal_sim.adversaries import base, judging, pools, registry, watching
 from shoal_sim.adversaries.base import NOBODY, Question
 from shoal_sim.seeds import numbers
-from shoal_sim.vector import tracing
+from shoal_sim.vector import model, tracing
 from sim.adversary_support import MILLISECOND, layered
 
 NOTHING = numpy.empty(0, dtype=numpy.int64)
@@ -195,3 +195,32 @@ def test_a_posterior_adds_up_rows_and_knows_its_guesses() -> None:
     assert believed.guesses(4).tolist() == [NOBODY, 5, NOBODY, 0]
     assert believed.dense(4, 6)[0].tolist() == [1 / 6] * 6
     assert base.posterior(NOTHING, NOTHING, numpy.empty(0)).guesses(2).tolist() == [NOBODY] * 2
+
+
+@pytest.mark.parametrize("question", [Question.RECEIVER, Question.SENDER])
+def test_blocking_what_comes_to_relays_takes_others_away_and_lets_targets_through(
+    question: Question,
+) -> None:
+    there, packets = layered(9)
+    targets = numpy.flatnonzero((packets.begin > 0) & (packets.begin < 20 * MILLISECOND))[:8]
+    bits = []
+    for share in (0.0, 0.5, 1.0):
+        plan = [(relay, -(10**9), 10**10, share) for relay in range(12)]
+        left, held = watching.held_back(packets, there, plan, targets, numbers(9, "block"))
+        watched = watching.watch([left], there, question, targets, held=[held])
+        assert len(watched.observation.held) == len(held)
+        judged = judging.judge(registry.make("n_minus_1"), watched, numbers(9, "judge"))
+        bits.append(judged.entropy_bits)
+        assert judged.surprise_bits < bits[0] + 0.5
+    assert bits[0] > bits[1] > bits[2]
+    assert bits[2] <= 3.0  # eight targets are all that is left
+
+
+def test_an_n_minus_1_attack_in_a_scenario_leaves_fewer_bits() -> None:
+    text = 'question = "n-1?"\n[network]\npeople = 30\nrelays = 6\n[time]\nlength_s = 2.0\n'
+    watched, blocked = (
+        model.simulate(scenario.parse(text + "[adversary]\n" + keys), 1).metrics
+        for keys in ('name = "global_passive"\n', 'name = "n_minus_1"\nrelays = 0\n')
+    )
+    name = "adversary_sender_entropy_bits"
+    assert blocked[name] == 0.0 < watched[name]

@@ -69,8 +69,8 @@ def test_networks_of_a_study_are_rows_and_the_same_ones_each_time() -> None:
     ("text", "said"),
     [
         ("[network]\nrelays = 3\n", "need 4 relays; network.relays is 3"),
-        ('[adversary]\nname = "churn"\n', "structures can't"),
-        ('[adversary]\nname = "n_minus_1"\n', "structures can't"),
+        ('[adversary]\nname = "churn"\n', "the tier of structures can't"),
+        ('[adversary]\nname = "n_minus_1"\n', "the tier of structures can't"),
     ],
 )
 def test_what_this_tier_does_not_do_is_refused_in_a_sentence(text: str, said: str) -> None:

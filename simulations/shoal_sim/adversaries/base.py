@@ -117,6 +117,7 @@ class Observation:
         mean_delay_ns: of a mix; public, as the network's parameters are.
         views: of relays that it holds, by its plan.
         own: events that are its own packets.
+        held: events that it blocks: they left where they came from, and got nowhere.
         shown_at, shown: occasions at which a pseudonym was seen to act: times (ns, ascending)
             and numbers of pseudonyms, as a store or a talkative friend tells.
     """
@@ -130,6 +131,7 @@ class Observation:
     mean_delay_ns: float = 0.0
     views: tuple[View, ...] = ()
     own: Ints = field(default_factory=lambda: numpy.empty(0, dtype=numpy.int64))
+    held: Ints = field(default_factory=lambda: numpy.empty(0, dtype=numpy.int64))
     shown_at: Ints = field(default_factory=lambda: numpy.empty(0, dtype=numpy.int64))
     shown: Ints = field(default_factory=lambda: numpy.empty(0, dtype=numpy.int64))
 

@@ -61,7 +61,7 @@ def trace(
     root, last, ended = _columns(observation, backward)
     firsts, which = numpy.unique(root[targets], return_inverse=True)
     found = numpy.zeros((observation.people + observation.relays, len(firsts)))
-    _go(observation, wires, root, last, ended, firsts, found)
+    _go(observation, wires, root, last, ended, firsts, found, backward)
     return tracing.settle(found.T)[which]
 
 
@@ -116,6 +116,7 @@ def _go(
     ended: Flags,
     firsts: Ints,
     found: NDArray[numpy.float64],
+    backward: bool,
 ) -> None:
     people, count = observation.people, len(root)
     own = numpy.zeros(count, dtype=numpy.bool_)
@@ -125,14 +126,15 @@ def _go(
     column = numpy.flatnonzero((root == numpy.arange(count)) & ~own)
     begin, end = wires.source[column], wires.target[last[column]]
     fresh = (begin < people) | corrupt[begin]  # it comes out of no pool
-    leaves = column[~fresh]
-    enters = column[(end >= people) & ~corrupt[end]]
+    held = numpy.isin(last[column], observation.held)  # got nowhere: in time, not backward
+    leaves = column[~fresh & ~(held & backward)]
+    enters = column[(end >= people) & ~corrupt[end] & (backward | ~held)]
 
     # To whom a column comes out: a person, or the corrupt relay that it ends at.
     owner = numpy.full(count, NOBODY, dtype=numpy.int64)
-    out = (end < people) | (corrupt[end] & ended[last[column]])
+    out = ((end < people) | (corrupt[end] & ended[last[column]])) & (backward | ~held)
     owner[column[out]] = end[out]
-    over = (end < people) | corrupt[end]
+    over = (end < people) | corrupt[end] | (held & (not backward))
     final = numpy.zeros(count, dtype=numpy.bool_)
     final[column[over]] = True
     # A target that no honest relay mixed is seen from end to end.
@@ -147,8 +149,8 @@ def _go(
         numpy.concatenate([wires.arrives[last[enters]], wires.leaves[leaves]]),
         numpy.arange(len(enters) + len(leaves)) >= len(enters),
     )
-    held = _held_before(steps, observation.relays)
-    _follow(steps, held, final, target, owner, found)
+    before = _held_before(steps, observation.relays)
+    _follow(steps, before, final, target, owner, found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ scenario's.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy
@@ -55,6 +55,7 @@ def watch(
     targets: Ints,
     *,
     delay_ns: float = 0.0,
+    held: Sequence[Ints] = (),
 ) -> Watched:
     """Return what passes all links, and who the targets are.
 
@@ -62,6 +63,7 @@ def watch(
         parts: packets; the question is asked of the first part.
         question: ``RECEIVER``, or ``SENDER`` of packets that came to their end.
         targets: numbers of packets of the first part.
+        held: of each part, if any, the packets that were held back on their last link.
     """
     runs = [_Run(packets, there) for packets in parts]
     count = numpy.cumsum([0, *(len(run.time) for run in runs)])
@@ -85,9 +87,99 @@ def watch(
     answers = path[-1 if question is Question.RECEIVER else 0][targets].astype(numpy.int64)
     views = _views(parts, there, event_of)
     observation = Observation(
-        there.people, there.relays, links, events, question, asked, delay_ns, views
+        there.people,
+        there.relays,
+        links,
+        events,
+        question,
+        asked,
+        delay_ns,
+        views,
+        held=_last_of(parts, event_of, held),
     )
     return Watched(observation, answers, event_of)
+
+
+def _last_of(
+    parts: Sequence[mixing.Packets], event_of: Sequence[Ints], held: Sequence[Ints]
+) -> Ints:
+    """Return the last events of the packets that were held back."""
+    found = [numpy.empty(0, dtype=numpy.int64)]
+    for packets, numbers, which in zip(parts, event_of, held, strict=False):
+        if packets.links is not None:
+            found.append(numbers[packets.links[which], which])
+    return numpy.concatenate(found)
+
+
+def held_back(
+    packets: mixing.Packets,
+    there: mixing.Nodes,
+    blocked: Sequence[tuple[int, int, int, float]],
+    spared: Ints,
+    rng: numpy.random.Generator,
+) -> tuple[mixing.Packets, Ints]:
+    """Return the packets as a plan leaves them that blocks what comes to relays, and which it did.
+
+    Args:
+        blocked: (relay from 0, from ns, to ns, share), as in ``Plan``.
+        spared: numbers of packets that are let through: the targets.
+    """
+    hops, size = packets.relay.shape
+    links = numpy.full(size, hops + 1) if packets.links is None else packets.links.copy()
+    held = numpy.zeros(size, dtype=numpy.bool_)
+    for relay, begin, end, share in blocked:
+        for hop in range(hops):
+            time = packets.enter[hop]
+            hit = (packets.relay[hop] == relay) & (time >= begin) & (time < end)
+            hit &= rng.random(size) < share
+            hit[spared] = False
+            hit &= links > hop  # else it was lost before, or on this very link
+            links[hit] = hop
+            held |= hit
+    return replace(packets, links=links), numpy.flatnonzero(held)
+
+
+def blocked(
+    parts: Sequence[mixing.Packets],
+    there: mixing.Nodes,
+    plan: Sequence[tuple[int, int, int, float]],
+    question: Question,
+    targets: Ints,
+    rng: numpy.random.Generator,
+) -> tuple[list[mixing.Packets], Ints, list[Ints]]:
+    """Return parts, targets and who was held back, where a plan blocks all but the targets.
+
+    Requests and their replies are two parts, the one that is asked of first; a request that
+    came nowhere has no reply, and replies are those of all requests that came, in order.
+    """
+    if len(parts) == 1:
+        left, held = held_back(parts[0], there, plan, targets, rng)
+        return [left], targets, [held]
+    back = question is Question.SENDER
+    requests, replies = (parts[0], parts[1]) if back else (parts[1], parts[0])
+    came = numpy.flatnonzero(requests.arrived)
+    requests, held_there = held_back(requests, there, plan, targets if back else came[targets], rng)
+    kept = numpy.flatnonzero(requests.arrived[came])
+    spared = targets[:0] if back else numpy.searchsorted(kept, targets)
+    replies, held_back_ = held_back(_some(replies, kept), there, plan, spared, rng)
+    if back:
+        return [requests, replies], targets, [held_there, held_back_]
+    return [replies, requests], spared, [held_back_, held_there]
+
+
+def _some(packets: mixing.Packets, which: Ints) -> mixing.Packets:
+    """Return some of the packets."""
+    return replace(
+        packets,
+        person=packets.person[which],
+        other=packets.other[which],
+        relay=packets.relay[:, which],
+        enter=packets.enter[:, which],
+        leave=packets.leave[:, which],
+        begin=packets.begin[which],
+        end=packets.end[which],
+        links=None if packets.links is None else packets.links[which],
+    )
 
 
 class _Run:

@@ -28,7 +28,7 @@ from shoal_sim import metrics
 from shoal_sim.adversaries import registry
 from shoal_sim.adversaries.base import Adversary, Plan, Question, Surface
 from shoal_sim.adversaries.judging import judge
-from shoal_sim.adversaries.watching import watch
+from shoal_sim.adversaries.watching import blocked, watch
 from shoal_sim.results import Results
 from shoal_sim.scenario import Scenario
 from shoal_sim.seeds import numbers
@@ -112,7 +112,7 @@ def simulate(scenario: Scenario, seed: int) -> Results:
         **_load(scenario, setting, there, sender, receiver),
     }
     if adversary is not None:
-        found |= _judged(setting, there, adversary, seed)
+        found |= _judged(setting, there, adversary, plan, seed)
     frames = [_frame("sender", sender), _frame("receiver", receiver)]
     return Results(found, {"targets": polars.concat(frames)})
 
@@ -175,7 +175,7 @@ def _setting(scenario: Scenario, plan: Plan, seed: int) -> _Setting:
 
 
 def _adversary(scenario: Scenario, seed: int) -> tuple[Adversary | None, Plan]:
-    """Return the scenario's adversary and what it does: it corrupts and adds relays, no more."""
+    """Return the scenario's adversary and what it does: corrupt, add, and block what comes in."""
     adversary, network = scenario.adversary, scenario.network
     if adversary.name == "none":
         return None, Plan()
@@ -188,9 +188,10 @@ def _adversary(scenario: Scenario, seed: int) -> tuple[Adversary | None, Plan]:
         network.protocol.dht_k,
     )
     plan = made.prepare(surface, numbers(seed, "adversary"))
-    if plan.blocked or plan.stopped or plan.ground:
+    if plan.stopped or plan.ground:
         raise UserError(
-            f'{adversary.name} stops relays or packets; the vector tier can\'t: set tier = "exact".'
+            f"{adversary.name} stops relays or lies in the DHT, and the vector tier mixes packets "
+            "only; docs/adversaries.md says which adversary is of which tier."
         )
     return made, plan
 
@@ -260,13 +261,14 @@ def _ask(
 
 
 def _judged(
-    setting: _Setting, there: mixing.Nodes, adversary: Adversary, seed: int
+    setting: _Setting, there: mixing.Nodes, adversary: Adversary, plan: Plan, seed: int
 ) -> dict[str, float]:
     """Return how well the plug-in does at both questions, by wires and its views alone.
 
     It is shown a lead of traffic on both sides of its targets, requests and replies, all of
     them answered at once; NaN where that is more than ``_SHOWN`` packets, as its code may go
-    through them one by one.
+    through them one by one. What its plan blocks is blocked here, with targets let through, and
+    nowhere else: it is the one who sees it.
     """
     found: dict[str, float] = {}
     lead, delay = setting.span.lead, setting.delay_ns
@@ -288,8 +290,13 @@ def _judged(
         candidates = numpy.flatnonzero(packets.arrived & (at >= 0) & (at < length))
         if len(candidates) == 0:
             continue
-        targets = candidates[rng.permutation(len(candidates))[: setting.targets]]
-        watched = watch(parts, there, question, targets, delay_ns=delay)
+        # Whoever blocks lets one through: several would hide each other.
+        most = 1 if plan.blocked else setting.targets
+        targets = candidates[rng.permutation(len(candidates))[:most]]
+        held: list[Ints] = []
+        if plan.blocked:
+            parts, targets, held = blocked(parts, there, plan.blocked, question, targets, rng)
+        watched = watch(parts, there, question, targets, delay_ns=delay, held=held)
         found |= _named(f"adversary_{who}", judge(adversary, watched, rng))
     return found
 

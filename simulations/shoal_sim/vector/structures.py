@@ -80,7 +80,8 @@ def _plan(scenario: Scenario, seed: int) -> Plan:
     plan = made.prepare(surface, numbers(seed, "adversary"))
     if plan.blocked or plan.stopped:
         raise UserError(
-            f'{adversary.name} stops relays or packets; structures can\'t: set tier = "exact".'
+            f"{adversary.name} stops relays or packets, and the tier of structures can't; "
+            "docs/adversaries.md says which adversary is of which tier."
         )
     return plan
 
