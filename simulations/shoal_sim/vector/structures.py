@@ -31,7 +31,7 @@ from shoal_sim.vector import disclosure, eclipse, paths, storage, walks
 PATHS: Final = 100_000
 WALKS: Final = 1_000
 RECORDS: Final = 2_000
-CELLS: Final = 1 << 28  # bytes of records · relays
+KEEPERS: Final = 500  # relays of the storage model, at most: a record knows K of them anyway
 WATCHED: Final = 100  # people whose pseudonyms are watched
 SPREAD: Final = 0.3
 REPUBLISH_NS: Final = 60 * sessions.MINUTE  # spec: dht §4, 3,600 s
@@ -135,7 +135,6 @@ def _lookups(scenario: Scenario, plan: Plan, held: int, seed: int) -> dict[str, 
 def _storage(scenario: Scenario, relays: int, seed: int) -> dict[str, float]:
     """Return what becomes of records within the time."""
     params, churn = scenario.network.protocol, scenario.churn
-    records = max(100, min(RECORDS, CELLS // (8 * relays)))
     if churn.model == "none":
         return {"storage_lost_share": 0.0, "storage_unreadable_share": 0.0, "storage_made": 0.0}
     repair = storage.Repair(
@@ -143,17 +142,18 @@ def _storage(scenario: Scenario, relays: int, seed: int) -> dict[str, float]:
     )
     hours, scale = scenario.time.length_s / 3600, churn.scale_min / 60
     shape = churn.shape if churn.model == "weibull" else 1.0
+    few = min(relays, KEEPERS)
     returns = storage.network(
-        relays,
-        records,
+        few,
+        RECORDS,
         hours,
         storage.Sessions(scale, scale, shape),
         repair,
         numbers(seed, "storage", "return"),
     )
     leaves = storage.network(
-        relays,
-        records,
+        few,
+        RECORDS,
         hours,
         storage.Sessions(scale, scale, shape, forgets=1.0),
         repair,
