@@ -1,6 +1,8 @@
 """Scenarios of the tier of structures: what they answer and what they refuse."""
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 
@@ -76,3 +78,14 @@ def test_networks_of_a_study_are_rows_and_the_same_ones_each_time() -> None:
 def test_what_this_tier_does_not_do_is_refused_in_a_sentence(text: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         structures.simulate(asked(text), 1)
+
+
+def test_what_the_document_shows_can_be_asked_and_run(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).parents[2] / "docs/simulated-structures.md").read_text()
+    questions = re.findall(r"^```toml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    programs = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    assert all(scenario.parse(question).tier == "structures" for question in questions)
+    for program in programs:
+        exec(compile(program.replace("1_000_000", "20_000"), "document", "exec"), {})
+    assert len(questions) == 3
+    assert "Kept(lost=" in capsys.readouterr().out
