@@ -194,7 +194,7 @@ def million() -> list[Speed]:
 
 def _apart(name: str) -> dict[str, float]:
     """Run one of :data:`_APART` in a process of its own and return what it says."""
-    told = subprocess.run(  # this module, by this interpreter
+    told = subprocess.run(  # noqa: S603 - this module, by this interpreter
         [sys.executable, "-m", "shoal_sim.bench", name],
         check=True,
         capture_output=True,
