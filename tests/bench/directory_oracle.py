@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from shoal_sim.exact.relays import Relay
     from shoal_sim.exact.world import World
 
+CLOCKS_SHARE: Final = 0.2  # of a lease, by which clocks may differ and all be listed all the time
 REST_S: Final = 120  # the longest rest after dials in vain, 90 s, and the 30 s to answer in
 
 
@@ -161,6 +162,8 @@ class DirectoryJudge:
             held = {relay.relay_id: relay for relay in view.relays(node.now())}
             for relay_id, said in wanted.items():
                 found = held.get(relay_id)
+                if found is None and self._apart(node, relay_id):
+                    continue
                 if not self._twice(relay_id, said.version) and (
                     found is None or found.data != said.data
                 ):
@@ -182,6 +185,14 @@ class DirectoryJudge:
     def _twice(self, relay_id: bytes, version: Version) -> bool:
         """Return whether a relay is out, or may be, in the epoch of ``version``."""
         return any(one == relay_id and two.epoch >= version.epoch for one, two in self.equivocated)
+
+    def _apart(self, node: "Node", relay_id: bytes) -> bool:
+        """Return whether a node's clock runs so far before a relay's that its leases may end there.
+
+        A lease is renewed each third of it, and heard of some pulls later: the rest is for clocks.
+        """
+        ahead = node.offset - self.world.by_id[relay_id].offset
+        return ahead > CLOCKS_SHARE * self.world.params.lease_s * SECOND
 
     def _gone(self) -> str:
         """Return who is gone for good, and whose last lease is not over everywhere."""
