@@ -49,14 +49,14 @@ def simulate(scenario: Scenario, seed: int) -> Results:
     ):
         if asked:
             raise UserError(f"The exact tier does not do {what}; ask the vector tier.")
-    with _uncollected():
+    with uncollected():
         if scenario.network.nodes == "whole":
             return _whole(scenario, seed)
         return _cover(scenario, seed)
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """Keep the collector of cycles from walking 10^5 machines again and again.
 
     Nothing in a run makes cycles that have to go before its end.
