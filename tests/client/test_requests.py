@@ -135,6 +135,22 @@ def test_who_is_ignored_may_ask_again_once_that_is_undone() -> None:
     assert bob.persona.ignored == {} and bob.disk.count("ignored") == 0
 
 
+def test_who_is_ignored_no_more_is_heard_with_its_next_first_contact() -> None:
+    ada, bob = asked()
+    bob.people.ignore(bob.talk(ada), START)
+    bob.commit()
+    now = asks_again(ada, bob, START)
+    assert bob.persona.conversations == {} and bob.people.counters["ignored"] == 1
+    bob.people.heed(bob.persona, ada.pseudonym)
+    bob.commit()
+    ada.write(bob, "do you hear?", now)
+    pass_on(ada, bob, now)
+    assert bob.persona.conversations == {}  # it went over a session that was never kept
+    asks_again(ada, bob, now)
+    assert bob.talk(ada).state == "request"
+    assert bob.got() == ["may I?", "do you hear?"]
+
+
 def test_who_is_ignored_may_ask_again_after_a_month(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(personas, "IGNORED_S", 20 * 86_400)
     ada, bob = asked()
