@@ -38,6 +38,8 @@ export const words = {
     'Run `shoal up` and open the address that it prints: the part after # lets this page speak with your node.',
   start_unreachable_title: 'Your node is not running',
   start_unreachable_text: 'Start it with `shoal up`. This page goes on by itself.',
+  start_erased_title: 'Everything was erased',
+  start_erased_text: 'Everything was erased and the node has ended. Close this page.',
   unlock_title: 'Welcome back',
   unlock_text: 'Your conversations are sealed on this machine.',
   unlock_passphrase: 'Passphrase',
@@ -368,7 +370,6 @@ export const words = {
   set_panic_type: 'Type “{word}”, or hold the button',
   set_panic_word: 'erase',
   set_panic_hold: 'Hold to erase',
-  set_panic_done: 'Everything is erased.',
   set_restarting: 'Your node begins anew…',
 
   // passphrase of the store

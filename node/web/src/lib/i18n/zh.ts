@@ -32,6 +32,8 @@ export const words: Dictionary = {
   start_token_text: '运行 `shoal up`，打开它打印的地址：# 后面的部分让此页面能与你的节点通话。',
   start_unreachable_title: '你的节点没有运行',
   start_unreachable_text: '用 `shoal up` 启动它，此页面会自动继续。',
+  start_erased_title: '一切都已抹除',
+  start_erased_text: '一切都已抹除，节点已停止。可以关闭此页面了。',
   unlock_title: '欢迎回来',
   unlock_text: '你的对话密封在这台电脑上。',
   unlock_passphrase: '口令',
@@ -339,7 +341,6 @@ export const words: Dictionary = {
   set_panic_type: '输入“{word}”，或按住按钮',
   set_panic_word: '抹除',
   set_panic_hold: '按住以抹除',
-  set_panic_done: '一切都已抹除。',
   set_restarting: '你的节点正在重新开始…',
 
   pass_has: '每次启动时都要输入',

@@ -5,7 +5,7 @@
 //     │ GET /lock
 //     ├── no answer ──> unreachable ──again──┐
 //     ├── locked, empty ──POST /unlock──> open
-//     └── open ── events, then everything ──> the views
+//     └── open ── events, then everything ──> the views ──POST /panic──> erased
 //
 // Whatever is answered by 401 or 423 later leads back here. What was shown is forgotten as soon
 // as the store is locked.
@@ -21,7 +21,7 @@ import { router } from './router.svelte';
 import { Store } from './store.svelte';
 import { notices } from './ui.svelte';
 
-export type Phase = 'starting' | 'keyless' | 'unreachable' | 'locked' | 'empty' | 'open';
+export type Phase = 'starting' | 'keyless' | 'unreachable' | 'locked' | 'empty' | 'open' | 'erased';
 
 const POLL = 2500; // ms between looks at a node that is away or locked
 const TOKEN = 'token';
@@ -100,9 +100,9 @@ class Session {
       this.#enter(lock);
     } catch (error) {
       if (error instanceof ApiError && error.status === 401) return;
-      if (this.phase !== 'open') this.phase = 'unreachable';
+      if (this.phase !== 'open' && this.phase !== 'erased') this.phase = 'unreachable';
     }
-    if (this.phase !== 'open') this.#timer = setTimeout(() => void this.#look(), POLL);
+    if (this.phase !== 'open' && this.phase !== 'erased') this.#timer = setTimeout(() => void this.#look(), POLL);
   }
 
   #enter(lock: Lock): void {
@@ -111,6 +111,7 @@ class Session {
   }
 
   #turn(state: LockState): void {
+    if (this.phase === 'erased') return;
     if (state === 'open') {
       if (this.phase === 'open') return;
       this.phase = 'open';
@@ -199,8 +200,9 @@ class Session {
 
   async panic(): Promise<void> {
     await this.api.panic();
-    this.#turn('empty');
-    await this.#look();
+    this.#shut();
+    clearTimeout(this.#timer);
+    this.phase = 'erased'; // the node ends: nobody is asked any more
   }
 
   #refused(error: ApiError): void {
