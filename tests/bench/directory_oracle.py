@@ -144,7 +144,9 @@ class DirectoryJudge:
         return self.agreed_at is not None
 
     def _bound_s(self) -> float:
-        return bound_s(self.world.params, gone=any(relay.gone for relay in self.world.relays))
+        gone = [relay for relay in self.world.relays if relay.gone]
+        ahead = max((relay.offset / SECOND for relay in gone), default=0.0)  # so are its leases
+        return bound_s(self.world.params, gone=bool(gone)) + max(0.0, ahead)
 
     def _disagreement(self, late: float) -> str:
         """Return what some node's directory lacks that was published so many seconds ago."""
