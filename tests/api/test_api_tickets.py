@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -164,3 +165,11 @@ async def test_a_connection_of_this_process_is_ours() -> None:
         with socket.socket(socket.AF_INET6) as mapped:
             mapped.connect(("::ffff:127.0.0.1", served.port))
             assert tickets.is_ours(("127.0.0.1", mapped.getsockname()[1]))
+
+
+def test_an_end_that_was_closed_is_listed_as_roots_and_is_not_ours(tmp_path: Path) -> None:
+    table = tmp_path / "tcp"
+    host = f"{int.from_bytes(bytes((127, 0, 0, 1)), sys.byteorder):08X}"
+    lines = (f"0: {host}:C350 {host}:1F90 {state} 0:0 0:0 0 0 0 0" for state in ("05", "06"))
+    table.write_text("\n".join(("head", *lines)), encoding="ascii")
+    assert not tickets.is_ours(("127.0.0.1", 50_000), [table])

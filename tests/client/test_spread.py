@@ -1,5 +1,7 @@
 """Which relays keep a record outlasts a restart: only what lacks copies is put again."""
 
+import pytest
+
 from client.meeting import accept, personas, texts, write
 from client.test_outbox import RANKED, RELAYS, UNPAID, Sender, outgoing
 from shoal_protocol import clock
@@ -96,14 +98,26 @@ def test_what_relays_keep_is_told_in_batches_and_of_the_acknowledged_not_at_all(
     assert sender.outbox.told(sender.now + 2 * NOTE_EVERY) == []
 
 
-def test_a_restart_does_not_put_what_waits_for_days_again_after_ten_minutes() -> None:
+def test_a_restart_does_not_put_what_waits_for_days_again_at_once() -> None:
     day = 24 * 3600 * clock.SECOND
     sender = Sender()
     sender.outbox.add(record := restored(*RANKED[:COPIES], created=START - day))
     assert sender.due() is None
     sender.outbox.tick(sender.now)
     assert record.again is not None
-    assert record.again - sender.now >= outboxes.UNSEEN_LONGEST * 3 // 4
+    assert record.again - sender.now >= 2 * outboxes.UNSEEN_FIRST * 3 // 4
+
+
+@pytest.mark.parametrize("day", [0, 1, 13])
+def test_a_node_that_is_on_for_an_hour_a_day_puts_again_what_relays_may_have_lost(day: int) -> None:
+    record = restored(*RANKED[:COPIES], created=START)
+    sender = Sender()
+    sender.outbox.add(record)
+    begins = START + day * 24 * 3600 * clock.SECOND + 3600 * clock.SECOND
+    sender.outbox.next_put(RELAYS, 1, set(RELAYS), 10, begins)
+    for minute in range(60):
+        sender.outbox.tick(begins + minute * 60 * clock.SECOND)
+    assert not any(replica.stored for replica in record.replicas.values())
 
 
 def test_fresh_messages_are_paid_for_before_what_relays_keep_already() -> None:

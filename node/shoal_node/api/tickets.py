@@ -36,7 +36,8 @@ REFILL: Final = 1.0  # s until one more may be tried
 MAX_WRONG: Final = 16  # tries with no ticket that is open, since the last that was issued
 TICKET_LENGTH: Final = 32  # bytes of randomness
 CONNECTIONS: Final = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))  # Linux: with their users
-_LOCAL_AT, _USER_AT = 1, 7  # fields of its lines
+_LOCAL_AT, _STATE_AT, _USER_AT = 1, 3, 7  # fields of its lines
+_ESTABLISHED: Final = "01"  # an end that was closed has no user any more, and is listed as root's
 
 
 class Tickets:
@@ -100,7 +101,7 @@ def is_ours(client: tuple[str, int] | None, tables: Sequence[Path] = CONNECTIONS
         int(fields[_USER_AT])
         for lines in found
         for line in lines
-        if (fields := line.split())[_LOCAL_AT] in ends
+        if (fields := line.split())[_LOCAL_AT] in ends and fields[_STATE_AT] == _ESTABLISHED
     ]
     return bool(users) and all(user in (os.getuid(), 0) for user in users)
 

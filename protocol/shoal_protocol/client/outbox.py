@@ -36,6 +36,9 @@ UNSEEN_FIRST: Final = 600 * clock.SECOND  # stored everywhere, and not acknowled
 ERASE_MEAN: Final = 300 * clock.SECOND  # until a box is taken back, of each its own …
 ERASE_MOST: Final = 1800 * clock.SECOND  # … so that one acknowledgement does not show in many
 UNSEEN_LONGEST: Final = 12 * 3600 * clock.SECOND
+RESUMED_MOST: Final = (
+    1  # rounds that a restart takes up: a node that is on for an hour a day repeats
+)
 NOTE_EVERY: Final = 5 * clock.SECOND  # between two batches of what relays keep
 MOST_KEPT: Final = 16  # relays that are remembered to keep one record
 
@@ -327,9 +330,9 @@ class Outbox:
         self, outgoing: Outgoing, ids: list[bytes], view: int, reachable: set[bytes], now: int
     ) -> None:
         if outgoing.view < 0 and outgoing.kept_by:
-            # Rounds of earlier runs count: their pauses add up to about the record's age.
+            # Rounds of earlier runs count, up to a bound: relays may have said OK and kept nothing.
             age = max(now - outgoing.created, 0)
-            outgoing.rounds = (age // UNSEEN_FIRST + 1).bit_length() - 1
+            outgoing.rounds = min((age // UNSEEN_FIRST + 1).bit_length() - 1, RESUMED_MOST)
         outgoing.view = view
         reach = self._params.replicas + self._params.replica_slack
         ranked = [r for r in placement.rank(outgoing.address, ids, reach) if r in reachable]
