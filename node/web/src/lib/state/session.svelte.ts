@@ -25,6 +25,7 @@ export type Phase = 'starting' | 'keyless' | 'unreachable' | 'locked' | 'empty' 
 
 const POLL = 2500; // ms between looks at a node that is away or locked
 const TOKEN = 'token';
+const TICKET = /^#ticket=(.+)$/;
 
 class Session {
   phase = $state.raw<Phase>('starting');
@@ -55,6 +56,10 @@ class Session {
   }
 
   start(): void {
+    // A new link in an open tab is the same document: a node prefers the port that it had.
+    addEventListener('hashchange', () => {
+      if (TICKET.test(location.hash)) location.reload();
+    });
     const ticket = takeTicket();
     if (!ticket) {
       this.#begin();
@@ -237,7 +242,7 @@ class Session {
 
 /** A one-time ticket for the token out of the address, which is cleaned at once. */
 function takeTicket(): string {
-  const [, ticket = ''] = /^#ticket=(.+)$/.exec(location.hash) ?? [];
+  const [, ticket = ''] = TICKET.exec(location.hash) ?? [];
   if (ticket) history.replaceState(history.state, '', '/');
   return ticket;
 }
