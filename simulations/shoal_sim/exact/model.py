@@ -3,7 +3,7 @@
 ::
 
     network.nodes = "cover" ─► Mixnet: the crowd's packets           10^5 nodes
-                    "whole" ─► World:  directory, DHT, stores, talks   10^3 nodes
+                    "whole" ─► World:  directory, DHT, stores, talks   dozens of nodes
                                  └─► Results: metrics, and a table of round trips or texts
 """
 

@@ -11,6 +11,7 @@ clock moves nothing while the node runs, as the node's own clock has it (``NodeC
 the next start may find an earlier time than the last one did.
 """
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from shoal_sim.exact.world import World
 
 
-class Node:
+class Node(ABC):
     """A relay or a person's node."""
 
     def __init__(self, world: "World", name: str) -> None:
@@ -62,9 +63,9 @@ class Node:
         self.world.engine.note(f"{self.name} starts")
         return seeded(f"{self.world.seed} {self.name} run {self.runs}")
 
+    @abstractmethod
     def start(self) -> None:
         """Begin from what is durable."""
-        raise NotImplementedError
 
     def crash(self) -> None:
         """Lose everything that is not durable."""
@@ -112,9 +113,9 @@ class Node:
             if ends is not None:
                 self.later(ends - now, "sees leases end", self.look)
 
+    @abstractmethod
     def followed(self) -> None:
         """Use what the view says now."""
-        raise NotImplementedError
 
     def wake_at(self, deadline: int, action: Callable[[], None]) -> None:
         """Do ``action`` at ``deadline`` of this node's time; a later call takes its place.
