@@ -65,6 +65,18 @@ def test_a_version_that_did_not_become_durable_is_asked_for_again() -> None:
         made.persisted(Version(EPOCH, 0), due)
 
 
+def test_a_version_durable_only_in_the_next_epoch_is_followed_by_one_with_the_newest_key() -> None:
+    made, midnight = entry(), (EPOCH + 1) * HOUR
+    made.refresh(["/memory/1"], keys(), midnight - 1)
+    assert made.refresh(["/memory/1"], keys(EPOCH + 1), midnight) == []  # the disk is slow
+    (said,) = made.persisted(Version(EPOCH, 0), midnight + SECOND)
+    assert isinstance(said, Publish)
+    found = descriptors.decode_descriptor(said.descriptor, LAB)
+    assert found.mix_keys == tuple(keys(EPOCH + 1)[:2])  # one of EPOCH + 2 is refused
+    eighth = midnight + SECOND + HOUR // own.SPREAD
+    assert Persist(Version(EPOCH + 1, 0)) in made.handle_timer(eighth)
+
+
 def test_a_restart_takes_the_next_serial() -> None:
     _, said = published(entry(last=Version(EPOCH, 6)))
     assert descriptors.decode_descriptor(said.descriptor, LAB).version == (EPOCH, 7)

@@ -128,8 +128,7 @@ class OwnEntry:
         if self._pending is None:
             self._due = now
             if said is not None and said.addresses == content.addresses and self._serves(said, now):
-                window = self._params.epoch_s * SECOND // SPREAD
-                self._due = now + int(self._rng.uniform() * window)
+                self._due = now + self._spread()
         return self.handle_timer(now)
 
     def persisted(self, version: Version, now: int) -> list[Event]:
@@ -137,6 +136,8 @@ class OwnEntry:
         if version != self._pending or self._content is None:
             raise LocalProtocolError("a version that wasn't asked for")
         self._pending, self._last, self._said, self._due = None, version, self._content, None
+        if clock.index_of(now, self._params.epoch_s) > version.epoch:
+            self._due = now + self._spread()  # the version's epoch has no room for the newest key
         identity = self._identity
         self._descriptor = descriptors.sign(
             identity.seed,
@@ -200,6 +201,10 @@ class OwnEntry:
             traffic=self._traffic(now),
         )
         return Publish(self._descriptor, lease)
+
+    def _spread(self) -> int:
+        """Return how long what a new epoch brings waits, ns."""
+        return int(self._rng.uniform() * (self._params.epoch_s * SECOND // SPREAD))
 
     def _serves(self, said: _Content, now: int) -> bool:
         """Return whether what was said gives the present epoch's key, so that nobody waits."""
