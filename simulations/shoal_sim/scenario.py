@@ -36,6 +36,8 @@ class Network:
     active: Literal["all", "drawn"] = "all"
     layout: Literal["free", "layers"] = "free"
     layers: int = 3
+    relay_packets_per_s: float = 0.0  # exact tier: what a relay takes in; 0 for any number
+    unreachable: float = 0.0  # exact tier: share of relays whom nobody can dial
 
     @property
     def protocol(self) -> NetworkParameters:
@@ -77,6 +79,9 @@ class Links:
     jitter_ms: float = 0.0
     loss: float = 0.0
     file: str = ""
+    up_kbps: float = 0.0  # exact tier: of a person's line; 0 for no limit
+    down_kbps: float = 0.0
+    queue: int = 256  # exact tier: packets that wait where there is a limit; more are dropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,8 @@ class Churn:
     model: Literal["none", "weibull", "exponential"] = "none"
     shape: float = 0.5
     scale_min: float = 30.0
+    who: Literal["all", "people", "relays"] = "all"  # exact tier
+    away_scale_min: float | None = None  # exact tier; None: away as long as they stay
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +158,8 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = {  # least and most, both al
     "network.relays": (1, 10_000_000),
     "network.people": (0, 10_000_000),
     "network.layers": (1, 100),
+    "network.relay_packets_per_s": (0, 1e7),
+    "network.unreachable": (0, 1),
     "traffic.rate": (1e-6, 1e6),
     "traffic.mean_delay_ms": (0, 60_000),
     "traffic.quick_share": (0, 1),
@@ -160,11 +169,24 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = {  # least and most, both al
     "links.latency_ms": (0, 60_000),
     "links.jitter_ms": (0, 60_000),
     "links.loss": (0, 1),
+    "links.up_kbps": (0, 1e8),
+    "links.down_kbps": (0, 1e8),
+    "links.queue": (1, 1_000_000),
     "churn.shape": (0.01, 100),
     "churn.scale_min": (1e-3, 1e7),
+    "churn.away_scale_min": (1e-3, 1e7),
     "time.warm_up_s": (0, 1e9),
     "time.length_s": (1e-3, 1e9),
 }
+_EXACT: Final = (  # keys of the exact tier alone; elsewhere they keep their defaults
+    "network.relay_packets_per_s",
+    "network.unreachable",
+    "links.up_kbps",
+    "links.down_kbps",
+    "links.queue",
+    "churn.who",
+    "churn.away_scale_min",
+)
 
 
 def load(path: Path | str) -> Scenario:
@@ -179,7 +201,7 @@ def load(path: Path | str) -> Scenario:
         text = place.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The scenario {place} can't be read: {error}.") from None
-    return parse(text, str(place))
+    return _beside(place, parse(text, str(place)))
 
 
 def parse(text: str, name: str = "scenario") -> Scenario:
@@ -215,7 +237,36 @@ def parse(text: str, name: str = "scenario") -> Scenario:
     if not made.get("question", "").strip():
         raise UserError(f"{name}: question is missing; say in a sentence what is asked.")
     scenario = Scenario(**made)
-    return replace(scenario, sweep=_sweep(scenario, tables.get("sweep", {}), wrong))
+    scenario = replace(scenario, sweep=_sweep(scenario, tables.get("sweep", {}), wrong))
+    _of_its_tier(scenario, wrong)
+    return scenario
+
+
+def _beside(place: Path, scenario: Scenario) -> Scenario:
+    """Return the scenario with files that it names found beside its own."""
+    folder = place.resolve().parent
+
+    def found(file: str) -> str:
+        return str(folder / file) if file else ""
+
+    sweep = tuple(
+        (key, tuple(map(found, values)) if key == "links.file" else values)
+        for key, values in scenario.sweep
+    )
+    links = replace(scenario.links, file=found(scenario.links.file))
+    return replace(scenario, links=links, sweep=sweep)
+
+
+def _of_its_tier(scenario: Scenario, wrong: Any) -> None:
+    """Refuse keys that the scenario's tier would pass over."""
+    if scenario.tier == "exact":
+        return
+    for name in _EXACT:
+        section, _, key = name.partition(".")
+        if getattr(getattr(scenario, section), key) != getattr(TABLES[section](), key):
+            raise wrong(name, f'is of the exact tier, and tier is "{scenario.tier}"')
+        if name in dict(scenario.sweep):
+            raise wrong(f"sweep.{name}", f'is of the exact tier, and tier is "{scenario.tier}"')
 
 
 def _table(name: str, table: Mapping[str, Any], wrong: Any) -> Any:
