@@ -45,7 +45,7 @@ def test_a_round_trip_takes_eight_links_and_six_delays_in_the_mean() -> None:
 
 
 def test_links_that_vary_and_lose_do_so() -> None:
-    text = COVER + '[links]\nmodel = "uniform"\nlatency_ms = 20.0\njitter_ms = 44.0\nloss = 0.02\n'
+    text = COVER + '[links]\nmodel = "uniform"\nlatency_ms = 42.0\njitter_ms = 22.0\nloss = 0.02\n'
     metrics = simulate(scenario.parse(text), 1).metrics
     assert metrics["round_trip_mean_ms"] == pytest.approx(8 * 42 + 6 * 50, rel=0.05)
     assert metrics["lost"] == pytest.approx(metrics["hops_per_s"] * 10 * 0.02, rel=0.5)

@@ -21,6 +21,7 @@ from shoal_sim.seeds import seeded
 
 Deliver = Callable[[bytes, bytes, bytes], None]  # source, target, packet
 Latency = Callable[[bytes, bytes], int]  # source, target: ns
+Between = Callable[[str, str], int]  # the same, by names
 Tap = Callable[[int, bytes, bytes, int], None]  # ns, source, target, bytes: what a watcher sees
 
 
@@ -54,10 +55,17 @@ class Links:
         self._rngs: dict[tuple[str, str], Rng] = {}
         self.weather = CALM
         self.side: dict[str, int] = {}  # of a wall, by name; who isn't named stands on side 0
-        self.base: Latency = self._fixed  # of a packet on a link, before what weather adds
+        self._base: Latency = self._fixed  # of a packet on a link, before what weather adds
+        self._between: Between = lambda one, other: self.weather.least_ms * MILLISECOND
         self.taps: list[Tap] = []  # who see every packet go
         self.sent = 0
         self.lost = 0
+
+    def lay(self, between: Between) -> None:
+        """Let links take what lies between their ends, in place of what the weather has."""
+        names = self.names
+        self._between = between
+        self._base = lambda source, target: between(names[source], names[target])
 
     def cut(self, one: str, other: str) -> bool:
         """Return whether a wall stands between two nodes."""
@@ -65,7 +73,7 @@ class Links:
 
     def latency(self, one: str, other: str) -> int:
         """Draw how long something takes from one node to another, ns."""
-        return self.weather.least_ms * MILLISECOND + self._spread(self._rng(one, other))
+        return self._between(one, other) + self._spread(self.chance(one, other))
 
     def send(self, source: bytes, target: bytes, packet: bytes, deliver: Deliver) -> None:
         """Carry a packet, if it comes through."""
@@ -74,19 +82,19 @@ class Links:
             tap(engine.now, source, target, len(packet))
         if weather.steady and not self.side and not engine.traced:
             self.sent += 1
-            engine.after(self.base(source, target), "arrives", deliver, source, target, packet)
+            engine.after(self._base(source, target), "arrives", deliver, source, target, packet)
             return
         one, other = self.names[source], self.names.get(target, "")
         engine.note(f"{one} > {other or 'nobody'}", packet)
         if not other or self.cut(one, other):
             self.lost += 1
             return
-        rng = self._rng(one, other)
+        rng = self.chance(one, other)
         if weather.loss and rng.uniform() < weather.loss:
             self.lost += 1
             return
         copies = 2 if weather.copies and rng.uniform() < weather.copies else 1
-        base = self.base(source, target)
+        base = self._base(source, target)
         for _ in range(copies):
             self.sent += 1
             took = base + self._spread(rng)
@@ -105,7 +113,8 @@ class Links:
             took += rng.below(weather.late_ms * MILLISECOND)
         return took
 
-    def _rng(self, one: str, other: str) -> Rng:
+    def chance(self, one: str, other: str) -> Rng:
+        """Return the stream of the link from one to another."""
         # People's links are named by the person and not by the session's id. Where there are
         # a million links, those that begin at one node share its stream.
         if not self._engine.traced:

@@ -197,7 +197,7 @@ class Mixnet:
         relays, people: how many.
         preset: everybody's.
         chance: gives the stream of a name.
-        latency_ms: of every link, unless ``links.base`` is set to another model.
+        latency_ms: of every link, unless ``links.lay`` says otherwise.
         real: with the packets' cryptography.
         answered: is told of each round trip that ends.
         length_s: how long the run may last at most; mix keys are given for as long.

@@ -17,7 +17,7 @@ import polars
 
 from shoal_protocol.clock import MILLISECOND
 from shoal_protocol.errors import UserError
-from shoal_sim.exact import kem, light
+from shoal_sim.exact import distances, kem, light
 from shoal_sim.exact.chance import FastRng
 from shoal_sim.exact.links import Links, Weather
 from shoal_sim.exact.mixnet import Mixnet, Trip
@@ -43,7 +43,6 @@ def simulate(scenario: Scenario, seed: int) -> Results:
         (scenario.churn.model != "none", "churn"),
         (scenario.network.layout != "free", "layers: the protocol draws free routes"),
         (scenario.network.active != "all", "the draw of active relays"),
-        (scenario.links.model in ("coordinates", "file"), "latencies from coordinates or files"),
         (scenario.adversary.name != "none", "adversaries"),
         (scenario.traffic.online != 1.0, "people who are away"),
     ):
@@ -70,11 +69,13 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _weather(scenario: Scenario, links: Links) -> None:
-    one = scenario.links
-    least = round(one.latency_ms)
-    jitter = round(one.jitter_ms) if one.model == "uniform" else 0
-    links.weather = Weather(least, least + jitter, loss=one.loss)
+def _lay(scenario: Scenario, seed: int, links: Links, people: str, relays: str) -> None:
+    """Give links what they take and lose; ``people``, ``relays``: how numbers are named."""
+    network = scenario.network
+    names = [people.format(number) for number in range(network.people)]
+    names += [relays.format(number) for number in range(network.relays)]
+    links.weather = Weather(0, 0, loss=scenario.links.loss)
+    distances.lay(scenario, seed, links, {name: at for at, name in enumerate(names)})
 
 
 def _cover(scenario: Scenario, seed: int) -> Results:
@@ -94,7 +95,7 @@ def _cover(scenario: Scenario, seed: int) -> Results:
         length_s=time.warm_up_s + time.length_s,
         link_seed=str(seed),
     )
-    _weather(scenario, net.links)
+    _lay(scenario, seed, net.links, "person {}", "relay {}")
     net.run(time.warm_up_s)
     trips.clear()
     begun, sent, crossed = net.engine.now, net.counters["sent"], net.links.sent
@@ -156,7 +157,7 @@ def _whole(scenario: Scenario, seed: int) -> Results:
             null=None if real else NullFormat(),
             traced=False,
         )
-        _weather(scenario, world.links)
+        _lay(scenario, seed, world.links, "person{}", "relay{}")
         world.run(time.warm_up_s)
         talks = Talks(world, scenario.traffic.messages_per_hour)
         if scenario.traffic.messages_per_hour:

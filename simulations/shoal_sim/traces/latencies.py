@@ -12,6 +12,7 @@ and spreads are set so that round trips lie between those that the paper used (m
 PlanetLab, 159 ms of the King data), and are no measurement.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -61,6 +62,13 @@ class Coordinates:
         flat = numpy.sqrt(gap[..., 0] ** 2 + gap[..., 1] ** 2)
         return _ns(flat + self.height_ms[source] + self.height_ms[target])
 
+    def link_ns(self, source: int, target: int) -> int:
+        """Return what one link takes, as :meth:`one_way_ns` does of many."""
+        x, height = self.x_ms.item, self.height_ms.item
+        across, along = x(source, 0) - x(target, 0), x(source, 1) - x(target, 1)
+        flat = math.sqrt(across * across + along * along)
+        return _one_ns(flat + height(source) + height(target))
+
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
@@ -80,6 +88,10 @@ class Matrix:
     def one_way_ns(self, source: NDArray[numpy.integer], target: NDArray[numpy.integer]) -> Ints:
         """Return what each link takes, ns; two nodes at one host are ``LEAST_NS`` apart."""
         return _ns(self.rtt_ms[self.host[source], self.host[target]] / 2)
+
+    def link_ns(self, source: int, target: int) -> int:
+        """Return what one link takes, as :meth:`one_way_ns` does of many."""
+        return _one_ns(self.rtt_ms.item(self.host.item(source), self.host.item(target)) / 2)
 
 
 def generated(nodes: int, rng: numpy.random.Generator) -> Coordinates:
@@ -107,3 +119,7 @@ def round_trips_ms(links: Coordinates | Matrix, pairs: int, rng: numpy.random.Ge
 
 def _ns(one_way_ms: Floats) -> Ints:
     return numpy.maximum(LEAST_NS, numpy.rint(one_way_ms * MILLISECOND)).astype(numpy.int64)
+
+
+def _one_ns(one_way_ms: float) -> int:
+    return max(LEAST_NS, round(one_way_ms * MILLISECOND))
