@@ -20,6 +20,7 @@ from shoal_sim.exact.engine import Engine
 from shoal_sim.seeds import seeded
 
 Deliver = Callable[[bytes, bytes, bytes], None]  # source, target, packet
+Send = Callable[[bytes, bytes, bytes, Deliver], None]
 Latency = Callable[[bytes, bytes], int]  # source, target: ns
 Between = Callable[[str, str], int]  # the same, by names
 Tap = Callable[[int, bytes, bytes, int], None]  # ns, source, target, bytes: what a watcher sees

@@ -36,7 +36,7 @@ from shoal_protocol.service.desk import Access, ServiceDesk
 from shoal_protocol.service.memory_store import MemoryStore
 from shoal_protocol.service.messages import EMPTY_RECORD, RequestType
 from shoal_sim.exact.engine import Engine
-from shoal_sim.exact.links import Links, Weather
+from shoal_sim.exact.links import Links, Send, Weather
 from shoal_sim.exact.null import NullFormat, NullKeyring
 from shoal_sim.seeds import START
 
@@ -77,8 +77,16 @@ class Hub:
         self.number: Final = number
         self._engine: Final = net.engine
         self._carry: Final = net.carry
-        keyring = MixKeyring(net.params.hash) if net.real else NullKeyring(net.epochs)
-        now = net.engine.now
+        self._net: Final = net
+        self._public: Final = public
+        self._store: Final = MemoryStore(net.params, peer[-16:])
+        self.begin(rng)
+
+    def begin(self, rng: Rng) -> None:
+        """Take up work with fresh mix keys."""
+        net, now = self._net, self._engine.now
+        instance = self._store.instance
+        keyring = self.keyring()
         mixer = MixMachine(
             keyring, self.id, net.params, now=now, rng=rng, limits=net.limits, packets=net.packets
         )
@@ -86,14 +94,18 @@ class Hub:
             self.id,
             params=net.params,
             relays=net.relay_ids,
-            instance=peer[-16:],
+            instance=instance,
             packets=net.packets,
         )
-        self.machine: Final = RelayMachine(mixer, desk)
-        self.descriptor: Final = _descriptor(number, public, mixer.public_keys())
-        self._store: Final = MemoryStore(net.params, peer[-16:])
+        self.machine = RelayMachine(mixer, desk)
+        self.descriptor = _descriptor(self.number, self._public, mixer.public_keys())
         self._armed = NEVER
         self._arm()
+
+    def keyring(self) -> MixKeyring:
+        """Return the mix keys of a run."""
+        net = self._net
+        return MixKeyring(net.params.hash) if net.real else NullKeyring(net.epochs)
 
     def receive(self, packet: bytes, source: bytes) -> None:
         """Take a packet from a neighbour or a person."""
@@ -128,17 +140,27 @@ class Bystander:
     """One person whose node is on and who says nothing."""
 
     def __init__(self, net: "Mixnet", number: int, preset: Preset, rng: Rng) -> None:
-        self.id: Final = rng.bytes(16)
         self.number: Final = number
         self._net: Final = net
         self._rng: Final = rng
         self._preset: Final = preset
-        self.guard: Final = net.rng.choice(net.relays)
-        self._chooser: Final = paths.PathChooser(net.relays, self.guard, params=net.params, rng=rng)
+        self.stand_behind(net.rng.choice(net.relays))
+        self.begin()
+
+    def stand_behind(self, guard: Descriptor) -> None:
+        """Send by way of this guard, among the relays that are known now."""
+        net = self._net
+        self.guard = guard
+        self._chooser = paths.PathChooser(net.relays, guard, params=net.params, rng=self._rng)
+
+    def begin(self) -> None:
+        """Begin a session: another id, nothing outstanding."""
+        net, rng = self._net, self._rng
+        self.id = rng.bytes(16)
         self._courier: Courier[_Asked] = Courier(
             self.id, network=net.params.hash, rng=rng, packets=net.packets
         )
-        self._cover: Final = CoverSchedule(preset, rng, net.engine.now)
+        self._cover = CoverSchedule(self._preset, rng, net.engine.now)
         self._arm()
 
     def receive(self, packet: bytes) -> None:
@@ -202,6 +224,9 @@ class Mixnet:
         answered: is told of each round trip that ends.
         length_s: how long the run may last at most; mix keys are given for as long.
         link_seed: of what links draw.
+        hub, person: the classes of nodes.
+        through: what packets pass before their links; gets the network and what sends.
+        packets: their format, if not the one that ``real`` tells.
     """
 
     def __init__(
@@ -218,40 +243,53 @@ class Mixnet:
         length_s: float = 600.0,
         link_seed: str = "",
         limits: Limits | None = None,
+        hub: type[Hub] = Hub,
+        person: type[Bystander] = Bystander,
+        through: Callable[["Mixnet", Send], Send] = lambda net, send: send,
+        packets: PacketFormat | None = None,
     ) -> None:
         self.params: Final = params
         self.real: Final = real
         self.limits: Final = limits or Limits(peers=2**20, pool=2**20, peer_pool=2**20)
-        self.packets: Final[PacketFormat] = SPHINX if real else NullFormat()
+        self.packets: Final[PacketFormat] = packets or (SPHINX if real else NullFormat())
         self.engine: Final = Engine(START, traced=False, most=MOST_EVENTS)
         self.links: Final = Links(self.engine, link_seed, {})
         self.links.weather = Weather(latency_ms, latency_ms)
         self.answered: Final = answered
         self.counters: Final[Counter[str]] = Counter()
         self.rng: Final = chance("guards")
-        self._send: Final = self.links.send
+        self._send: Final = through(self, self.links.send)
         self._ids: list[bytes] = []
         last = clock.index_of(START + clock.seconds(length_s), params.epoch_s)
         self.epochs: Final = range(clock.index_of(START, params.epoch_s), last + 2)
         if real and len(self.epochs) > KEYS_HELD:
             raise UserError("A run with real cryptography lasts until its second epoch at most.")
         self.hubs: Final = [
-            Hub(self, number, chance(f"identity {number}").bytes(32), chance(f"relay {number}"))
+            hub(self, number, chance(f"identity {number}").bytes(32), chance(f"relay {number}"))
             for number in range(relays)
         ]
-        self.relays: Final = [hub.descriptor for hub in self.hubs]
-        self._ids += [hub.id for hub in self.hubs]
+        self.relays = [one.descriptor for one in self.hubs]  # whom everybody knows
+        self._ids += [one.id for one in self.hubs]
         self.people: Final = [
-            Bystander(self, number, preset, chance(f"person {number}")) for number in range(people)
+            person(self, number, preset, chance(f"person {number}")) for number in range(people)
         ]
         self._arrivals: Final[dict[bytes, Callable[[bytes, bytes], None]]] = {
-            hub.id: hub.receive for hub in self.hubs
+            one.id: one.receive for one in self.hubs
         }
         names = self.links.names
-        names.update((hub.id, f"relay {hub.number}") for hub in self.hubs)
-        names.update((person.id, f"person {person.number}") for person in self.people)
-        for person in self.people:
-            self._arrivals[person.id] = partial(_to_person, person)
+        names.update((one.id, f"relay {one.number}") for one in self.hubs)
+        for one in self.people:
+            self.met(one)
+
+    def met(self, person: Bystander) -> None:
+        """Let packets to a person's new session find it."""
+        self.links.names[person.id] = f"person {person.number}"
+        self._arrivals[person.id] = partial(_to_person, person)
+
+    def know(self, relays: list[Descriptor]) -> None:
+        """Let everybody know these relays from now on."""
+        self.relays = relays
+        self._ids[:] = [one.relay_id for one in relays]
 
     def relay_ids(self) -> Sequence[bytes]:
         """Return all relays' ids."""
