@@ -53,9 +53,16 @@ def each(
         work: a function of a module, so that another process finds it.
 
     Raises:
-        UserError: the engine isn't installed, or what ``work`` raised.
+        UserError: there is no such engine, it isn't installed or can't be reached, a worker was
+            killed, or what ``work`` raised.
     """
     import joblib
+    from joblib.externals.loky.process_executor import BrokenProcessPool
+
+    if crew.engine not in ENGINES:
+        raise UserError(f"There is no engine {crew.engine}; there are {', '.join(ENGINES)}.")
+    if crew.scheduler and crew.engine != "dask":
+        raise UserError(f"A scheduler is Dask's, and the engine is {crew.engine}.")
 
     workers = min(crew.workers or joblib.cpu_count(), max(1, len(tasks)))
     if crew.engine == "loky" and workers == 1:
@@ -69,6 +76,10 @@ def each(
         found = parallel(joblib.delayed(_quietly)(work, task, os.getpid()) for task in tasks)
         try:
             yield from found
+        except BrokenProcessPool:
+            raise UserError(
+                "A worker was killed, as when memory runs out; fewer workers need less of it."
+            ) from None
         finally:
             found.close()
 
@@ -103,9 +114,28 @@ def _dask(crew: Crew) -> Iterator[None]:
         if crew.scheduler
         else {"n_workers": crew.workers or joblib.cpu_count(), "threads_per_worker": 1}
     )
-    client: Any = Client
-    with client(**settings), joblib.parallel_config(backend="dask"):
+    begin: Any = Client
+    try:
+        client = begin(**settings)
+    except (OSError, ValueError) as error:
+        where = f" at {crew.scheduler}" if crew.scheduler else ""
+        raise UserError(f"Dask's scheduler{where} can't be reached: {error}.") from None
+    with client, joblib.parallel_config(backend="dask"):
+        if crew.scheduler:
+            _alike(client)
         yield
+
+
+def _alike(client: Any) -> None:
+    """Raise UserError if a worker of a cluster would compute with other code than this process."""
+    from shoal_sim import runs
+
+    own, found = runs.versions(), client.run(runs.versions, on_error="return")
+    if others := sorted(address for address, versions in found.items() if versions != own):
+        raise UserError(
+            f"The worker at {others[0]} has another version of Shoal, Python or its libraries "
+            "than this machine, or none, so that results would not be of one piece."
+        )
 
 
 @contextmanager

@@ -13,15 +13,21 @@
     ├── plots/*.svg
     └── report.html
 
-Nothing in it tells the time or the machine's name: the same question and code give the same
-bytes, on one worker or many. A file appears whole or not at all.
+The name's hash covers what the bytes of results come from: the resolved scenario, the sources
+of protocol and simulations, the versions of Python, numpy and polars, the content of
+``links.file``, the sources of plug-ins. Numba is not in it: with it and without they are the
+same bytes. Nothing tells the time or the machine's name: the same question and code give the
+same bytes, on one worker or many. A file appears whole or not at all.
 """
 
+import importlib.util
+import io
 import json
 import os
 import platform
 import re
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -82,15 +88,13 @@ def begin(scenario: Scenario, under: Path) -> Run:
     """
     directory = under / name_of(scenario)
     run = Run(directory, scenario)
-    try:
+    with _written_to(directory):
         for folder in ("parts", "tables", "plots"):
             (directory / folder).mkdir(parents=True, exist_ok=True)
         _tidy(directory)
-        write(directory / "scenario.toml", as_toml(scenario).encode())
-        write(directory / "versions.json", _json(versions()))
-        write(directory / "seeds.json", _json(seed_tree(scenario)))
-    except OSError as error:
-        raise UserError(f"The run can't be written to {directory}: {error.strerror}.") from None
+    write(directory / "scenario.toml", as_toml(scenario).encode())
+    write(directory / "versions.json", _json(versions()))
+    write(directory / "seeds.json", _json(seed_tree(scenario)))
     return run
 
 
@@ -110,11 +114,23 @@ def reopen(directory: Path, *, to_go_on: bool = True) -> Run:
     if to_go_on:
         if not directory.resolve().name.endswith(name_of(run.scenario)[-16:]):
             raise UserError(
-                f"{directory} was run with other code or libraries, so its parts don't fit; run "
+                f"{directory} was run with {_other(directory)}, so its parts don't fit; run "
                 f"`shoal sim run {resolved}` for all of it."
             )
-        _tidy(directory)
+        with _written_to(directory):
+            _tidy(directory)
     return run
+
+
+def _other(directory: Path) -> str:
+    """Return what is not as it was when a run was begun."""
+    try:
+        then = json.loads((directory / "versions.json").read_text())
+    except (OSError, ValueError):
+        then = None
+    if then != versions():
+        return "other code or libraries"
+    return "another scenario, links.file or plug-in"
 
 
 def _tidy(directory: Path) -> None:
@@ -145,17 +161,33 @@ def versions() -> dict[str, Any]:
 
 def code_hash() -> str:
     """Return the hash of all sources of the protocol and the simulations."""
-    import shoal_protocol
-    import shoal_sim
+    return _hash_of([file for package in _PACKAGES for file in sources(package)])
 
+
+def sources(name: str) -> list[tuple[str, Path]]:
+    """Return (name, place) of each source of a package or module at the top; nothing is run.
+
+    A package that is not there has none.
+    """
+    spec = importlib.util.find_spec(name)
+    if spec is None:
+        return []
+    if spec.submodule_search_locations is None:
+        return [(name, Path(spec.origin))] if spec.origin else []
+    found: list[tuple[str, Path]] = []
+    for root in map(Path, spec.submodule_search_locations):
+        found += [
+            (f"{name}/{path.relative_to(root).as_posix()}", path) for path in root.rglob("*.py")
+        ]
+    return sorted(found)
+
+
+def _hash_of(files: Iterable[tuple[str, Path]]) -> str:
     hasher = crypto.blake2b(digest_size=16)
-    for package in (shoal_protocol, shoal_sim):
-        root = Path(package.__path__[0])
-        for path in sorted(root.rglob("*.py")):
-            content = path.read_bytes()
-            name = f"{package.__name__}/{path.relative_to(root).as_posix()}"
-            hasher.update(f"{name} {len(content)}\n".encode())
-            hasher.update(content)
+    for name, path in files:
+        content = path.read_bytes()
+        hasher.update(f"{name} {len(content)}\n".encode())
+        hasher.update(content)
     return hasher.hexdigest()
 
 
@@ -167,15 +199,14 @@ def _outside(scenario: Scenario) -> dict[str, str]:
     swept = dict(scenario.sweep)
     for place in {scenario.links.file, *swept.get("links.file", ())} - {""}:
         try:
-            found[place] = crypto.blake2b(Path(place).read_bytes(), digest_size=16).hexdigest()
+            found[f"links.file {place}"] = _hash_of([("links.file", Path(place))])
         except OSError as error:
             raise UserError(f"links.file {place} can't be read: {error.strerror}.") from None
     for name in {scenario.adversary.name, *swept.get("adversary.name", ())}:
-        if name != "none" and name not in registry.SHIPPED:
-            points = metadata.entry_points(group=registry.GROUP, name=str(name))
-            found[str(name)] = ", ".join(
-                f"{point.value} {point.dist.version if point.dist else ''}" for point in points
-            )
+        for point in metadata.entry_points(group=registry.GROUP, name=str(name)):
+            if name not in registry.SHIPPED:
+                package = point.module.partition(".")[0]
+                found[f"adversary {name} {point.value}"] = _hash_of(sources(package))
     return found
 
 
@@ -190,27 +221,34 @@ def seed_tree(scenario: Scenario) -> dict[str, Any]:
 
 
 def write_frame(path: Path, frame: polars.DataFrame) -> None:
-    """Write a Parquet file whose bytes depend on the frame alone."""
-
-    def to(new: Path) -> None:
-        frame.write_parquet(new, compression="zstd", statistics=True, row_group_size=1 << 18)
-
-    _appear(path, to)
+    """Write a Parquet file whose bytes depend on the frame alone. Raises UserError."""
+    content = io.BytesIO()
+    frame.write_parquet(content, compression="zstd", statistics=True, row_group_size=1 << 18)
+    write(path, content.getvalue())
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file."""
-    _appear(path, lambda new: _bytes(new, content))
-
-
-def _bytes(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-
-
-def _appear(path: Path, fill: Callable[[Path], None]) -> None:
+    """Write a file, durably. Raises UserError: it can't be."""
     new = path.with_name(f"{path.name}.{os.getpid()}.new")
-    fill(new)
-    new.replace(path)
+    with _written_to(path.parent):
+        try:
+            with new.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            new.unlink(missing_ok=True)
+            raise
+        new.replace(path)
+
+
+@contextmanager
+def _written_to(directory: Path) -> Iterator[None]:
+    """Say in a sentence what a disk says."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"The run can't be written to {directory}: {error.strerror}.") from None
 
 
 def _json(value: Any) -> bytes:
