@@ -58,16 +58,27 @@ def add(commands: Commands) -> None:
     one = _command(
         inner,
         "tune",
-        "what bandwidth and waiting buy: the best rate of packets and mixing delay",
-        "sim tune --gb-per-month 64 --latency-ms 900 --people 1000",
+        "what bandwidth and waiting buy: the preset of most bits",
+        "sim tune --gb-per-month 64 --latency-ms 1800 --people 1000",
     )
     one.add_argument(
         "--gb-per-month", metavar="GB", type=_number, required=True, help="up and down together"
     )
     one.add_argument(
-        "--latency-ms", metavar="MS", type=_number, required=True, help="one way, in the mean"
+        "--latency-ms",
+        metavar="MS",
+        type=_number,
+        required=True,
+        help="what 95 %% of messages take at most, one way",
     )
     one.add_argument("--people", metavar="N", type=_whole, default=1000, help="how many are there")
+    one.add_argument(
+        "--relays",
+        metavar="N",
+        type=_whole,
+        default=100,
+        help="of them mix as many as traffic fills",
+    )
     _json(one)
     one = _command(
         inner, "predict", "what closed forms say of a scenario, at once", "sim predict ask.toml"

@@ -13,13 +13,13 @@ import dataclasses
 import json
 import sys
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any, Final
 
 import polars
 
 from shoal_protocol.errors import UserError
-from shoal_protocol.parameters import PRESETS
-from shoal_sim import metrics, predictions, runs, study, words
+from shoal_sim import metrics, predictions, runs, study, tuning, words
 from shoal_sim.engines import Crew
 from shoal_sim.progress import Progress
 from shoal_sim.runs import Run
@@ -115,24 +115,47 @@ def predict(arguments: argparse.Namespace) -> int | None:
 
 def tune(arguments: argparse.Namespace) -> int | None:
     """``tune``: a budget in, a preset out."""
-    found = predictions.tune(arguments.gb_per_month, arguments.latency_ms, arguments.people)
-    near = min(PRESETS.values(), key=lambda preset: abs(preset.rate / found.rate - 1))
+    budget = tuning.Budget(arguments.gb_per_month, arguments.latency_ms)
+    found = tuning.tune(budget, arguments.people, arguments.relays)
+    preset, near = found.preset, tuning.nearest(found.preset)
     if arguments.json:
-        _out_json({**dataclasses.asdict(found), "nearest_preset": near.name})
+        values = dataclasses.asdict(found)
+        values["preset"] |= {"outstanding_gets": preset.outstanding_gets}
+        _out_json({**values, "nearest_preset": near.name})
         return None
+    quick = preset.quick_share * found.gb_per_month
     _table(
         [
-            ["packets up a second (λ)", words.number(found.rate)],
-            ["mean delay at each mix", f"{words.number(found.mean_delay_ms)} ms"],
-            ["bits that a watcher of all links lacks, at most", words.number(found.bits)],
+            ["packets up a second (rate)", f"{preset.rate:g}"],
+            ["mean delay at each mix", f"{preset.mean_delay_ms} ms"],
+            ["share of quick slots", str(Fraction(preset.quick_share).limit_denominator(10))],
             [
-                "latency, one way in the mean",
-                f"{words.number(found.slot_ms)} ms for a slot, {words.number(found.mixing_ms)} ms "
-                f"in mixes, {words.number(found.links_ms)} ms on links",
+                "mean wait of a GET",
+                f"{preset.get_wait_mean_ms / 1000:g} s, {preset.outstanding_gets} at once",
+            ],
+            ["bits of who sent it, to a watcher of all links", words.number(found.bits)],
+            [
+                "pool at a mix",
+                f"{words.number(found.pool)} packets at {found.active} of "
+                f"{arguments.relays} relays",
+            ],
+            [
+                f"of {budget.gb_per_month:g} GB a month",
+                f"{words.number(found.gb_per_month)}: {words.number(quick)} in quick slots, "
+                f"{words.number(found.gb_per_month - quick)} in waiting ones",
+            ],
+            [
+                f"of {budget.latency_ms:g} ms in 95 %",
+                f"{found.p95_ms:.0f}, and {found.p50_ms:.0f} in half; the mean is "
+                f"{found.slot_ms:.0f} for a slot, {found.mixes_ms:.0f} in mixes, "
+                f"{found.links_ms:.0f} on links",
             ],
         ]
     )
-    _note(f"The node's preset of nearest rate: {near.name} ({near.rate:g} packets/s).")
+    _note(
+        f"The node's nearest preset is {near.name}: {near.rate:g} packets a second, "
+        f"{near.mean_delay_ms} ms."
+    )
     return None
 
 

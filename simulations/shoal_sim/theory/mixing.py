@@ -16,10 +16,12 @@ A. Piotrowska et al., "The Loopix Anonymity System", USENIX Security 2017, theor
 """
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 EULER: Final = 0.577_215_664_901_532_9  # Euler's and Mascheroni's constant
 _STEPS: Final = 200  # of a bisection: more than a float64 has bits
+_SIMPSON: Final = 200  # intervals
 
 
 def pool_mean(rate: float, delay: float) -> float:
@@ -103,14 +105,47 @@ def latency_quantile(share: float, mixes: float, delay: float, links: float = 0.
 
 def gamma_quantile(share: float, shape: float) -> float:
     """Return the quantile of the Gamma distribution of scale 1, by bisection."""
+    return _quantile(lambda x: gamma_cdf(x, shape), share, shape + 1)
+
+
+def sent_cdf(time: float, slot: float, mixes: int, delay: float) -> float:
+    """Return how likely a wait for a slot and ``mixes`` delays together take ``time`` at most.
+
+    Both are exponential: the density of Erlang(mixes, delay) over what the slot may take beside
+    it, by Simpson's rule; right to 0.002 where slots are far shorter than delays, to 1e-5 else.
+
+    Args:
+        time, slot, delay: in one unit; the means of the wait and of each delay.
+    """
+    most = min(time, (mixes + 40) * delay)  # beyond, e^-40
+    if most <= 0:
+        return 0.0
+    step, total = most / _SIMPSON, 0.0
+    scale = delay * math.factorial(mixes - 1)
+    for n in range(_SIMPSON + 1):
+        x = n * step / delay
+        density = x ** (mixes - 1) * math.exp(-x) / scale
+        weight = 1 if n in (0, _SIMPSON) else 4 if n % 2 else 2
+        total += weight * density * -math.expm1((n * step - time) / slot)
+    return total * step / 3
+
+
+def sent_quantile(share: float, slot: float, mixes: int, delay: float) -> float:
+    """Return what a wait for a slot and ``mixes`` delays take in ``share`` of all cases."""
+    return _quantile(lambda x: sent_cdf(x, slot, mixes, delay), share, slot + mixes * delay)
+
+
+def _quantile(cdf: Callable[[float], float], share: float, high: float) -> float:
     if not 0 <= share < 1:
         raise ValueError("a share is at least 0 and below 1")
-    low, high = 0.0, shape + 1
-    while gamma_cdf(high, shape) < share:
+    low = 0.0
+    while cdf(high) < share:
         high *= 2
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        low, high = (middle, high) if gamma_cdf(middle, shape) < share else (low, middle)
+        if middle in (low, high):
+            break
+        low, high = (middle, high) if cdf(middle) < share else (low, middle)
     return (low + high) / 2
 
 
