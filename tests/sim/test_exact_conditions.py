@@ -1,17 +1,27 @@
 """Scenarios of the exact tier in which links, lines, relays and people are not at their best."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy
 import pytest
 
+from shoal_protocol.clock import SECOND
 from shoal_protocol.errors import UserError
+from shoal_protocol.parameters import LAB, PRESETS
 from shoal_sim import scenario
+from shoal_sim.exact.chance import FastRng
+from shoal_sim.exact.churn import ComingHub, Stay, Visitor
+from shoal_sim.exact.conditions import online
 from shoal_sim.exact.distances import lay
 from shoal_sim.exact.engine import Engine
+from shoal_sim.exact.following import Following
 from shoal_sim.exact.links import Links, Weather
+from shoal_sim.exact.mixnet import Mixnet, Trip
 from shoal_sim.exact.model import simulate
+from shoal_sim.exact.null import NullFormat
 from shoal_sim.traces import latencies
+from shoal_sim.traces.sessions import Changes
 from shoal_sim.vector import mixing
 from shoal_sim.vector.model import latency_of
 
@@ -34,13 +44,13 @@ length_s = 4.0
     [
         ("[links]\nup_kbps = 100.0", 5, "links.up_kbps"),
         ("[network]\nunreachable = 0.1", 5, "network.unreachable"),
-        ('[churn]\nmodel = "weibull"\nwho = "people"', 6, "churn.who"),
+        ('[churn]\nwho = "people"', 5, "churn.who"),
         ('[sweep]\n"links.queue" = [1, 2]', 5, "sweep.links.queue"),
     ],
 )
 def test_keys_of_the_exact_tier_are_refused_by_the_others(more: str, line: int, key: str) -> None:
     text = f'question = "?"\ntier = "vector"\nseeds = 1\n{more}\n'
-    with pytest.raises(UserError, match=f"line {line}: {key} is of the exact tier"):
+    with pytest.raises(UserError, match=f"line {line}: {key} is of the "):
         scenario.parse(text)
     assert scenario.parse(text.replace('"vector"', '"exact"'))
 
@@ -82,9 +92,7 @@ def test_nodes_stand_where_the_vector_tier_puts_them(model: str, tmp_path: Path)
             engine.run(1.0)
             source, target = numpy.array([one]), numpy.array([other])
             assert came.pop() - begun == there.places.one_way_ns(source, target)[0]
-            assert links.latency(ids[names[one]], ids[names[other]]) == between(
-                there, one, other
-            )
+            assert links.latency(ids[names[one]], ids[names[other]]) == between(there, one, other)
 
 
 def between(there: mixing.Between, one: int, other: int) -> int:
@@ -104,3 +112,127 @@ def test_round_trips_take_the_links_between_their_places() -> None:
     apart = there.places.one_way_ns(one[one != other], other[one != other]).mean() / 1e6
     metrics = simulate(asked, 3).metrics
     assert metrics["round_trip_mean_ms"] == pytest.approx(8 * (apart + 5) + 6 * 50, rel=0.12)
+
+
+def test_those_who_are_away_send_nothing() -> None:
+    asked = scenario.parse(COVER.replace("[traffic]", "[traffic]\nonline = 0.5"))
+    results = simulate(asked, 1)
+    assert results.metrics["packets_up_per_s"] == pytest.approx(20 * 4, rel=0.15)
+    there = set(results.tables["round_trips"]["person"])
+    assert len(there) == 20
+    assert there == set(online(asked, 1)) != set(online(asked, 2))
+
+
+def comings(people: int = 12, relays: int = 20) -> tuple[Mixnet, Stay, list[Trip]]:
+    """A network of the lab's parameters, whose leases last 20 s."""
+    trips: list[Trip] = []
+    packets = Following(NullFormat(), keyed=True)
+    stay = Stay(FastRng, packets)
+    net = Mixnet(
+        relays,
+        people,
+        replace(PRESETS["fast"], quick_share=1.0),
+        params=LAB,
+        chance=FastRng,
+        answered=trips.append,
+        hub=ComingHub,
+        person=Visitor,
+        through=stay.through,
+        packets=packets,
+    )
+    return net, stay, trips
+
+
+def turns(nodes: int, *rows: tuple[float, int, bool]) -> Changes:
+    """Everybody is there, until a node (s, which, whether it comes)."""
+    when, who, comes = zip(*rows, strict=True)
+    return Changes(
+        numpy.ones(nodes, dtype=numpy.bool_),
+        numpy.array([round(s * SECOND) for s in when]),
+        numpy.array(who, dtype=numpy.int32),
+        numpy.array(comes),
+    )
+
+
+def test_a_relay_that_leaves_loses_what_it_held_and_after_its_lease_nobody_asks_it() -> None:
+    net, stay, trips = comings()
+    stay.begin(net, relays=turns(20, (3.0, 7, False), (32.0, 7, True)))
+    hub = net.hubs[7]
+    net.run(2.999)
+    held = hub.pool_size
+    assert held > 0
+    assert net.counters["lost in relays"] == net.counters["nobody there"] == 0
+    net.run(0.3)
+    assert net.counters["lost in relays"] >= held
+    net.run(LAB.lease_s)
+    assert net.counters["nobody there"] > 100
+    net.run(2.0)  # what was on its way when the lease ended
+    asked = net.counters["nobody there"]
+    trips.clear()
+    net.run(4.0)
+    assert net.counters["nobody there"] == asked
+    assert {person.guard.relay_id for person in net.people}.isdisjoint({hub.id})
+    assert len(trips) == pytest.approx(12 * 10 * 4, rel=0.2)
+    crossed: set[bytes] = set()
+    net.links.taps.append(lambda now, source, target, size: crossed.add(target))
+    net.run(2.0)
+    assert hub.id not in crossed
+    net.run(5.0)
+    assert hub.id in crossed  # it is back, listed, and answers
+    assert hub.pool_size > 0
+
+
+def test_a_relay_that_starts_anew_refuses_what_was_made_for_its_last_run() -> None:
+    net, stay, _ = comings()
+    stay.begin(net, relays=turns(20, (2.0, 3, False), (2.2, 3, True)))
+    net.run(2.19)
+    packets = stay.packets
+    assert packets.refused == 0
+    net.run(1.0)
+    assert packets.refused > 0
+    before = packets.refused
+    net.run(LAB.lease_s / 12)  # a pull of a client: now its new keys are known
+    settled = packets.refused
+    assert settled > before
+    net.run(5.0)
+    assert packets.refused - settled < 0.2 * settled
+
+
+def test_a_person_who_comes_back_has_another_session_and_the_same_guard() -> None:
+    net, stay, trips = comings()
+    stay.begin(net, people=turns(12, (2.0, 5, False), (6.0, 5, True)))
+    person = net.people[5]
+    session, guard = person.id, person.guard
+    sent: list[tuple[int, bytes]] = []
+    net.links.taps.append(lambda now, source, target, size: sent.append((now, source)))
+    net.run(2.5)
+    sent.clear()
+    net.run(3.4)
+    assert session not in {source for _, source in sent}
+    assert net.counters["given up"] > 0
+    assert net.counters["nobody there"] > 0  # replies to the session that is over
+    trips.clear()
+    net.run(4.0)
+    assert person.id != session
+    assert person.guard is guard
+    assert sum(trip.person == 5 for trip in trips) > 20
+
+
+def test_who_comes_and_goes_is_there_half_the_time() -> None:
+    text = COVER.replace("length_s = 4.0", "length_s = 12.0").replace("people = 40", "people = 100")
+    asked = scenario.parse(
+        text + '[churn]\nmodel = "exponential"\nscale_min = 0.02\nwho = "people"'
+    )
+    metrics = simulate(asked, 1).metrics
+    assert metrics["packets_up_per_s"] == pytest.approx(100 * 4 / 2, rel=0.1)
+    assert metrics["given_up"] > 0
+    assert metrics["lost_in_relays"] == 0
+
+
+def test_relays_that_nobody_can_dial_answer_nobody() -> None:
+    """A round trip asks S and draws A, B, A' and B' of 19 relays of whom four can't be dialled."""
+    text = COVER.replace("length_s = 4.0", "length_s = 10.0")
+    asked = scenario.parse(text.replace("[traffic]", "unreachable = 0.2\n[traffic]"))
+    metrics = simulate(asked, 1).metrics
+    forward = 15 / 19 * 14 / 18 * 13 / 17
+    assert metrics["answered_share"] == pytest.approx(forward * 14 / 18 * 13 / 17, rel=0.1)

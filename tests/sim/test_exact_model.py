@@ -74,10 +74,8 @@ def test_a_seed_gives_the_same_tables(text: str) -> None:
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        ('[churn]\nmodel = "weibull"', "does not do churn"),
         ('[adversary]\nname = "corrupt_relays"', "does not do adversaries"),
         ("messages_per_hour = 1.0", 'need network.nodes = "whole"'),
-        ("online = 0.5", "does not do people who are away"),
     ],
 )
 def test_what_the_tier_does_not_do_is_told(more: str, sentence: str) -> None:

@@ -107,6 +107,11 @@ class Hub:
         net = self._net
         return MixKeyring(net.params.hash) if net.real else NullKeyring(net.epochs)
 
+    @property
+    def pool_size(self) -> int:
+        """Packets held now."""
+        return self.machine.mix.pool_size
+
     def receive(self, packet: bytes, source: bytes) -> None:
         """Take a packet from a neighbour or a person."""
         events = self.machine.receive(packet, source, self._engine.now)
@@ -255,7 +260,7 @@ class Mixnet:
         self.engine: Final = Engine(START, traced=False, most=MOST_EVENTS)
         self.links: Final = Links(self.engine, link_seed, {})
         self.links.weather = Weather(latency_ms, latency_ms)
-        self.answered: Final = answered
+        self.answered = answered
         self.counters: Final[Counter[str]] = Counter()
         self.rng: Final = chance("guards")
         self._send: Final = through(self, self.links.send)

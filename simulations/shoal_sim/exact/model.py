@@ -8,6 +8,7 @@
 """
 
 import gc
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -18,7 +19,7 @@ import polars
 from shoal_protocol.clock import MILLISECOND
 from shoal_protocol.errors import UserError
 from shoal_sim.exact import distances, kem, light
-from shoal_sim.exact.chance import FastRng
+from shoal_sim.exact.conditions import Conditions
 from shoal_sim.exact.links import Links, Weather
 from shoal_sim.exact.mixnet import Mixnet, Trip
 from shoal_sim.exact.null import NullFormat
@@ -40,11 +41,9 @@ def simulate(scenario: Scenario, seed: int) -> Results:
         UserError: the scenario asks for what this tier does not do.
     """
     for asked, what in (
-        (scenario.churn.model != "none", "churn"),
         (scenario.network.layout != "free", "layers: the protocol draws free routes"),
         (scenario.network.active != "all", "the draw of active relays"),
         (scenario.adversary.name != "none", "adversaries"),
-        (scenario.traffic.online != 1.0, "people who are away"),
     ):
         if asked:
             raise UserError(f"The exact tier does not do {what}; ask the vector tier.")
@@ -69,11 +68,9 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _lay(scenario: Scenario, seed: int, links: Links, people: str, relays: str) -> None:
-    """Give links what they take and lose; ``people``, ``relays``: how numbers are named."""
-    network = scenario.network
-    names = [people.format(number) for number in range(network.people)]
-    names += [relays.format(number) for number in range(network.relays)]
+def _lay(scenario: Scenario, seed: int, links: Links, people: list[str], relay: str) -> None:
+    """Give links what they take and lose; ``people`` by name, ``relay``: how numbers are named."""
+    names = [*people, *(relay.format(number) for number in range(scenario.network.relays))]
     links.weather = Weather(0, 0, loss=scenario.links.loss)
     distances.lay(scenario, seed, links, {name: at for at, name in enumerate(names)})
 
@@ -81,31 +78,24 @@ def _lay(scenario: Scenario, seed: int, links: Links, people: str, relays: str) 
 def _cover(scenario: Scenario, seed: int) -> Results:
     if scenario.traffic.messages_per_hour:
         raise UserError('Who only sends cover says nothing; texts need network.nodes = "whole".')
-    network, time = scenario.network, scenario.time
-    preset = scenario.traffic.chosen
+    time = scenario.time
+    there = Conditions(scenario, seed, time.warm_up_s + time.length_s)
+    net = there.network(scenario.network.relays)
     trips: list[Trip] = []
-    net = Mixnet(
-        network.relays,
-        network.people,
-        preset,
-        params=network.protocol,
-        chance=lambda name: FastRng(f"{seed} {name}"),
-        real=network.cryptography == "real",
-        answered=trips.append,
-        length_s=time.warm_up_s + time.length_s,
-        link_seed=str(seed),
-    )
-    _lay(scenario, seed, net.links, "person {}", "relay {}")
+    net.answered = trips.append
+    people = [f"person {number}" for number in range(len(there.online))]
+    _lay(scenario, seed, net.links, people, "relay {}")
+    there.begin(net)
     net.run(time.warm_up_s)
     trips.clear()
-    begun, sent, crossed = net.engine.now, net.counters["sent"], net.links.sent
+    begun, before = net.engine.now, _counted(net, there)
     pools: list[int] = []
     for _ in range(SAMPLES):
         net.run(time.length_s / SAMPLES)
-        pools.append(sum(hub.machine.mix.pool_size for hub in net.hubs))
+        pools.append(sum(hub.pool_size for hub in net.hubs))
     table = polars.DataFrame(
         {
-            "person": [trip.person for trip in trips],
+            "person": [there.online[trip.person] for trip in trips],
             "sent_ns": [trip.sent for trip in trips],
             "answered_ns": [trip.answered for trip in trips],
             "drawn_ns": [trip.drawn for trip in trips],
@@ -118,8 +108,8 @@ def _cover(scenario: Scenario, seed: int) -> Results:
     prompt = numpy.array(
         [t.answered - t.sent for t in trips if not t.wait and t.sent >= begun], dtype=float
     )
-    up = net.counters["sent"] - sent
-    seconds = time.length_s
+    counted = _counted(net, there) - before
+    up, seconds = counted["sent"], time.length_s
     return Results(
         {
             "round_trip_p50_ms": _quantile(prompt, 0.5),
@@ -127,17 +117,37 @@ def _cover(scenario: Scenario, seed: int) -> Results:
             "round_trip_mean_ms": float(prompt.mean()) / MILLISECOND if len(prompt) else _NAN,
             "packets_up_per_s": up / seconds,
             "answered_per_s": len(trips) / seconds,
-            "hops_per_s": (net.links.sent - crossed) / seconds,
-            "pool_mean": float(numpy.mean(pools)) / network.relays,
-            "lost": float(net.links.lost),
-            "overdue": float(net.counters["overdue"]),
+            "answered_share": len(trips) / up if up else _NAN,
+            "hops_per_s": counted["crossed"] / seconds,
+            "pool_mean": float(numpy.mean(pools)) / len(net.hubs),
+            "lost": float(counted["lost"]),
+            "overdue": float(counted["overdue"]),
+            "nobody_there": float(counted["nobody there"]),
+            "lost_in_relays": float(counted["lost in relays"]),
+            "given_up": float(counted["given up"]),
         },
         {"round_trips": table},
     )
 
 
+def _counted(net: Mixnet, there: Conditions) -> Counter[str]:
+    """Return what has been counted up to now."""
+    counted = net.counters.copy()
+    counted.update({"crossed": net.links.sent, "lost": net.links.lost})
+    if there.packets is not None:
+        counted["lost in relays"] += there.packets.refused
+    return counted
+
+
 def _whole(scenario: Scenario, seed: int) -> Results:
     network, time = scenario.network, scenario.time
+    for asked, what in (
+        (scenario.churn.model != "none", "come and go"),
+        (scenario.traffic.online != 1.0, "are away"),
+        (network.unreachable, "can't be dialled"),
+    ):
+        if asked:
+            raise UserError(f'Nodes {what} where network.nodes = "cover".')
     if network.parameters == "main":
         raise UserError(
             "Whole nodes start together, and the main network trusts no relay that is younger "
@@ -157,7 +167,8 @@ def _whole(scenario: Scenario, seed: int) -> Results:
             null=None if real else NullFormat(),
             traced=False,
         )
-        _lay(scenario, seed, world.links, "person{}", "relay{}")
+        people = [f"person{number}" for number in range(network.people)]
+        _lay(scenario, seed, world.links, people, "relay{}")
         world.run(time.warm_up_s)
         talks = Talks(world, scenario.traffic.messages_per_hour)
         if scenario.traffic.messages_per_hour:
