@@ -12,6 +12,8 @@
     preset = "balanced"
     network = "main"
     passphrase_file = "/run/user/1000/shoal-passphrase"
+    [limits]                              # a relay's: operator.py
+    disk_gb = 4.0
 
 Every refusal is one sentence that names where the bad value stands. The network is ``lab``
 without being asked for when all bootstrap addresses, or with none all listen addresses, are
@@ -27,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
-from shoal_node import home
+from shoal_node import home, operator
 from shoal_node.api.client import UNIX
 from shoal_node.api.values import PresetName
 from shoal_node.transport import address
@@ -65,6 +67,7 @@ class NodeConfig:
     verbose: bool = False  # log at DEBUG
     passphrase_file: Path | None = None  # its first line locks the person's store
     browser: bool = True  # open the page when somebody sits at the terminal
+    limits: operator.OperatorLimits = operator.DEFAULT  # a relay's
 
     @property
     def network_parameters(self) -> parameters.NetworkParameters:
@@ -140,6 +143,7 @@ def load(
             "--bootstrap is needed: there is no public network to join by itself yet, so name "
             "the address of a relay that you know."
         )
+    limits = settings.get(operator.TABLE)
     host, port = _endpoint(settings.get("api", _Setting(DEFAULT_API, "--api")))
     return NodeConfig(
         role=role,
@@ -154,7 +158,18 @@ def load(
         verbose=verbose,
         passphrase_file=_file(settings.get("passphrase_file")) if role == "person" else None,
         browser=browser,
+        limits=operator.DEFAULT if limits is None else limits.value,
     )
+
+
+def reload_limits(data: Path) -> operator.OperatorLimits:
+    """Read a running relay's limits again.
+
+    Raises:
+        UsageError: the file is wrong, wherever in it.
+    """
+    limits = _read_file(data / home.CONFIG_FILE).get(operator.TABLE)
+    return operator.DEFAULT if limits is None else limits.value
 
 
 def _read_file(path: Path) -> dict[str, _Setting]:
@@ -176,6 +191,9 @@ def _read_file(path: Path) -> dict[str, _Setting]:
             good, kind = isinstance(value, str), "a text"
         elif name in SWITCHES:
             good, kind = isinstance(value, bool), "true or false"
+        elif name == operator.TABLE:
+            settings[name] = _Setting(operator.parse(value, str(path)), where)
+            continue
         else:
             raise UsageError(f"{where}: there is no such setting.")
         if not good:

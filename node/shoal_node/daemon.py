@@ -2,7 +2,8 @@
 
 ::
 
-    main ─► home ─► trio.run ─► root nursery ─┬─ signals ──► cancel everything
+    main ─► home ─► trio.run ─► root nursery ─┬─ signals ──► cancel everything; SIGHUP to a
+                                              │              relay: its limits are read again
                                               ├─ RelayNode.run or Household.run
                                               ├─ run_api ─► api.json
                                               └─ an erasure, answered ──► cancel everything
@@ -14,7 +15,9 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import trio
@@ -22,7 +25,7 @@ import trio
 from shoal_node import clock, home, household, page_link, relay, undumped
 from shoal_node.api import server
 from shoal_node.api.tickets import PRINTED_LIFE
-from shoal_node.config import NodeConfig
+from shoal_node.config import NodeConfig, reload_limits
 from shoal_node.transport import libp2p_host
 from shoal_node.transport.interface import TaskStatus
 from shoal_protocol.errors import UserError
@@ -36,8 +39,11 @@ ERASED: Final = (
     "memory back: `shoal up` starts afresh."
 )
 ANSWER_S: Final = 5.0  # that an erasure's answer may take on its way before the process ends
-_SIGNALS: Final = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+_HANG_UP: Final = getattr(signal, "SIGHUP", None)  # Windows has none
+_SIGNALS: Final = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    *(() if _HANG_UP is None else (_HANG_UP,)),
 )
 
 
@@ -82,12 +88,14 @@ async def _run(config: NodeConfig, directory: home.Home) -> None:
     rng = Rng(os.urandom)
     ticking = clock.NodeClock()
     async with trio.open_nursery() as nursery:
-        await nursery.start(_stop_on_signal, nursery.cancel_scope)
         node: relay.RelayNode | household.Household
+        reload: Callable[[], None] | None = None
         if config.role == "relay":
             node = relay.RelayNode(config, rng, ticking, libp2p_host.run_libp2p)
+            reload = partial(_reload, config.data, node)
         else:
             node = household.Household(config, rng, ticking, libp2p_host.run_libp2p)
+        await nursery.start(_heed_signals, nursery.cancel_scope, reload)
         answered = trio.Event()
         await nursery.start(node.run)
         answers = await nursery.start(
@@ -138,12 +146,30 @@ async def _stop_when_erased(
     scope.cancel()
 
 
-async def _stop_on_signal(
-    scope: trio.CancelScope, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED
+async def _heed_signals(
+    scope: trio.CancelScope,
+    reload: Callable[[], None] | None,
+    *,
+    task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
+    """End at a signal; a hang-up lets whoever can ``reload`` do that instead."""
     with trio.open_signal_receiver(*_SIGNALS) as signals:
         task_status.started(None)
-        async for _ in signals:
+        async for number in signals:
+            if number == _HANG_UP and reload is not None:
+                reload()
+                continue
             log.info("node stops")
             scope.cancel()
             return
+
+
+def _reload(data: Path, node: relay.RelayNode) -> None:
+    """Read a relay's limits again; those in force stay when the file is wrong."""
+    try:
+        limits = reload_limits(data)
+    except UserError as error:
+        log.warning("the limits stay as they are: %s", error)
+        return
+    node.set_limits(limits)
+    log.info("limits read again: %s", limits)

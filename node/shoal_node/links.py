@@ -83,6 +83,13 @@ class PacketLinks:
         )
         self.counters: Counter[str] = Counter()
 
+    def set_limits(self, limits: LinkLimits) -> None:
+        """Take clients by other bounds from now on; who is connected stays.
+
+        ``received`` keeps the length that it was made with.
+        """
+        self._limits = limits
+
     async def run(
         self, transport: Transport, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:

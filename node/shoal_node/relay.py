@@ -24,6 +24,7 @@ from shoal_node.config import NodeConfig
 from shoal_node.dht_service import DhtService
 from shoal_node.directory_service import DirectoryService
 from shoal_node.links import PacketLinks
+from shoal_node.operator import OperatorLimits
 from shoal_node.replica_service import ReplicaService
 from shoal_node.store import relay_store
 from shoal_node.store.group_commit import GroupCommit
@@ -73,10 +74,19 @@ class RelayNode:
         public = crypto.ed25519_public(self._state.seed)
         self.peer: Final = Peer.of(identity.peer_id(public))
         self._view = DirectoryView(params)
-        self._store = relay_store.RelayStore(config.data / relay_store.FILE, params, rng)
+        self._store = relay_store.RelayStore(
+            config.data / relay_store.FILE, params, rng, limit=config.limits.disk
+        )
         self._commits = GroupCommit(self._store, ticking.now)
         now = ticking.now()
-        mixer = MixMachine(MixKeyring(params.hash), self.peer.relay_id, params, now=now, rng=rng)
+        mixer = MixMachine(
+            MixKeyring(params.hash),
+            self.peer.relay_id,
+            params,
+            now=now,
+            rng=rng,
+            limits=config.limits.mix,
+        )
         desk = ServiceDesk(
             self.peer.relay_id,
             params=params,
@@ -106,7 +116,7 @@ class RelayNode:
             persist=self._persist,
         )
         self._dht = DhtService(public, params, rng, ticking.now)
-        self._links = PacketLinks(self._resolve)
+        self._links = PacketLinks(self._resolve, limits=config.limits.links)
         self._replicas = ReplicaService(
             self.peer.relay_id,
             params,
@@ -125,6 +135,12 @@ class RelayNode:
         self._addresses: tuple[str, ...] = ()
         self._keys: tuple[tuple[int, bytes], ...] = ()
         self._lookups: trio.Nursery | None = None
+
+    def set_limits(self, limits: OperatorLimits) -> None:
+        """Give at most ``limits`` from now on; what was given stays."""
+        self.machine.mix.set_limits(limits.mix)
+        self._links.set_limits(limits.links)
+        self._store.set_limit(limits.disk)
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Be a relay until cancelled, and close its store."""

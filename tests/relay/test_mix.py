@@ -220,3 +220,25 @@ def test_the_same_inputs_give_the_same_events() -> None:
         return events + world.mix.handle_timer(START + SECOND)
 
     assert run() == run()
+
+
+def test_the_whole_relays_rate_holds_whoever_sends_and_a_flood_spends_only_its_own_share() -> None:
+    world = World(Limits(rate=4.0, peer_rate=1.0, peer_burst=2))
+    for _ in range(10):
+        world.mix.receive(world.exit(), b"one who floods us", START)
+    assert world.mix.counters["rate limit"] == 8
+    for number in range(4):
+        world.mix.receive(world.exit(), number.to_bytes(16, "big"), START)
+    assert world.mix.counters["relay's rate limit"] == 2
+    world.mix.receive(world.exit(), PEER, START + SECOND // 4)
+    assert world.mix.counters["relay's rate limit"] == 2
+
+
+def test_other_limits_hold_from_now_on_and_what_is_held_stays() -> None:
+    world = World()
+    for _ in range(20):
+        world.mix.receive(world.exit(delay_ms=1000), PEER, START)
+    world.mix.set_limits(Limits(pool=10))
+    world.mix.receive(world.exit(delay_ms=1000), PEER, START)
+    assert world.mix.counters["pool full"] == 1
+    assert len(world.mix.handle_timer(START + SECOND)) == 20

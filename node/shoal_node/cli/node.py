@@ -65,6 +65,11 @@ def add(commands: options.Commands) -> None:
         "shoal relay --listen /ip4/0.0.0.0/tcp/4001",
     )
     _add_flags(relay)
+    relay.add_argument(
+        "--print-config",
+        action="store_true",
+        help="print a commented config.toml with all settings, and do nothing else",
+    )
 
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
@@ -103,6 +108,11 @@ def _up(arguments: argparse.Namespace) -> int | None:
 
 
 def _relay(arguments: argparse.Namespace) -> int | None:
+    if arguments.print_config:
+        from shoal_node import operator
+
+        console.out(operator.commented().rstrip("\n"))
+        return None
     return _run("relay", arguments)
 
 

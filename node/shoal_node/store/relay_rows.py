@@ -63,12 +63,12 @@ class Room:
     """What our own limit on the database leaves for new records.
 
     Args:
-        limit: bytes of database at most.
+        limit: bytes of database at most; may be changed from any thread.
     """
 
     def __init__(self, db: sqlite3.Connection, limit: int) -> None:
         self._db = db
-        self.limit: Final = limit
+        self.limit = limit
         self._left = 0
         self._known = False
 

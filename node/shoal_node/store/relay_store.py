@@ -17,7 +17,7 @@ Contract: :class:`shoal_protocol.service.storage.Store`. Not for several threads
 import contextlib
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import merge
 from itertools import islice
 from pathlib import Path
@@ -113,6 +113,12 @@ class RelayStore:
     def usage(self) -> Usage:
         """What was kept after the last transaction; may be asked from any thread."""
         return self._usage
+
+    def set_limit(self, limit: int) -> None:
+        """Keep at most ``limit`` bytes from the next transaction on; nothing kept goes for it."""
+        self._room.limit = limit
+        self._room.changed()
+        self._usage = replace(self._usage, limit=limit)
 
     def execute(self, operations: Sequence[Operation], now: int) -> list[Outcome]:
         """Perform ``operations`` in order as one transaction that is durable on return.

@@ -22,6 +22,7 @@ class Limits:
     """What one relay takes; its operator's choice, not the network's.
 
     Args:
+        rate: packets a second from all peers together, lasting, and as many at once.
         peer_rate: packets a second from one peer, lasting.
         peer_burst: packets at once from one peer that was quiet.
         peers: buckets held; about 150 bytes each.
@@ -30,6 +31,7 @@ class Limits:
             pool by himself.
     """
 
+    rate: float = 10_000.0
     peer_rate: float = 1000.0
     peer_burst: int = 1000
     peers: int = 16_384

@@ -27,6 +27,8 @@ from shoal_protocol.parameters import NetworkParameters
 from shoal_protocol.relay import limits as relay_limits
 from shoal_protocol.rng import Rng
 
+_EVERYBODY: Final = b""  # whose bucket is the whole relay's
+
 
 @dataclass(frozen=True, slots=True)
 class SendPacket:
@@ -64,8 +66,9 @@ class MixMachine:
         packets: their format.
 
     ``counters`` counts by fixed names: every reason of :func:`unwrap.unwrap`, "rate limit",
-    "delay over the cap", "hop to oneself", "pool full", "peer's share of the pool full" for
-    what was dropped; "forwarded", "to client", "requests" for what left the pool.
+    "relay's rate limit", "delay over the cap", "hop to oneself", "pool full", "peer's share of
+    the pool full" for what was dropped; "forwarded", "to client", "requests" for what left the
+    pool.
     ``traffic`` measures the requests, for the relay's lease.
     """
 
@@ -86,16 +89,19 @@ class MixMachine:
         self._epoch_s: Final = parameters.epoch_s
         self._max_delay_ms: Final = parameters.max_hop_delay_ms
         self._rng: Final = rng
-        self._limits: Final = limits or relay_limits.Limits()
-        self._limiter: Final = relay_limits.PeerLimiter(
-            self._limits.peer_rate, self._limits.peer_burst, self._limits.peers
-        )
+        self.set_limits(limits or relay_limits.Limits())
         self._pool: list[tuple[int, int, Event, bytes]] = []  # due ns, sequence number, …, peer
         self._held: Counter[bytes] = Counter()  # packets in the pool, by peer
         self._sequence = 0
         self.counters: Final[Counter[str]] = Counter()
         self.traffic: Final = TrafficMeter(parameters.lease_s, now)
         self._rotate(now)
+
+    def set_limits(self, limits: relay_limits.Limits) -> None:
+        """Take and hold as much as ``limits`` say from now on; what is held stays."""
+        self._limits = limits
+        self._limiter = relay_limits.PeerLimiter(limits.peer_rate, limits.peer_burst, limits.peers)
+        self._total = relay_limits.PeerLimiter(limits.rate, max(1, int(limits.rate)), 1)
 
     def public_keys(self) -> tuple[tuple[int, bytes], ...]:
         """Return (epoch, public mix key 32) of each key held, for the relay's descriptor."""
@@ -135,6 +141,8 @@ class MixMachine:
     def _accept(self, packet: bytes, peer: bytes, now: int) -> tuple[Event, int]:
         if not self._limiter.take(peer, now):
             raise RemoteProtocolError("rate limit")
+        if not self._total.take(_EVERYBODY, now):
+            raise RemoteProtocolError("relay's rate limit")
         # Before the packet's replay tag is spent, so that its sender may try again.
         if len(self._pool) >= self._limits.pool:
             raise RemoteProtocolError("pool full")

@@ -1,0 +1,129 @@
+"""A relay's settings: printed, read, refused in a sentence, and read again while it runs."""
+
+import os
+import signal
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from subprocess import PIPE, Popen
+
+import pytest
+
+from cli.running import shoal
+from processes.waiting import until
+from shoal_node import config, home, operator
+from shoal_node.api.client import Client
+from shoal_node.operator import OperatorLimits
+from shoal_node.usage import UsageError
+
+START_S = 30.0  # s for a node to answer
+END_S = 20.0
+
+
+def settings_of(path: Path, text: str) -> config.NodeConfig:
+    (path / home.CONFIG_FILE).write_text(text, encoding="utf-8")
+    return config.load("relay", path, {}, {})
+
+
+def test_the_printed_settings_are_read_and_are_the_defaults(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, printed, _ = shoal(capsys, "relay", "--print-config")
+    assert code == 0
+    assert settings_of(tmp_path, printed) == settings_of(tmp_path, "")
+
+
+def test_each_limit_is_printed_with_its_default() -> None:
+    _, _, limits = operator.commented().partition("[limits]\n")
+    given = tomllib.loads("".join(line.removeprefix("# ") for line in _settings(limits)))
+    assert given == asdict(OperatorLimits()) | {"disk_gb": 4.295}
+
+
+def _settings(text: str) -> list[str]:
+    return [line for line in text.splitlines(keepends=True) if " = " in line]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[limits]\nclients = -1", "limits.clients in {} must be a whole number, 0 to 100,000."),
+        ("[limits]\nclients = 1.5", "limits.clients in {} must be a whole number, 0 to 100,000."),
+        ("[limits]\nclients = true", "limits.clients in {} must be a whole number, 0 to 100,000."),
+        ("[limits]\ndisk_gb = nan", "limits.disk_gb in {} must be a number, 0.01 to 100,000."),
+        ('[limits]\npool = "x"', "limits.pool in {} must be a whole number, 16 to 1,000,000."),
+        (
+            "[limits]\nmood = 1",
+            "limits.mood in {}: there is no such limit; there are ",
+        ),
+        ("limits = 3", "limits in {} must be a table: write [limits] above its keys."),
+    ],
+)
+def test_a_wrong_limit_is_one_sentence(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        settings_of(tmp_path, text)
+    assert str(caught.value).startswith(said.format(tmp_path / home.CONFIG_FILE))
+
+
+def test_limits_come_where_they_hold(tmp_path: Path) -> None:
+    limits = settings_of(
+        tmp_path,
+        "[limits]\npackets_per_s = 50\npeer_packets_per_s = 5\npeer_burst = 7\npool = 1600\n"
+        "clients = 3\nclients_per_subnet = 2\ndisk_gb = 0.5",
+    ).limits
+    mix, links = limits.mix, limits.links
+    assert (mix.rate, mix.peer_rate, mix.peer_burst, mix.pool, mix.peer_pool) == (
+        50,
+        5,
+        7,
+        1600,
+        400,
+    )
+    assert (links.clients, links.clients_per_host, limits.disk) == (3, 2, 500_000_000)
+
+
+@contextmanager
+def running_relay(data: Path) -> Iterator[Popen[str]]:
+    command = [sys.executable, "-m", "shoal_node.cli.main", "relay", "--data", str(data)]
+    command += ["--listen", "/ip4/127.0.0.1/tcp/0"]
+    environ = {name: text for name, text in os.environ.items() if not name.startswith("SHOAL_")}
+    with Popen(command, env=environ, stderr=PIPE, text=True) as relay:
+        try:
+            until(
+                lambda: (data / home.API_FILE).exists() or relay.poll() is not None,
+                START_S,
+                "the API answers",
+            )
+            yield relay
+        finally:
+            relay.kill()
+
+
+def store_limit(data: Path) -> int:
+    return int(Client.of(data).get("status")["counters"]["store limit"])
+
+
+def test_a_running_relay_reads_its_limits_again_and_keeps_them_when_the_file_is_wrong(
+    tmp_path: Path,
+) -> None:
+    data = tmp_path / "relay"
+    data.mkdir(mode=0o700)
+    file = data / home.CONFIG_FILE
+    file.write_text("[limits]\ndisk_gb = 1.0\n")
+    with running_relay(data) as relay:
+        assert store_limit(data) == 10**9
+        file.write_text("[limits]\ndisk_gb = 2.0\n")
+        relay.send_signal(signal.SIGHUP)
+        until(lambda: store_limit(data) == 2 * 10**9, END_S, "the new limit")
+        file.write_text("[limits]\ndisk_gb = -2.0\n")
+        relay.send_signal(signal.SIGHUP)
+        assert relay.stderr is not None
+        for line in relay.stderr:
+            if "the limits stay as they are" in line:
+                break
+        assert "limits.disk_gb" in line
+        assert store_limit(data) == 2 * 10**9
+        relay.send_signal(signal.SIGTERM)
+        assert relay.wait(END_S) == 0
