@@ -20,7 +20,9 @@ from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 from shoal_protocol.errors import UserError
 from shoal_protocol.parameters import NETWORKS, PRESETS, NetworkParameters, Preset
 from shoal_sim import lines
+from shoal_sim.adversaries import registry
 
+_LEAST_RELAYS: Final = 12  # where relays follow people: with fewer, ways are nearly always the same
 Tier = Literal["exact", "vector", "structures"]
 
 
@@ -30,7 +32,9 @@ class Network:
 
     relays: int = 100
     people: int = 1000
+    people_per_relay: float | None = None  # relays = people over this, 12 at least
     parameters: Literal["main", "lab", "lab5"] = "main"
+    replicas: int | None = None  # K; the parameters' own unless it is given
     cryptography: Literal["null", "real"] = "null"  # exact tier
     nodes: Literal["cover", "whole"] = "cover"  # exact tier: what people's nodes run
     active: Literal["all", "drawn"] = "all"
@@ -42,7 +46,15 @@ class Network:
     @property
     def protocol(self) -> NetworkParameters:
         """The protocol's parameters of this network."""
-        return NETWORKS[self.parameters]
+        params = NETWORKS[self.parameters]
+        return params if self.replicas is None else replace(params, replicas=self.replicas)
+
+    def counted(self) -> "Network":
+        """Return it with as many relays as people make."""
+        if self.people_per_relay is None:
+            return self
+        relays = max(_LEAST_RELAYS, round(self.people / self.people_per_relay))
+        return replace(self, relays=relays, people_per_relay=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +67,9 @@ class Traffic:
     quick_share: float | None = None
     get_wait_mean_ms: float | None = None
     messages_per_hour: float = 0.0  # of a person
-    online: float = 1.0  # share of people
+    online: float = 1.0  # share of people; structures: of the occasions, each person
+    hours: float = 24.0  # structures: of a day that each person's node is on
+    cover: Literal["full", "none"] = "full"  # structures: whether messages hide in other packets
 
     @property
     def chosen(self) -> Preset:
@@ -136,7 +150,7 @@ class Scenario:
             one = base
             for name, value in chosen.items():
                 one = _with(one, name, value)
-            yield chosen, one
+            yield chosen, replace(one, network=one.network.counted())
 
     def resolved(self) -> dict[str, Any]:
         """Return every key with its value, defaults too, as plain tables."""
@@ -157,6 +171,8 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = {  # least and most, both al
     "seeds": (1, 100_000),
     "network.relays": (1, 10_000_000),
     "network.people": (0, 10_000_000),
+    "network.people_per_relay": (0.1, 1e6),
+    "network.replicas": (1, 20),
     "network.layers": (1, 100),
     "network.relay_packets_per_s": (0, 1e7),
     "network.unreachable": (0, 1),
@@ -166,6 +182,7 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = {  # least and most, both al
     "traffic.get_wait_mean_ms": (0, 360_000),
     "traffic.messages_per_hour": (0, 1e6),
     "traffic.online": (0, 1),
+    "traffic.hours": (0.1, 24),
     "links.latency_ms": (0, 60_000),
     "links.jitter_ms": (0, 60_000),
     "links.loss": (0, 1),
@@ -178,15 +195,34 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = {  # least and most, both al
     "time.warm_up_s": (0, 1e9),
     "time.length_s": (1e-3, 1e9),
 }
-_EXACT: Final = (  # keys of the exact tier alone; elsewhere they keep their defaults
-    "network.relay_packets_per_s",
-    "network.unreachable",
-    "links.up_kbps",
-    "links.down_kbps",
-    "links.queue",
-    "churn.who",
-    "churn.away_scale_min",
-)
+_OF: Final[Mapping[str, tuple[Tier, ...]]] = {  # tiers of a key that not all have
+    "network.replicas": ("vector", "structures"),
+    "network.cryptography": ("exact",),
+    "network.nodes": ("exact",),
+    "network.active": ("exact", "vector"),
+    "network.layout": ("exact", "vector"),
+    "network.layers": ("vector",),
+    "network.relay_packets_per_s": ("exact",),
+    "network.unreachable": ("exact",),
+    "traffic.quick_share": ("exact", "vector"),
+    "traffic.get_wait_mean_ms": ("exact", "vector"),
+    "traffic.hours": ("structures",),
+    "traffic.cover": ("structures",),
+    "links.model": ("exact", "vector"),
+    "links.latency_ms": ("exact", "vector"),
+    "links.jitter_ms": ("exact", "vector"),
+    "links.loss": ("exact", "vector"),
+    "links.file": ("exact", "vector"),
+    "links.up_kbps": ("exact",),
+    "links.down_kbps": ("exact",),
+    "links.queue": ("exact",),
+    "churn.model": ("exact", "structures"),
+    "churn.shape": ("exact", "structures"),
+    "churn.scale_min": ("exact", "structures"),
+    "churn.who": ("exact",),
+    "churn.away_scale_min": ("exact", "structures"),
+    "time.warm_up_s": ("exact",),
+}
 
 
 def load(path: Path | str) -> Scenario:
@@ -239,6 +275,7 @@ def parse(text: str, name: str = "scenario") -> Scenario:
     scenario = Scenario(**made)
     scenario = replace(scenario, sweep=_sweep(scenario, tables.get("sweep", {}), wrong))
     _of_its_tier(scenario, wrong)
+    _of_its_adversary(scenario, wrong)
     return scenario
 
 
@@ -259,14 +296,45 @@ def _beside(place: Path, scenario: Scenario) -> Scenario:
 
 def _of_its_tier(scenario: Scenario, wrong: Any) -> None:
     """Refuse keys that the scenario's tier would pass over."""
-    if scenario.tier == "exact":
-        return
-    for name in _EXACT:
+    for name, tiers in _OF.items():
+        if scenario.tier in tiers:
+            continue
         section, _, key = name.partition(".")
+        said = f'is of the tier{"s" * (len(tiers) > 1)} {", ".join(tiers)}, and tier is "{{}}"'
         if getattr(getattr(scenario, section), key) != getattr(TABLES[section](), key):
-            raise wrong(name, f'is of the exact tier, and tier is "{scenario.tier}"')
+            raise wrong(name, said.format(scenario.tier))
         if name in dict(scenario.sweep):
-            raise wrong(f"sweep.{name}", f'is of the exact tier, and tier is "{scenario.tier}"')
+            raise wrong(f"sweep.{name}", said.format(scenario.tier))
+
+
+def _of_its_adversary(scenario: Scenario, wrong: Any) -> None:
+    """Refuse keys that the adversary, or all that are swept, don't take."""
+    swept = dict(scenario.sweep)
+    given = {key: [("adversary." + key, value)] for key, value in scenario.adversary.keys}
+    for place, values in swept.items():
+        section, _, key = place.partition(".")
+        if section == "adversary" and key != "name":
+            given.setdefault(key, []).extend((f"sweep.{place}", value) for value in values)
+    names = swept.get("adversary.name", (scenario.adversary.name,))
+    where = "sweep.adversary.name" if "adversary.name" in swept else "adversary.name"
+    for name in names:
+        if name == "none":
+            continue
+        if name not in registry.names():
+            raise wrong(where, f"is one of {', '.join(registry.names())}, not {name!r}")
+        for key, there in given.items():
+            for place, value in there:
+                if fault := registry.fault(name, key, value):
+                    raise wrong(place, fault)
+    if set(names) == {"none"} and given:
+        place = next(iter(given.values()))[0][0]
+        raise wrong(place, "is a key of no adversary, as adversary.name is none")
+    for one in dict.fromkeys(one.adversary for _, one in scenario.configurations()):
+        if one.name != "none":
+            try:
+                registry.make(one.name, **dict(one.keys))
+            except UserError as error:
+                raise wrong("adversary", f"is wrong: {error}".removesuffix(".")) from None
 
 
 def _table(name: str, table: Mapping[str, Any], wrong: Any) -> Any:

@@ -129,7 +129,8 @@ def test_links_that_lose_deliver_less() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ('[churn]\nmodel = "weibull"\n', "nobody comes or goes"),
+        ('[adversary]\nname = "intersection"\n', "answers owner, which the tier vector"),
+        ('[adversary]\nname = "churn"\n', "stops relays, and the tier vector doesn't"),
         ('[links]\nmodel = "file"\nfile = "/nowhere"\n', "nowhere"),
         ("[network]\npeople = 1\n", "fewer than two people"),
         ("[network]\nrelays = 3\n", "A way needs 4 relays"),

@@ -10,6 +10,7 @@ from shoal_protocol.errors import UserError
 from shoal_sim import lines, scenario
 from shoal_sim.seeds import numbers
 
+ADVERSARY = "question = 'a'\n[adversary]\nname = 'corrupt_relays'\n"
 WHOLE = """\
 question = "How many bits?"   # asked of everybody
 tier = "exact"
@@ -86,6 +87,27 @@ def test_what_is_resolved_reads_as_the_same_scenario(tmp_path: Path) -> None:
         ("question = 'a'\n[links]\nloss = nan", "line 3: links.loss lies between 0 and 1"),
         ("question = 'a'\n[links]\nloss = 2", "line 3: links.loss lies between 0 and 1, and 2"),
         ("question = 'a'\n[adversary]\nname = 1", "line 3: adversary.name is a text"),
+        (
+            "question = 'a'\n[churn]\nmodel = 'weibull'",
+            "line 3: churn.model is of the tiers exact, s",
+        ),
+        ("question = 'a'\n[sweep]\n'traffic.hours' = [1]", "traffic.hours is of the tier struct"),
+        (
+            "question = 'a'\n[adversary]\nname = 'nobody'",
+            "line 3: adversary.name is one of churn, ",
+        ),
+        (
+            "question = 'a'\n[adversary]\nshare = 1",
+            "line 3: adversary.share is a key of no adversary",
+        ),
+        (
+            ADVERSARY + "part = 1",
+            "line 4: adversary.part is unknown; corrupt_relays has share, count",
+        ),
+        (ADVERSARY + "share = 2", "line 4: adversary.share lies between 0 and 1, and 2 does not"),
+        (ADVERSARY + "count = 1.5", "line 4: adversary.count is a whole number, not 1.5"),
+        (ADVERSARY + "share = 0.1\ncount = 3", "line 2: adversary is wrong: Corrupt relays are a"),
+        (ADVERSARY + "[sweep]\n'adversary.share' = [0, 7]", "line 5: sweep.adversary.share lies"),
         ("question = 'a'\n[adversary]\nlist = [1]", "line 3: adversary.list is a number, a text"),
         ("question = 'a'\n[sweep]\n'network.people' = 5", "line 3: sweep.network.people is a list"),
         ("question = 'a'\n[sweep]\n'network.peple' = [5]", "line 3: sweep.network.peple sweeps no"),

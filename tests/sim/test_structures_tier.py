@@ -67,12 +67,53 @@ def test_networks_of_a_study_are_rows_and_the_same_ones_each_time() -> None:
     assert not any(math.isnan(value) for value in rows["lookup_calls"])
 
 
+MONTH = "[network]\npeople = 150\n[traffic]\nmessages_per_hour = {}\n{}\n[time]\nlength_s = {}\n"
+
+
+def test_who_writes_every_day_is_found_by_the_hours_they_keep_and_not_if_always_there() -> None:
+    found = [
+        structures.simulate(
+            asked(
+                MONTH.format(1 / 24, hours, 30 * 86400.0) + '[adversary]\nname = "intersection"\n'
+            ),
+            1,
+        ).metrics
+        for hours in ("hours = 6.0", "")
+    ]
+    kept, always = (one["adversary_owner_entropy_bits"] for one in found)
+    assert kept < 4 < 7 < always
+    assert found[0]["suspects_alike"] < 10
+    assert found[1]["suspects_alike"] == 150
+
+
+def test_relays_that_are_stopped_by_turns_give_away_whose_pseudonym_pauses() -> None:
+    attack = '[adversary]\nname = "churn"\nshare = {}\nturn_s = 120.0\n'
+    few, many = (
+        structures.simulate(
+            asked(MONTH.format(60.0, "", 3600.0) + attack.format(share)), 1
+        ).metrics["adversary_owner_hit_share"]
+        for share in (0.0, 0.8)
+    )
+    assert few < 0.1 < 0.5 < many
+
+
+def test_partners_are_disclosed_where_messages_are_bare_and_not_under_cover() -> None:
+    attack = '[adversary]\nname = "statistical_disclosure"\nround_s = 5.0\nlag_s = 1.0\n'
+    bare, covered = (
+        structures.simulate(
+            asked(MONTH.format(20.0, f'cover = "{cover}"', 14400.0) + attack), 1
+        ).metrics["adversary_partner_hit_share"]
+        for cover in ("none", "full")
+    )
+    assert covered < 0.05 < 0.8 < bare
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("[network]\nrelays = 3\n", "need 4 relays; network.relays is 3"),
-        ('[adversary]\nname = "churn"\n', "the tier of structures can't"),
-        ('[adversary]\nname = "n_minus_1"\n', "the tier of structures can't"),
+        ('[adversary]\nname = "n_minus_1"\n', "blocks packets, and the tier structures doesn't"),
+        ('[adversary]\nname = "global_passive"\n', "answers sender, receiver, which the tier"),
     ],
 )
 def test_what_this_tier_does_not_do_is_refused_in_a_sentence(text: str, said: str) -> None:

@@ -20,7 +20,7 @@ write one is told in docs/adversaries.md.
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, Protocol, TypeAlias, runtime_checkable
+from typing import ClassVar, Final, Protocol, TypeAlias, runtime_checkable
 
 import numpy
 from numpy.typing import NDArray
@@ -41,6 +41,14 @@ class Question(Enum):
     SENDER = "sender"  # target: an event that left the network; candidates: nodes
     PARTNERS = "partners"  # target: a person; candidates: people it talks to
     OWNER = "owner"  # target: a pseudonym, by its number; candidates: people
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The least and the most that a key may be, both allowed: ``Annotated[float, Range(0, 1)]``."""
+
+    least: float
+    most: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +234,11 @@ class Plan:
 
 @runtime_checkable
 class Adversary(Protocol):
-    """A plug-in: made with its keys of the scenario, then asked twice."""
+    """A plug-in: made with its keys of the scenario, then asked twice.
+
+    Its keys are its parameters by name, with types and ranges as they are annotated. ``answers``
+    says which questions it can be asked; one without it is asked who sent and who gets.
+    """
 
     def prepare(self, surface: Surface, rng: numpy.random.Generator) -> Plan:
         """Say before the run what it will do."""
@@ -237,8 +249,13 @@ class Adversary(Protocol):
         ...
 
 
+PACKETS: Final = (Question.SENDER, Question.RECEIVER)
+
+
 class Watcher:
     """An adversary that only looks: the base of those without a plan."""
+
+    answers: ClassVar[tuple[Question, ...]] = PACKETS
 
     def prepare(self, surface: Surface, rng: numpy.random.Generator) -> Plan:
         """Do nothing."""

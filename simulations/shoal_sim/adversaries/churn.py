@@ -11,12 +11,22 @@ Danezis and Serjantov, IH 2004 (intersection by what is seen); Borisov et al., "
 or Denial of Security?", CCS 2007 (who stops relays learns).
 """
 
+from typing import Annotated, ClassVar
+
 import numpy
 from numpy.typing import NDArray
 
 from shoal_protocol.clock import seconds
 from shoal_protocol.errors import UserError
-from shoal_sim.adversaries.base import Observation, Plan, Posterior, Surface, from_table
+from shoal_sim.adversaries.base import (
+    Observation,
+    Plan,
+    Posterior,
+    Question,
+    Range,
+    Surface,
+    from_table,
+)
 
 
 class Churn:
@@ -28,7 +38,14 @@ class Churn:
         idle: rate of occasions of somebody who isn't there, as a part of the mean rate.
     """
 
-    def __init__(self, share: float = 0.5, turn_s: float = 60.0, idle: float = 0.01) -> None:
+    answers: ClassVar = (Question.OWNER,)
+
+    def __init__(
+        self,
+        share: Annotated[float, Range(0, 1)] = 0.5,
+        turn_s: Annotated[float, Range(0, 1e9)] = 60.0,
+        idle: Annotated[float, Range(0, 1)] = 0.01,
+    ) -> None:
         if not 0 <= share < 1 or turn_s <= 0 or not 0 < idle <= 1:
             raise UserError("Churn stops a share below 1, for turns above 0, with idle in (0, 1].")
         self.share, self.turn_ns, self.idle = share, seconds(turn_s), idle

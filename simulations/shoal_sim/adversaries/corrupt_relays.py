@@ -5,11 +5,13 @@
     share of relays ──► Plan.corrupt ──► their views join events ──► pools of the honest ones
 """
 
+from typing import Annotated
+
 import numpy
 
 from shoal_protocol.errors import UserError
 from shoal_sim.adversaries import pools
-from shoal_sim.adversaries.base import Observation, Plan, Posterior, Surface, from_table
+from shoal_sim.adversaries.base import Observation, Plan, Posterior, Range, Surface, from_table
 
 
 class CorruptRelays:
@@ -20,7 +22,11 @@ class CorruptRelays:
         count: how many.
     """
 
-    def __init__(self, share: float = 0.0, count: int = 0) -> None:
+    def __init__(
+        self,
+        share: Annotated[float, Range(0, 1)] = 0.0,
+        count: Annotated[int, Range(0, 10_000_000)] = 0,
+    ) -> None:
         if not 0 <= share <= 1 or count < 0 or (share > 0 and count > 0):
             raise UserError(
                 "Corrupt relays are a share from 0 to 1 or a count, and not both at once."

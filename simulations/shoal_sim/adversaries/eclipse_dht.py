@@ -11,6 +11,7 @@ show of one pseudonym is put together evenly. Source: theory/eclipse.py.
 """
 
 import math
+from typing import Annotated, ClassVar
 
 import numpy
 
@@ -21,6 +22,8 @@ from shoal_sim.adversaries.base import (
     Observation,
     Plan,
     Posterior,
+    Question,
+    Range,
     Surface,
     from_table,
 )
@@ -35,7 +38,13 @@ class EclipseDht:
         chance: that all of a key's k nearest are its own.
     """
 
-    def __init__(self, ground: int = 0, chance: float = 0.5) -> None:
+    answers: ClassVar = (Question.OWNER,)
+
+    def __init__(
+        self,
+        ground: Annotated[int, Range(0, 10**9)] = 0,
+        chance: Annotated[float, Range(0, 1)] = 0.5,
+    ) -> None:
         if ground < 0 or not 0 < chance < 1:
             raise UserError("An eclipse grinds 0 or more, for a chance between 0 and 1.")
         self.ground, self.chance = ground, chance

@@ -9,12 +9,14 @@ Sources: Raymond, 2000; Danezis and Serjantov, "Statistical Disclosure or Inters
 on Anonymity Systems", IH 2004.
 """
 
+from typing import Annotated, ClassVar
+
 import numpy
 from numpy.typing import NDArray
 
 from shoal_protocol.clock import seconds
 from shoal_protocol.errors import UserError
-from shoal_sim.adversaries.base import Observation, Posterior, Watcher, from_table
+from shoal_sim.adversaries.base import Observation, Posterior, Question, Range, Watcher, from_table
 
 
 class Intersection(Watcher):
@@ -26,7 +28,13 @@ class Intersection(Watcher):
             clocks; 0 rules out whoever was missing once.
     """
 
-    def __init__(self, window_s: float = 60.0, mistakes: float = 0.0) -> None:
+    answers: ClassVar = (Question.OWNER,)
+
+    def __init__(
+        self,
+        window_s: Annotated[float, Range(0, 1e9)] = 60.0,
+        mistakes: Annotated[float, Range(0, 1)] = 0.0,
+    ) -> None:
         if window_s <= 0 or not 0 <= mistakes < 1:
             raise UserError("An intersection has a window above 0 and mistakes from 0 to below 1.")
         self.window_ns, self.mistakes = seconds(window_s), mistakes

@@ -27,6 +27,17 @@ def judge(adversary: Adversary, watched: Watched, rng: numpy.random.Generator) -
     return metrics.guess(believed.dense(len(observation.targets), candidates), watched.answers)
 
 
+def named(who: str, guess: metrics.Guess) -> dict[str, float]:
+    """Return a judgement by the names of metrics, ``who`` before each."""
+    return {
+        f"{who}_entropy_bits": guess.entropy_bits,
+        f"{who}_min_entropy_bits": guess.min_entropy_bits,
+        f"{who}_guess_share": guess.guess_share,
+        f"{who}_hit_share": guess.hit_share,
+        f"{who}_surprise_bits": guess.surprise_bits,
+    }
+
+
 def candidates_of(observation: Observation) -> int:
     """Return how many nodes may be the answer: people, and relays where these are asked for."""
     nodes = observation.question in (Question.RECEIVER, Question.SENDER) and observation.views

@@ -10,12 +10,14 @@ Sources: Serjantov, Dingledine and Syverson, "From a Trickle to a Flood", IH 200
 find it: Loopix, USENIX Security 2017, §4.
 """
 
+from typing import Annotated
+
 import numpy
 
 from shoal_protocol.clock import seconds
 from shoal_protocol.errors import UserError
 from shoal_sim.adversaries import pools
-from shoal_sim.adversaries.base import Observation, Plan, Posterior, Surface, from_table
+from shoal_sim.adversaries.base import Observation, Plan, Posterior, Range, Surface, from_table
 
 
 class NMinusOne:
@@ -28,7 +30,11 @@ class NMinusOne:
     """
 
     def __init__(
-        self, relays: int = 1, share: float = 1.0, begin_s: float = 0.0, length_s: float = 0.0
+        self,
+        relays: Annotated[int, Range(0, 10_000_000)] = 1,
+        share: Annotated[float, Range(0, 1)] = 1.0,
+        begin_s: Annotated[float, Range(0, 1e9)] = 0.0,
+        length_s: Annotated[float, Range(0, 1e9)] = 0.0,
     ) -> None:
         if relays < 0 or not 0 <= share <= 1 or begin_s < 0 or length_s < 0:
             raise UserError(

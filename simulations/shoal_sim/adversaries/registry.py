@@ -4,17 +4,19 @@
 
     name ─┬─ SHIPPED: module:class of this package
           └─ entry point of the group shoal.adversaries ──► make(name, keys) ──► Adversary
+    its parameters, with types and ranges ──► fault(name, key, value): what is wrong with a key
 """
 
 import importlib
 import inspect
 from collections.abc import Mapping
 from importlib import metadata
-from typing import Any, Final
+from typing import Annotated, Any, Final, get_args, get_origin
 
 from shoal_protocol.errors import UserError
-from shoal_sim.adversaries.base import Adversary
+from shoal_sim.adversaries.base import PACKETS, Adversary, Question, Range
 
+_ARGS, _KEYS = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 GROUP: Final = "shoal.adversaries"
 SHIPPED: Final[Mapping[str, str]] = {
     "churn": "shoal_sim.adversaries.churn:Churn",
@@ -50,6 +52,38 @@ def make(name: str, **keys: Any) -> Adversary:
     if not isinstance(adversary, Adversary):
         raise UserError(f"Adversary {name} has no prepare and infer, so it is none.")
     return adversary
+
+
+def fault(name: str, key: str, value: bool | float | str) -> str:
+    """Return what is wrong with a key of the adversary ``name``, as a sentence's end, or ``""``.
+
+    Raises:
+        UserError: there is no such adversary.
+    """
+    parameters = inspect.signature(_class_of(name), eval_str=True).parameters
+    taken = [each for each in parameters.values() if each.kind not in (_ARGS, _KEYS)]
+    if key not in {each.name for each in taken}:
+        if any(each.kind is _KEYS for each in parameters.values()):
+            return ""
+        known = ", ".join(each.name for each in taken)
+        return f"is unknown; {name} has {known or 'no keys'}"
+    hint = parameters[key].annotation
+    ranges = [each for each in get_args(hint) if isinstance(each, Range)]
+    kind = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind in (int, float) and not (number and (kind is float or isinstance(value, int))):
+        return f"is a {'whole ' if kind is int else ''}number, not {value!r}"
+    if kind in (bool, str) and not isinstance(value, kind):
+        return f"is {'a text' if kind is str else 'true or false'}, not {value!r}"
+    for each in ranges if number else ():
+        if not each.least <= float(value) <= each.most:
+            return f"lies between {each.least:g} and {each.most:g}, and {value!r} does not"
+    return ""
+
+
+def questions(adversary: Adversary) -> tuple[Question, ...]:
+    """Return which questions an adversary can be asked."""
+    return tuple(getattr(adversary, "answers", PACKETS))
 
 
 def _class_of(name: str) -> Any:

@@ -10,14 +10,22 @@ What is believed of a target is its estimated profile: to whom its next message 
 Danezis, SEC 2003; Pérez-González and Troncoso, PETS 2012; both are in vector/disclosure.py.
 """
 
-from typing import Final
+from typing import Annotated, ClassVar, Final
 
 import numpy
 from numpy.typing import NDArray
 
 from shoal_protocol.clock import seconds
 from shoal_protocol.errors import UserError
-from shoal_sim.adversaries.base import Ints, Observation, Posterior, Watcher, from_table
+from shoal_sim.adversaries.base import (
+    Ints,
+    Observation,
+    Posterior,
+    Question,
+    Range,
+    Watcher,
+    from_table,
+)
 from shoal_sim.vector import disclosure
 
 MOST_CELLS: Final = 1 << 27  # rounds · people: a gigabyte of counts
@@ -33,7 +41,13 @@ class _Rounds(Watcher):
             packet is on its way.
     """
 
-    def __init__(self, round_s: float = 10.0, lag_s: float = 0.0) -> None:
+    answers: ClassVar = (Question.PARTNERS,)
+
+    def __init__(
+        self,
+        round_s: Annotated[float, Range(1e-6, 1e9)] = 10.0,
+        lag_s: Annotated[float, Range(0, 1e9)] = 0.0,
+    ) -> None:
         if round_s <= 0 or lag_s < 0:
             raise UserError("A round is longer than nothing, and its lag is not negative.")
         self.round_ns, self.lag_ns = seconds(round_s), seconds(lag_s)

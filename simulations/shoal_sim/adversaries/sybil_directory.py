@@ -7,11 +7,13 @@
 Source: Douceur, "The Sybil Attack", IPTPS 2002; what admission costs: theory/eclipse.py.
 """
 
+from typing import Annotated
+
 import numpy
 
 from shoal_protocol.errors import UserError
 from shoal_sim.adversaries import pools
-from shoal_sim.adversaries.base import Observation, Plan, Posterior, Surface, from_table
+from shoal_sim.adversaries.base import Observation, Plan, Posterior, Range, Surface, from_table
 
 
 class SybilDirectory:
@@ -23,7 +25,12 @@ class SybilDirectory:
         admitted: part of them that passes admission (subnets, tenure, work).
     """
 
-    def __init__(self, added: int = 0, share: float = 0.0, admitted: float = 1.0) -> None:
+    def __init__(
+        self,
+        added: Annotated[int, Range(0, 10_000_000)] = 0,
+        share: Annotated[float, Range(0, 1)] = 0.0,
+        admitted: Annotated[float, Range(0, 1)] = 1.0,
+    ) -> None:
         if added < 0 or not 0 <= share < 1 or not 0 <= admitted <= 1:
             raise UserError("A Sybil attack adds 0 or more, a share below 1, of which 0 to 1 pass.")
         self.added, self.share, self.admitted = added, share, admitted

@@ -25,9 +25,9 @@ import polars
 
 from shoal_protocol.errors import UserError
 from shoal_sim import metrics
-from shoal_sim.adversaries import registry
-from shoal_sim.adversaries.base import Adversary, Plan, Question, Surface
-from shoal_sim.adversaries.judging import judge
+from shoal_sim.adversaries import planning
+from shoal_sim.adversaries.base import PACKETS, Adversary, Plan, Question
+from shoal_sim.adversaries.judging import judge, named
 from shoal_sim.adversaries.watching import blocked, watch
 from shoal_sim.results import Results
 from shoal_sim.scenario import Scenario
@@ -37,6 +37,7 @@ from shoal_sim.traces import importers, latencies
 from shoal_sim.vector import mixing
 from shoal_sim.vector.tracing import NOBODY, Floats, Ints, Small, Tracer, settle
 
+STAGE: Final = planning.Stage("vector", ("corrupt", "added", "blocked"), PACKETS)
 _TAIL: Final = 20  # mean delays
 _SHORT_TAIL: Final = 8  # where a lead would be more packets than _MANY: 0.1 % stay behind
 _ENOUGH: Final = 100_000  # packets
@@ -97,7 +98,7 @@ def simulate(scenario: Scenario, seed: int) -> Results:
     Raises:
         UserError: what the scenario asks is not of this tier.
     """
-    adversary, plan = _adversary(scenario, seed)
+    adversary, plan = planning.cast(scenario, seed, STAGE)
     setting = _setting(scenario, plan, seed)
     if scenario.network.layout == "layers":
         there = _layers_of(scenario, setting, plan)
@@ -106,12 +107,12 @@ def simulate(scenario: Scenario, seed: int) -> Results:
     sender = _ask(setting, there, numbers(seed, "sender"), back=True)
     receiver = _ask(setting, there, numbers(seed, "receiver"), back=False)
     found = {
-        **_named("sender", metrics.guess(sender.weights, sender.truth)),
-        **_named("receiver", metrics.guess(receiver.weights, receiver.truth)),
+        **named("sender", metrics.guess(sender.weights, sender.truth)),
+        **named("receiver", metrics.guess(receiver.weights, receiver.truth)),
         **_latency(scenario, setting, sender, receiver, numbers(seed, "latency")),
         **_load(scenario, setting, there, sender, receiver),
     }
-    if adversary is not None:
+    if adversary is not None and planning.asked(adversary, STAGE):
         found |= _judged(setting, there, adversary, plan, seed)
     frames = [_frame("sender", sender), _frame("receiver", receiver)]
     return Results(found, {"targets": polars.concat(frames)})
@@ -141,11 +142,6 @@ def latency_of(scenario: Scenario, nodes: int, seed: int) -> mixing.Latency:
 
 def _setting(scenario: Scenario, plan: Plan, seed: int) -> _Setting:
     network, traffic = scenario.network, scenario.traffic
-    if scenario.churn.model != "none":
-        raise UserError(
-            "In the vector tier of mixing nobody comes or goes; leave churn.model out, "
-            'or set tier = "exact".'
-        )
     people = round(network.people * traffic.online)
     preset = traffic.chosen
     if people < 2 or preset.rate <= 0:
@@ -172,28 +168,6 @@ def _setting(scenario: Scenario, plan: Plan, seed: int) -> _Setting:
         mixing.Span(math.ceil(lead), max(1, math.ceil(span))),
         min(64, max(4, _CELLS // people)),
     )
-
-
-def _adversary(scenario: Scenario, seed: int) -> tuple[Adversary | None, Plan]:
-    """Return the scenario's adversary and what it does: corrupt, add, and block what comes in."""
-    adversary, network = scenario.adversary, scenario.network
-    if adversary.name == "none":
-        return None, Plan()
-    made = registry.make(adversary.name, **dict(adversary.keys))
-    surface = Surface(
-        network.people,
-        network.relays,
-        round(scenario.time.length_s * 1e9),
-        scenario.traffic.chosen.mean_delay_ms * 1e6,
-        network.protocol.dht_k,
-    )
-    plan = made.prepare(surface, numbers(seed, "adversary"))
-    if plan.stopped or plan.ground:
-        raise UserError(
-            f"{adversary.name} stops relays or lies in the DHT, and the vector tier mixes packets "
-            "only; docs/adversaries.md says which adversary is of which tier."
-        )
-    return made, plan
 
 
 def _relays_of(scenario: Scenario, setting: _Setting, plan: Plan, seed: int) -> mixing.Nodes:
@@ -275,7 +249,7 @@ def _judged(
     length = max(1, min(setting.span.length, lead))
     for who, question in (("sender", Question.SENDER), ("receiver", Question.RECEIVER)):
         nothing = metrics.guess(numpy.zeros((1, 1)))
-        found |= _named(f"adversary_{who}", nothing)
+        found |= named(f"adversary_{who}", nothing)
         rng, back = numbers(seed, "judged", who), question is Question.SENDER
         span = mixing.Span(2 * lead, length + lead)
         if there.people * setting.rate * (span.lead + span.length) / mixing.SECOND > _SHOWN:
@@ -297,7 +271,7 @@ def _judged(
         if plan.blocked:
             parts, targets, held = blocked(parts, there, plan.blocked, question, targets, rng)
         watched = watch(parts, there, question, targets, delay_ns=delay, held=held)
-        found |= _named(f"adversary_{who}", judge(adversary, watched, rng))
+        found |= named(f"adversary_{who}", judge(adversary, watched, rng))
     return found
 
 
@@ -345,13 +319,16 @@ def _load(
     pools = sender.pools if layered else sender.pools + receiver.pools
     delay_s = setting.delay_ns / mixing.SECOND
     up_down = 2 * setting.rate * size
+    gigabytes = up_down * _MONTH_S / 1e9
+    bits = metrics.guess(sender.weights).entropy_bits
     return {
         "people": float(setting.people),
         "relays": float(there.relays),
         "active_relays": float(there.relays if layered else len(there.active)),
         "pool_mean": float(pools.mean()),
         "person_kb_per_s": up_down / 1000,
-        "person_gb_per_month": up_down * _MONTH_S / 1e9,
+        "person_gb_per_month": gigabytes,
+        "each_bit_gb_per_month": gigabytes / bits if bits else math.inf,
         "relay_kb_per_s": 2 * setting.people * setting.rate * hops * size / there.relays / 1000,
         "predicted_bits": theory.person_entropy(setting.people, setting.rate, mixes, delay_s)
         if delay_s
@@ -361,16 +338,6 @@ def _load(
 
 def _quantiles(values: Floats) -> list[tuple[float, float]]:
     return list(zip(metrics.QUANTILES, metrics.quantiles(values), strict=True))
-
-
-def _named(who: str, guess: metrics.Guess) -> dict[str, float]:
-    return {
-        f"{who}_entropy_bits": guess.entropy_bits,
-        f"{who}_min_entropy_bits": guess.min_entropy_bits,
-        f"{who}_guess_share": guess.guess_share,
-        f"{who}_hit_share": guess.hit_share,
-        f"{who}_surprise_bits": guess.surprise_bits,
-    }
 
 
 def _frame(question: str, asked: _Asked) -> polars.DataFrame:

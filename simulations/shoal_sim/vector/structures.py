@@ -6,11 +6,13 @@
         ├─► paths      shares corrupt, people who met a corrupt path        path_…, followed_…
         ├─► lookups    found, calls, rounds; keys eclipsed                  lookup_…, eclipsed_…
         ├─► storage    lost, unreadable, copies handed on                   storage_…
-        └─► occasions  who is still suspect after all of them               suspects_…
+        ├─► occasions  who is still suspect after all of them               suspects_…
+        └─► the plug-in, of occasions or of whole packets on wires          adversary_…
 
 No packet is mixed here; ``time.length_s`` is how long records are kept and people watched. What
-``[churn]`` says is of relays, which are away as long as they stay. Relays that leave come back
-with their disks, for what is unreadable; or never, and others come, for what is lost.
+``[churn]`` says is of relays, which are away as long as they stay unless it says more. Relays
+that leave come back with their disks, for what is unreadable; or never, and others come, for
+what is lost.
 """
 
 import math
@@ -20,19 +22,26 @@ import numpy
 from numpy.typing import NDArray
 
 from shoal_protocol.errors import UserError
-from shoal_sim.adversaries import registry
-from shoal_sim.adversaries.base import Plan, Surface
+from shoal_protocol.service.replica_events import Limits
+from shoal_sim import metrics
+from shoal_sim.adversaries import planning
+from shoal_sim.adversaries.base import Adversary, Plan, Question
+from shoal_sim.adversaries.judging import judge, named
 from shoal_sim.results import Results
 from shoal_sim.scenario import Scenario
 from shoal_sim.seeds import numbers
 from shoal_sim.traces import sessions
-from shoal_sim.vector import disclosure, eclipse, paths, storage, walks
+from shoal_sim.vector import disclosure, eclipse, occasions, paths, storage, walks
 
+STAGE: Final = planning.Stage(
+    "structures",
+    ("corrupt", "added", "ground", "stopped"),
+    (Question.OWNER, Question.PARTNERS),
+)
 PATHS: Final = 100_000
 WALKS: Final = 1_000
 RECORDS: Final = 2_000
 KEEPERS: Final = 500  # relays of the storage model, at most: a record knows K of them anyway
-WATCHED: Final = 100  # people whose pseudonyms are watched
 SPREAD: Final = 0.3
 REPUBLISH_NS: Final = 60 * sessions.MINUTE  # spec: dht §4, 3,600 s
 DAY_S: Final = 86_400
@@ -44,7 +53,7 @@ def simulate(scenario: Scenario, seed: int) -> Results:
     Raises:
         UserError: what the scenario asks is not of this tier.
     """
-    plan = _plan(scenario, seed)
+    adversary, plan = planning.cast(scenario, seed, STAGE)
     relays = scenario.network.relays + plan.added
     params = scenario.network.protocol
     least = max(params.path_mixes + 1, params.replicas)
@@ -60,30 +69,10 @@ def simulate(scenario: Scenario, seed: int) -> Results:
             **_paths(scenario, held, seed),
             **_lookups(scenario, plan, int(held.sum()), seed),
             **_storage(scenario, relays, seed),
-            **_occasions(scenario, seed),
+            **_occasions(scenario, plan, seed),
+            **_judged(scenario, adversary, plan, seed),
         }
     )
-
-
-def _plan(scenario: Scenario, seed: int) -> Plan:
-    adversary, network = scenario.adversary, scenario.network
-    if adversary.name == "none":
-        return Plan()
-    made = registry.make(adversary.name, **dict(adversary.keys))
-    surface = Surface(
-        network.people,
-        network.relays,
-        round(scenario.time.length_s * 1e9),
-        scenario.traffic.chosen.mean_delay_ms * 1e6,
-        network.protocol.dht_k,
-    )
-    plan = made.prepare(surface, numbers(seed, "adversary"))
-    if plan.blocked or plan.stopped:
-        raise UserError(
-            f"{adversary.name} stops relays or packets, and the tier of structures can't; "
-            "docs/adversaries.md says which adversary is of which tier."
-        )
-    return plan
 
 
 def _paths(scenario: Scenario, held: NDArray[numpy.bool_], seed: int) -> dict[str, float]:
@@ -133,21 +122,28 @@ def _lookups(scenario: Scenario, plan: Plan, held: int, seed: int) -> dict[str, 
 
 
 def _storage(scenario: Scenario, relays: int, seed: int) -> dict[str, float]:
-    """Return what becomes of records within the time."""
+    """Return what becomes of mail within the time, or the life of its box if that is shorter.
+
+    It is handed on when a lease has ended and the directory has settled, as relays do it.
+    """
     params, churn = scenario.network.protocol, scenario.churn
     if churn.model == "none":
         return {"storage_lost_share": 0.0, "storage_unreadable_share": 0.0, "storage_made": 0.0}
     repair = storage.Repair(
-        params.replicas, params.replica_slack, params.lease_s, params.lease_s / 10
+        params.replicas,
+        params.replica_slack,
+        params.lease_s,
+        params.lease_s * Limits().settle_leases,
     )
-    hours, scale = scenario.time.length_s / 3600, churn.scale_min / 60
+    hours = min(scenario.time.length_s, params.box_days * params.day_s) / 3600
+    stay, away = churn.scale_min / 60, (churn.away_scale_min or churn.scale_min) / 60
     shape = churn.shape if churn.model == "weibull" else 1.0
     few = min(relays, KEEPERS)
     returns = storage.network(
         few,
         RECORDS,
         hours,
-        storage.Sessions(scale, scale, shape),
+        storage.Sessions(stay, away, shape),
         repair,
         numbers(seed, "storage", "return"),
     )
@@ -155,7 +151,7 @@ def _storage(scenario: Scenario, relays: int, seed: int) -> dict[str, float]:
         few,
         RECORDS,
         hours,
-        storage.Sessions(scale, scale, shape, forgets=1.0),
+        storage.Sessions(stay, away, shape, forgets=1.0),
         repair,
         numbers(seed, "storage", "leave"),
     )
@@ -166,30 +162,68 @@ def _storage(scenario: Scenario, relays: int, seed: int) -> dict[str, float]:
     }
 
 
-def _occasions(scenario: Scenario, seed: int) -> dict[str, float]:
+def _presence(
+    scenario: Scenario, plan: Plan, spread: float, rng: numpy.random.Generator
+) -> occasions.Presence:
+    """Return who is there when: alike, or each in a share of the time of their own (Beta)."""
+    people, traffic, network = scenario.network.people, scenario.traffic, scenario.network
+    return occasions.Presence(
+        disclosure.shares_online(people, traffic.online, rng, spread=spread),
+        rng.uniform(0, occasions.DAY_H, people),
+        traffic.hours,
+        paths.draw(
+            network.relays, min(network.protocol.guards, network.relays), people, rng
+        ).astype(numpy.int64),
+        occasions.stops(plan.stopped, network.relays),
+    )
+
+
+def _count(scenario: Scenario) -> int:
+    return round(scenario.traffic.messages_per_hour * scenario.time.length_s / 3600)
+
+
+def _occasions(scenario: Scenario, plan: Plan, seed: int) -> dict[str, float]:
     """Return how many are suspect after all occasions at which a pseudonym acted.
 
-    Everybody is there in ``traffic.online`` of the occasions, its owner in all of them: alike,
-    or each in a share of its own (Beta, ``SPREAD`` of the greatest variance), as people are of
-    whom some are there nearly always.
+    Everybody is there alike, or each in a share of the time of their own (``SPREAD`` of the
+    greatest variance), as people are of whom some are there nearly always.
     """
-    people, traffic = scenario.network.people, scenario.traffic
-    count = round(traffic.messages_per_hour * scenario.time.length_s / 3600)
+    people, count = scenario.network.people, _count(scenario)
     if people < 2 or count < 1:
         return {"occasions": 0.0, "suspects_alike": float(people), "suspects_spread": float(people)}
-    rng = numbers(seed, "occasions")
-    others = rng.binomial(people - 1, traffic.online**count, WATCHED)
-    shares = disclosure.shares_online(people - 1, traffic.online, rng, spread=SPREAD)
-    each = shares**count
-    likely = each[each > 1e-9]  # of a million the others are a thousandth of one together
-    spread = [int((rng.random(len(likely)) < likely).sum()) for _ in range(WATCHED)]
-    return {
-        "occasions": float(count),
-        "suspects_alike": float(1 + others.mean()),
-        "suspects_spread": float(1 + numpy.mean(spread)),
-        "alone_alike_share": float((others == 0).mean()),
-        "alone_spread_share": float((numpy.array(spread) == 0).mean()),
-    }
+    found = {"occasions": float(count)}
+    for name, spread in (("alike", 0.0), ("spread", SPREAD)):
+        rng = numbers(seed, "occasions", name)
+        there = _presence(scenario, plan, spread, rng)
+        left = occasions.suspects(there, count, round(scenario.time.length_s * 1e9), rng)
+        found[f"suspects_{name}"] = float(left.mean())
+        found[f"alone_{name}_share"] = float((left == 1).mean())
+    return found
+
+
+def _judged(
+    scenario: Scenario, adversary: Adversary | None, plan: Plan, seed: int
+) -> dict[str, float]:
+    """Return how well the plug-in does at what this tier asks it, of people who are there alike.
+
+    Requests that end at ground positions are traced through mixes, which are not of this tier.
+    """
+    question = planning.asked(adversary, STAGE)
+    people, count = scenario.network.people, _count(scenario)
+    if adversary is None or question is None or plan.ground or people < 2 or count < 1:
+        return {}
+    rng, traffic = numbers(seed, "judged"), scenario.traffic
+    there, length = _presence(scenario, plan, 0.0, rng), round(scenario.time.length_s * 1e9)
+    rate = traffic.chosen.rate
+    if question is Question.OWNER:
+        watched = occasions.owners(there, scenario.network.relays, count, length, rate, rng)
+    else:
+        hidden = rate if traffic.cover == "full" else 0.0
+        watched = occasions.partners(there, scenario.network.relays, count, length, hidden, rng)
+    who = "adversary_owner" if question is Question.OWNER else "adversary_partner"
+    if watched is None:
+        return named(who, metrics.guess(numpy.zeros((1, 1))))
+    return named(who, judge(adversary, watched, rng))
 
 
 def _fit(scenario: Scenario) -> sessions.Weibull | None:
