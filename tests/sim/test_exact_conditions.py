@@ -20,6 +20,7 @@ from shoal_sim.exact.links import Links, Weather
 from shoal_sim.exact.mixnet import Mixnet, Trip
 from shoal_sim.exact.model import simulate
 from shoal_sim.exact.null import NullFormat
+from shoal_sim.exact.queues import Queues
 from shoal_sim.traces import latencies
 from shoal_sim.traces.sessions import Changes
 from shoal_sim.vector import mixing
@@ -236,3 +237,64 @@ def test_relays_that_nobody_can_dial_answer_nobody() -> None:
     metrics = simulate(asked, 1).metrics
     forward = 15 / 19 * 14 / 18 * 13 / 17
     assert metrics["answered_share"] == pytest.approx(forward * 14 / 18 * 13 / 17, rel=0.1)
+
+
+def served(rate: float, seconds: float, seed: str, queue: int = 256) -> tuple[Queues, int]:
+    """A relay that takes 1,000 packets/s is sent ``rate`` at random times; how many came."""
+    engine, came, rng = Engine(0, traced=False), 0, FastRng(seed)
+    asked = scenario.parse(
+        'question = "?"\ntier = "exact"\n[network]\nrelay_packets_per_s = 1000.0\n'
+        f"[links]\nqueue = {queue}\n"
+    )
+
+    def deliver(source: bytes, target: bytes, packet: bytes) -> None:
+        nonlocal came
+        came += 1
+
+    queues = Queues(asked, engine, lambda name: name == b"relay")
+    carry = queues.through(lambda source, target, packet, to: to(source, target, packet))
+
+    def next_one() -> None:
+        carry(b"person", b"relay", b"", deliver)
+        engine.after(round(rng.exponential(SECOND / rate)), "next", next_one)
+
+    next_one()
+    engine.run(seconds)
+    return queues, came
+
+
+@pytest.mark.parametrize("load", [0.5, 0.8])
+def test_a_relay_with_a_capacity_keeps_packets_waiting_as_a_queue_of_fixed_times(
+    load: float,
+) -> None:
+    """M/D/1: the mean wait is load / (2 rate (1 - load)) (Pollaczek and Khinchine)."""
+    queues, _ = served(1000 * load, 60.0, f"md1 {load}")
+    assert queues.dropped == 0
+    wait_ms = queues.waited_ns / queues.passed / 1e6
+    assert wait_ms == pytest.approx(load / (2 * (1 - load)), rel=0.06)
+
+
+def test_a_relay_that_is_asked_for_more_serves_what_it_can_and_drops_the_rest() -> None:
+    queues, came = served(2000.0, 10.0, "overload", queue=50)
+    assert came == pytest.approx(1000 * 10, rel=0.002)
+    assert queues.dropped == pytest.approx(1000 * 10, rel=0.05)
+    assert queues.waited_ns / queues.passed / 1e6 == pytest.approx(50, rel=0.05)
+
+
+def test_a_line_that_is_too_narrow_carries_what_it_can() -> None:
+    """Two packets a second of the four that each person has for it: 49.152 kbit/s."""
+    text = COVER + "[links]\nup_kbps = 49.152\nqueue = 3\n"
+    metrics = simulate(scenario.parse(text), 1).metrics
+    assert metrics["answered_per_s"] == pytest.approx(40 * 2, rel=0.08)
+    assert metrics["dropped"] == pytest.approx(40 * 2 * 4, rel=0.2)
+    assert metrics["round_trip_mean_ms"] > 8 * 42 + 6 * 50 + 1000
+    narrow = scenario.parse(COVER + "[links]\ndown_kbps = 49.152\nqueue = 3\n")
+    assert simulate(narrow, 1).metrics["answered_per_s"] == pytest.approx(40 * 2, rel=0.08)
+
+
+def test_lines_that_are_wide_take_their_time_and_drop_nothing() -> None:
+    wide = scenario.parse(COVER + "[links]\nup_kbps = 4915.2\ndown_kbps = 4915.2\n")
+    plain = simulate(scenario.parse(COVER), 1).metrics["round_trip_mean_ms"]
+    metrics = simulate(wide, 1).metrics
+    assert metrics["dropped"] == 0
+    assert metrics["round_trip_mean_ms"] - plain == pytest.approx(2 * 5, abs=6)

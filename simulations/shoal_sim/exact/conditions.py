@@ -2,12 +2,13 @@
 
 ::
 
-    Mixnet ── carry ──► Stay: is anybody there? ──► Links
+    Mixnet ── carry ──► Stay: is anybody there? ──► Queues: is there room? ──► Links
       classes of nodes, packets' format, streams of chance: as the scenario needs them
 
 What a scenario does not ask for is not there, and costs nothing.
 """
 
+from collections import Counter
 from functools import partial
 from typing import Final
 
@@ -18,6 +19,7 @@ from shoal_sim.exact.following import Following
 from shoal_sim.exact.links import Send
 from shoal_sim.exact.mixnet import Bystander, Hub, Mixnet
 from shoal_sim.exact.null import NullFormat
+from shoal_sim.exact.queues import Queues, limited
 from shoal_sim.scenario import Scenario
 from shoal_sim.seeds import numbers
 from shoal_sim.traces import sessions
@@ -43,6 +45,9 @@ class Conditions:
         )
         self._stay: Final = Stay(self.chance, self.packets) if changes and self.packets else None
 
+        self.queues: Queues | None = None
+        self._relays: Final[set[bytes]] = set()
+
     def chance(self, name: str) -> FastRng:
         """Return the stream of a name."""
         return FastRng(f"{self._seed} {name}")
@@ -67,7 +72,8 @@ class Conditions:
         )
 
     def begin(self, net: Mixnet) -> None:
-        """Let those come and go who do."""
+        """Let those come and go who do, and tell queues who is a relay."""
+        self._relays.update(hub.id for hub in net.hubs)
         if self._stay is None:
             return
         network, churn = self._scenario.network, self._scenario.churn
@@ -81,10 +87,26 @@ class Conditions:
             undialled=sorted(chosen.tolist()),
         )
 
+    def counted(self, net: Mixnet) -> Counter[str]:
+        """Return what has been counted up to now."""
+        counted = net.counters.copy()
+        counted.update({"crossed": net.links.sent, "lost": net.links.lost})
+        if self.packets is not None:
+            counted["lost in relays"] += self.packets.refused
+        if self.queues is not None:
+            queues = self.queues
+            counted.update({"dropped": queues.dropped, "queued": queues.passed})
+            counted["waited ns"] = queues.waited_ns
+        return counted
+
     def _through(self, net: Mixnet, send: Send) -> Send:
-        if self._stay is not None:
-            send = self._stay.through(net, send)
-        return send
+        if limited(self._scenario):
+            relays = self._relays
+            self.queues = Queues(self._scenario, net.engine, lambda name: name in relays)
+            if self.packets is not None:
+                self.queues.lost = self.packets.forget
+            send = self.queues.through(send)
+        return send if self._stay is None else self._stay.through(net, send)
 
 
 def online(scenario: Scenario, seed: int) -> list[int]:

@@ -8,7 +8,6 @@
 """
 
 import gc
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -21,7 +20,7 @@ from shoal_protocol.errors import UserError
 from shoal_sim.exact import distances, kem, light
 from shoal_sim.exact.conditions import Conditions
 from shoal_sim.exact.links import Links, Weather
-from shoal_sim.exact.mixnet import Mixnet, Trip
+from shoal_sim.exact.mixnet import Trip
 from shoal_sim.exact.null import NullFormat
 from shoal_sim.exact.talk import Talks
 from shoal_sim.exact.world import PARAMS, World
@@ -88,7 +87,7 @@ def _cover(scenario: Scenario, seed: int) -> Results:
     there.begin(net)
     net.run(time.warm_up_s)
     trips.clear()
-    begun, before = net.engine.now, _counted(net, there)
+    begun, before = net.engine.now, there.counted(net)
     pools: list[int] = []
     for _ in range(SAMPLES):
         net.run(time.length_s / SAMPLES)
@@ -108,7 +107,7 @@ def _cover(scenario: Scenario, seed: int) -> Results:
     prompt = numpy.array(
         [t.answered - t.sent for t in trips if not t.wait and t.sent >= begun], dtype=float
     )
-    counted = _counted(net, there) - before
+    counted = there.counted(net) - before
     up, seconds = counted["sent"], time.length_s
     return Results(
         {
@@ -125,18 +124,11 @@ def _cover(scenario: Scenario, seed: int) -> Results:
             "nobody_there": float(counted["nobody there"]),
             "lost_in_relays": float(counted["lost in relays"]),
             "given_up": float(counted["given up"]),
+            "dropped": float(counted["dropped"]),
+            "queue_wait_mean_ms": counted["waited ns"] / max(1, counted["queued"]) / MILLISECOND,
         },
         {"round_trips": table},
     )
-
-
-def _counted(net: Mixnet, there: Conditions) -> Counter[str]:
-    """Return what has been counted up to now."""
-    counted = net.counters.copy()
-    counted.update({"crossed": net.links.sent, "lost": net.links.lost})
-    if there.packets is not None:
-        counted["lost in relays"] += there.packets.refused
-    return counted
 
 
 def _whole(scenario: Scenario, seed: int) -> Results:
