@@ -39,7 +39,7 @@ test:
 	@.venv/bin/python -m pytest -n auto --dist worksteal $(ARGS)
 
 check:
-	@tools/setup-venv browser check sim sim-fast test
+	@tools/setup-venv browser check sim sim-cluster sim-fast test
 	@tools/check-static
 
 bench-peers: venv
