@@ -12,6 +12,7 @@ The same summary gives the same bytes: ids come from a salt, and no date is writ
 import io
 import itertools
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -89,6 +90,9 @@ def _swept(axes: Axes, told: polars.DataFrame, keys: Sequence[str]) -> None:
     key = over(told, keys)
     rest = [name for name in keys if name != key]
     numeric = told[key].dtype.is_numeric()
+    title, unit, divisor = words.key(key, told[key])
+    if numeric:
+        told = told.with_columns(polars.col(key) / divisor)
     names = told[key].unique(maintain_order=True).to_list()
     groups = told.partition_by(rest, maintain_order=True) if rest else [told]
     for number, group in enumerate(groups):
@@ -96,7 +100,7 @@ def _swept(axes: Axes, told: polars.DataFrame, keys: Sequence[str]) -> None:
             group = group.sort(key)
         colour = COLOURS[number % len(COLOURS)]
         mark, dash = MARKS[number % len(MARKS)], ("-", "--", ":")[number // len(COLOURS) % 3]
-        label = ", ".join(f"{_name(name)} {words.plain(group[name][0])}" for name in rest)
+        label = ", ".join(_value(name, group[name][0], told, alone=len(rest) == 1) for name in rest)
         mean = group["mean"].to_list()
         low = [b if a is None else a for a, b in zip(group["low"].to_list(), mean, strict=True)]
         high = [b if a is None else a for a, b in zip(group["high"].to_list(), mean, strict=True)]
@@ -114,7 +118,7 @@ def _swept(axes: Axes, told: polars.DataFrame, keys: Sequence[str]) -> None:
         axes.errorbar(
             x, mean, bars, fmt=mark, color=colour, markersize=7, capsize=4, lw=1.4, label=label
         )
-    axes.set_xlabel(_capital(_name(key)))
+    axes.set_xlabel(_capital(f"{title}, {unit}" if unit else title))
     if not numeric:
         axes.set_xticks(range(len(names)), [str(name) for name in names])
         axes.set_xlim(-0.5, len(names) - 0.5)
@@ -127,12 +131,19 @@ def _swept(axes: Axes, told: polars.DataFrame, keys: Sequence[str]) -> None:
     elif len(names) <= 8:
         axes.set_xticks(sorted(names), [words.plain(name) for name in sorted(names)])
     if rest:
-        _legend(axes, len(groups))
+        _legend(axes, len(groups), words.key(rest[0], told[rest[0]])[0] if len(rest) == 1 else "")
 
 
-def _legend(axes: Axes, lines: int) -> None:
+def _legend(axes: Axes, lines: int, title: str) -> None:
     """Put the legend beside the lines, where it covers none."""
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), ncols=1 + lines // 16)
+    axes.legend(
+        loc="center left",
+        bbox_to_anchor=(1.01, 0.5),
+        ncols=1 + lines // 16,
+        title=_capital(textwrap.fill(title, 22)),
+        title_fontsize=9,
+        alignment="left",
+    )
 
 
 def _networks(axes: Axes, rows: polars.DataFrame, told: polars.DataFrame, metric: str) -> None:
@@ -164,13 +175,11 @@ def _upright(axes: Axes, told: polars.DataFrame, metric: str) -> None:
         tick.set_fontsize(9)
 
 
-def _name(key: str) -> str:
-    """Return a swept key in words: its table goes without saying."""
-    name = key.split(".")[-1]
-    for end, unit in {"_ms": "ms", "_s": "s", "_min": "min"}.items():
-        if name.endswith(end):
-            return f"{name.removesuffix(end).replace('_', ' ')}, {unit}"
-    return name.replace("_", " ")
+def _value(name: str, value: Any, told: polars.DataFrame, *, alone: bool) -> str:
+    """Return a value of a swept key for the legend; its title names a key that is ``alone``."""
+    title, unit, divisor = words.key(name, told[name])
+    number = words.plain(value / divisor if divisor != 1 else value)
+    return f"{'' if alone else f'{title} '}{number}{f' {unit}' if unit else ''}"
 
 
 def _capital(text: str) -> str:

@@ -7,7 +7,7 @@
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import polars
@@ -37,6 +37,19 @@ USUAL: Final = (
     "person_gb_per_month",
 )
 _MOST_SHOWN: Final = 6
+KEYS: Final[Mapping[str, str]] = {  # swept keys whose own name says too little
+    "adversary.share": "share of relays in one hand",
+    "churn.scale_min": "scale of how long relays stay",
+    "network.active": "relays that mix",
+    "network.people": "people",
+    "network.relays": "relays",
+    "network.replicas": "replicas, K",
+    "time.length_s": "time",
+    "traffic.hours": "hours of a day that a person is there",
+    "traffic.mean_delay_ms": "mean delay of a mix",
+    "traffic.rate": "packets a second, λ",
+}
+_LONGER: Final = {"ms": (1000.0, "s"), "s": (86_400.0, "days"), "min": (60.0, "hours")}
 
 
 def split(metric: str) -> tuple[str, str]:
@@ -51,6 +64,21 @@ def title(metric: str) -> str:
     """Return a metric's name in words, with its unit."""
     name, unit = split(metric)
     return f"{name}, {unit}" if unit else name
+
+
+def key(name: str, values: Iterable[Any]) -> tuple[str, str, float]:
+    """Return a swept key in words, its unit, and by what its values are divided to be of it.
+
+    Times are told in the next longer unit where all of them are one of it or longer.
+    """
+    last = name.split(".")[-1]
+    unit = next((unit for unit in _LONGER if last.endswith(f"_{unit}")), "")
+    told = KEYS.get(name, last.removesuffix(f"_{unit}").replace("_", " "))
+    if unit:
+        times, longer = _LONGER[unit]
+        if min(values) >= times:
+            return told, longer, times
+    return told, unit, 1.0
 
 
 def number(value: float | None) -> str:
