@@ -77,10 +77,14 @@ class Talks:
         return sum(text.come is None for text in self.texts.values())
 
     def writes(self, person: "Person", rng: Rng, say: "_Say") -> None:
-        """Write again after an exponential time, until the end."""
-        pause = seconds(rng.exponential(_HOUR / self.per_hour))
+        """Write again after a pause, until the end."""
+        pause = seconds(self.pause_s(person, rng))
         if self._ends is None or self.world.now + pause < self._ends:
             person.later(pause, "has something to say", lambda: say.next(rng))
+
+    def pause_s(self, person: "Person", rng: Rng) -> float:
+        """Return how long a person has nothing to say, s: exponential."""
+        return rng.exponential(_HOUR / self.per_hour)
 
 
 class _Pair:
