@@ -27,8 +27,10 @@ from shoal_sim.exact.model import uncollected
 from shoal_sim.scenario import parse
 from shoal_sim.seeds import numbers
 from shoal_sim.vector import mixing
+from shoal_sim.vector.latency import Fixed
 from shoal_sim.vector.model import simulate
-from shoal_sim.vector.tracing import FAST, follow
+from shoal_sim.vector.stepping import FAST
+from shoal_sim.vector.tracing import follow
 
 MILLION: Final = """
 question = "How many bits does a watcher of all links lack, at a million people?"
@@ -71,7 +73,7 @@ def layers(times: int = 3, packets: int = 400_000) -> list[Speed]:
         rng, began = numbers(1, "bench", i), time.perf_counter()
         sent = mixing.senders(people, rate, span, rng)
         there = mixing.layered(people, 3, 10)
-        drawn = mixing.layers(there, 3, *sent, 50e6, mixing.Fixed(42_000_000), rng)
+        drawn = mixing.layers(there, 3, *sent, 50e6, Fixed(42_000_000), rng)
         best = max(best, len(drawn) / (time.perf_counter() - began))
     return [
         Speed(
@@ -95,7 +97,7 @@ def free(times: int = 3, packets: int = 400_000) -> list[Speed]:
         there = mixing.nodes(people, 100, rng)
         began = time.perf_counter()
         sent = mixing.senders(people, rate, span, rng)
-        drawn = mixing.forward(there, *sent, 50e6, mixing.Fixed(42_000_000), rng)
+        drawn = mixing.forward(there, *sent, 50e6, Fixed(42_000_000), rng)
         best = max(best, len(drawn) / (time.perf_counter() - began))
     return [
         Speed(
@@ -118,7 +120,7 @@ def entropy(times: int = 3, targets: int = 16) -> list[Speed]:
         rng, began = numbers(1, "bench entropy", i), time.perf_counter()
         sent = mixing.senders(people, rate, span, rng)
         there = mixing.layered(people, 3, 10)
-        drawn = mixing.layers(there, 3, *sent, delay, mixing.Fixed(50_000_000), rng)
+        drawn = mixing.layers(there, 3, *sent, delay, Fixed(50_000_000), rng)
         chosen = numpy.argsort(drawn.begin, kind="stable")[: targets * 100 : 100]
         follow(drawn.way(there), chosen, drawn.other, people)
         best = max(best, len(drawn) / (time.perf_counter() - began))

@@ -7,11 +7,12 @@ import numpy
 import pytest
 
 from shoal_sim.seeds import numbers
-from shoal_sim.vector import mixing, tracing
+from shoal_sim.vector import mixing, stepping, tracing
+from shoal_sim.vector.latency import Fixed
 
 
 def test_numba_is_installed_where_this_runs() -> None:
-    assert tracing.FAST
+    assert stepping.FAST
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -21,7 +22,7 @@ def test_both_loops_give_the_same_bits(seed: int, loss: float, back: bool) -> No
     rng = numbers(seed, "check numba")
     there = mixing.nodes(60, 12, rng, corrupt=(1, 5) if seed % 2 else ())
     sent = mixing.senders(60, 8.0, mixing.Span(0, 3_000_000_000), rng)
-    packets = mixing.forward(there, *sent, 80e6, mixing.Fixed(9_000_000, 3_000), rng, loss=loss)
+    packets = mixing.forward(there, *sent, 80e6, Fixed(9_000_000, 3_000), rng, loss=loss)
     way = packets.way(there, places=seed < 2)
     way = way.backwards() if back else way
     targets = numpy.flatnonzero(packets.arrived)[:: 1 + seed]
@@ -38,7 +39,7 @@ def test_more_packets_on_links_than_there_was_room_for_are_followed() -> None:
     rng = numbers(9, "check numba")
     there = mixing.layered(100, 3, 2)
     sent = mixing.senders(100, 100.0, mixing.Span(0, 500_000_000), rng)
-    packets = mixing.layers(there, 3, *sent, 20e6, mixing.Fixed(400_000_000), rng)
+    packets = mixing.layers(there, 3, *sent, 20e6, Fixed(400_000_000), rng)
     targets = numpy.arange(5)
     found = [
         tracing.follow(packets.way(there), targets, packets.other, 100, compiled=compiled)

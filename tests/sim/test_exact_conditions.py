@@ -23,7 +23,7 @@ from shoal_sim.exact.null import NullFormat
 from shoal_sim.exact.queues import Queues
 from shoal_sim.traces import latencies
 from shoal_sim.traces.sessions import Changes
-from shoal_sim.vector import mixing
+from shoal_sim.vector.latency import Between
 from shoal_sim.vector.model import latency_of
 
 COVER = """
@@ -83,7 +83,7 @@ def test_nodes_stand_where_the_vector_tier_puts_them(model: str, tmp_path: Path)
     links.weather = Weather(0, 0)
     lay(asked, 5, links, {name: at for at, name in enumerate(ids.values())})
     there = latency_of(asked, 60, 5)
-    assert isinstance(there, mixing.Between)
+    assert isinstance(there, Between)
     came: list[int] = []
     names = list(ids)
     for one in range(60):
@@ -96,7 +96,7 @@ def test_nodes_stand_where_the_vector_tier_puts_them(model: str, tmp_path: Path)
             assert links.latency(ids[names[one]], ids[names[other]]) == between(there, one, other)
 
 
-def between(there: mixing.Between, one: int, other: int) -> int:
+def between(there: Between, one: int, other: int) -> int:
     places = there.places
     assert isinstance(places, latencies.Coordinates | latencies.Matrix)
     return places.link_ns(one, other)
@@ -107,7 +107,7 @@ def test_round_trips_take_the_links_between_their_places() -> None:
     text = COVER + '[links]\nmodel = "coordinates"\njitter_ms = 10.0\n'
     asked = scenario.parse(text)
     there = latency_of(asked, 60, 3)
-    assert isinstance(there, mixing.Between)
+    assert isinstance(there, Between)
     relays = numpy.arange(40, 60)
     one, other = numpy.meshgrid(relays, relays)
     apart = there.places.one_way_ns(one[one != other], other[one != other]).mean() / 1e6

@@ -10,8 +10,9 @@ from shoal_sim.theory import mixing as theory
 from shoal_sim.validation import mixing as validation
 from shoal_sim.validation.target import SEED, Effort, Target
 from shoal_sim.vector import mixing
+from shoal_sim.vector.latency import Fixed
 
-LINK = mixing.Fixed(42_000_000)
+LINK = Fixed(42_000_000)
 SPAN = mixing.Span(500_000_000, 3 * mixing.SECOND)
 
 
@@ -70,7 +71,7 @@ def test_links_take_their_latency_and_mixes_exponential_delays() -> None:
     assert (
         delays.min() >= 0 and abs(delays.mean() - 1) < error and abs(delays.std() - 1) < 3 * error
     )
-    jittery = mixing.Fixed(10, 5).draw(packets.person, packets.other, numbers(5, "jitter"))
+    jittery = Fixed(10, 5).draw(packets.person, packets.other, numbers(5, "jitter"))
     assert isinstance(jittery, numpy.ndarray)
     assert set(jittery.tolist()) == {10, 11, 12, 13, 14, 15}
 

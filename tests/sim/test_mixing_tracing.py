@@ -8,9 +8,10 @@ import pytest
 from shoal_sim import metrics
 from shoal_sim.seeds import numbers
 from shoal_sim.vector import mixing
+from shoal_sim.vector.latency import Fixed
 from shoal_sim.vector.tracing import NOBODY, Tracer, Way, follow, settle
 
-LINK = mixing.Fixed(5_000_000)
+LINK = Fixed(5_000_000)
 
 
 def layered(

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from shoal_sim.exact.links import Between, Links
 from shoal_sim.scenario import Scenario
 from shoal_sim.traces import latencies
-from shoal_sim.vector import mixing
+from shoal_sim.vector import latency
 from shoal_sim.vector.model import latency_of
 
 
@@ -28,9 +28,9 @@ def lay(scenario: Scenario, seed: int, links: Links, numbers: Mapping[str, int])
         UserError: ``links.file`` can't be read.
     """
     model = latency_of(scenario, len(numbers), seed)
-    if isinstance(model, mixing.Fixed):
+    if isinstance(model, latency.Fixed):
         links.lay(_more(links, lambda one, other: model.latency_ns, model.jitter_ns))
-    elif isinstance(model, mixing.Between):
+    elif isinstance(model, latency.Between):
         places = model.places
         assert isinstance(places, latencies.Coordinates | latencies.Matrix)
         link_ns = places.link_ns

@@ -25,6 +25,7 @@ from shoal_sim.seeds import numbers
 from shoal_sim.theory import mixing as theory
 from shoal_sim.validation.target import Effort, Outcome, Target
 from shoal_sim.vector import mixing
+from shoal_sim.vector.latency import Fixed
 from shoal_sim.vector.tracing import Way, follow
 
 Floats = NDArray[numpy.float64]
@@ -84,7 +85,7 @@ def entropies(
     lead = round(((depth + TAIL) * delay_s + (depth + 1) * link_s) * mixing.SECOND)
     span = round(span_s * mixing.SECOND)
     there = mixing.layered(people, depth, width, corrupt=corrupt)
-    latency = mixing.Fixed(round(link_s * mixing.SECOND))
+    latency = Fixed(round(link_s * mixing.SECOND))
     sent = mixing.senders(people, total_rate / people, mixing.Span(lead, span + lead), rng)
     packets = mixing.layers(there, depth, *sent, delay_s * mixing.SECOND, latency, rng)
     candidates = numpy.flatnonzero((packets.begin >= 0) & (packets.begin < span))
@@ -130,7 +131,7 @@ def _pools(effort: Effort, seed: int) -> tuple[Outcome, Outcome]:
         rng = numbers(seed, 1, "pool", i)
         there = mixing.layered(100, 1, mixes)
         sent = mixing.senders(100, mixes * held / delay / 100, span, rng)
-        packets = mixing.layers(there, 1, *sent, delay * mixing.SECOND, mixing.Fixed(0), rng)
+        packets = mixing.layers(there, 1, *sent, delay * mixing.SECOND, Fixed(0), rng)
         sizes = mixing.pool_sizes(packets, mixes, 0)
         means.append(float(sizes.mean()))
         variances.append(float(sizes.var(ddof=1)))
@@ -220,7 +221,7 @@ def loopix(effort: Effort, seed: int) -> list[Outcome]:
     for i in range(networks(effort)):
         rng = numbers(seed, 4, i)
         sent = mixing.senders(500, 4.0, mixing.Span(0, 10 * mixing.SECOND), rng)
-        links = mixing.Fixed(round(constant / 4 * mixing.SECOND))
+        links = Fixed(round(constant / 4 * mixing.SECOND))
         there = mixing.layered(500, 3, 2)
         packets = mixing.layers(there, 3, *sent, 0.5 * mixing.SECOND, links, rng)
         took = (packets.end - packets.begin) / mixing.SECOND

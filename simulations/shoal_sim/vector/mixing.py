@@ -20,12 +20,14 @@ a relay's processor, people who come and go.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import numpy
 from numpy.typing import NDArray
 
-from shoal_sim.vector.tracing import Flags, Ints, Small, Way
+from shoal_sim.vector.latency import Latency
+from shoal_sim.vector.stepping import Flags, Ints, Small
+from shoal_sim.vector.tracing import Way
 
 SECOND: Final = 1_000_000_000  # ns
 MIXES: Final = 3  # on each way: G, A, B, or A′, B′, G
@@ -55,63 +57,6 @@ class Span:
 
     lead: int
     length: int
-
-
-class Latency(Protocol):
-    """How long links take."""
-
-    @property
-    def most_ns(self) -> int:
-        """About the longest."""
-        ...
-
-    def draw(self, source: Small, target: Small, rng: numpy.random.Generator) -> Ints | int:
-        """Return what each packet takes from one node to another, ns; a number if all alike."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Fixed:
-    """Every link alike; ``jitter_ns`` is the most that a packet takes more, drawn evenly."""
-
-    latency_ns: int
-    jitter_ns: int = 0
-
-    @property
-    def most_ns(self) -> int:
-        """The longest."""
-        return self.latency_ns + self.jitter_ns
-
-    def draw(self, source: Small, target: Small, rng: numpy.random.Generator) -> Ints | int:
-        """Return what each packet takes."""
-        if not self.jitter_ns:
-            return self.latency_ns
-        return self.latency_ns + rng.integers(0, self.jitter_ns + 1, len(source))
-
-
-class Placed(Protocol):
-    """Where nodes are, as traces/latencies.py has it."""
-
-    def one_way_ns(self, source: Small, target: Small) -> Ints:
-        """Return what each link takes."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Between:
-    """Links take what lies between their nodes, and up to ``jitter_ns`` more.
-
-    ``most_ns`` is what nearly all of them take at most.
-    """
-
-    places: Placed
-    most_ns: int
-    jitter_ns: int = 0
-
-    def draw(self, source: Small, target: Small, rng: numpy.random.Generator) -> Ints | int:
-        """Return what each packet takes."""
-        took = self.places.one_way_ns(source, target)
-        return took + rng.integers(0, self.jitter_ns + 1, len(source)) if self.jitter_ns else took
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,22 +176,8 @@ def forward(
     loss: float = 0.0,
 ) -> Packets:
     """Draw packets from each ``person`` at ``begin`` through G, A, B to the relay S it asks."""
-    guard = there.guard[person]
-    service = apart(numpy.arange(there.relays, dtype=numpy.int32), [guard], rng)
-    a = apart(there.active, [guard, service], rng)
-    b = apart(there.active, [guard, service, a], rng)
-    return _travel(
-        there,
-        person,
-        service,
-        numpy.stack([guard, a, b]),
-        begin,
-        delay_ns,
-        latency,
-        rng,
-        loss,
-        True,
-    )
+    service = apart(numpy.arange(there.relays, dtype=numpy.int32), [there.guard[person]], rng)
+    return _free(there, person, service, begin, delay_ns, latency, rng, loss, onward=True)
 
 
 def replies(
@@ -264,7 +195,7 @@ def replies(
     All replies together are Poisson as what went up, so ``senders`` draws who gets one when.
     """
     service = apart(numpy.arange(there.relays, dtype=numpy.int32), [there.guard[person]], rng)
-    return _back(there, person, service, begin, delay_ns, latency, rng, loss)
+    return _free(there, person, service, begin, delay_ns, latency, rng, loss, onward=False)
 
 
 def answers(
@@ -279,7 +210,8 @@ def answers(
     """Draw the replies to ``asked``, at once; those that never came to S are not answered."""
     came = numpy.flatnonzero(asked.arrived)
     service = asked.other[came] - numpy.int32(there.people)
-    return _back(there, asked.person[came], service, asked.end[came], delay_ns, latency, rng, loss)
+    person, begin = asked.person[came], asked.end[came]
+    return _free(there, person, service, begin, delay_ns, latency, rng, loss, onward=False)
 
 
 def layered(people: int, depth: int, width: int, *, corrupt: Sequence[int] = ()) -> Nodes:
@@ -309,7 +241,7 @@ def layers(
     receiver = rng.integers(0, there.people - 1, size, dtype=numpy.int32)
     receiver += receiver >= person
     return _travel(
-        there, person, receiver, relay, begin, delay_ns, latency, rng, loss, True, to_person=True
+        there, person, receiver, relay, begin, delay_ns, latency, rng, loss, to_person=True
     )
 
 
@@ -349,7 +281,7 @@ def _clashes(drawn: Small, taken: Sequence[Small]) -> Flags:
     return clash
 
 
-def _back(
+def _free(
     there: Nodes,
     person: Small,
     service: Small,
@@ -358,21 +290,16 @@ def _back(
     latency: Latency,
     rng: numpy.random.Generator,
     loss: float,
+    *,
+    onward: bool,
 ) -> Packets:
+    """Draw A and B, and the way over them between a person with its guard and a relay."""
     guard = there.guard[person]
     a = apart(there.active, [guard, service], rng)
     b = apart(there.active, [guard, service, a], rng)
+    relay = numpy.stack([guard, a, b] if onward else [a, b, guard])
     return _travel(
-        there,
-        person,
-        service,
-        numpy.stack([a, b, guard]),
-        begin,
-        delay_ns,
-        latency,
-        rng,
-        loss,
-        False,
+        there, person, service, relay, begin, delay_ns, latency, rng, loss, onward=onward
     )
 
 
@@ -386,8 +313,8 @@ def _travel(
     latency: Latency,
     rng: numpy.random.Generator,
     loss: float,
-    onward: bool,
     *,
+    onward: bool = True,
     to_person: bool = False,
 ) -> Packets:
     """Draw delays and latencies along ways that are drawn already."""

@@ -35,7 +35,9 @@ from shoal_sim.seeds import numbers
 from shoal_sim.theory import mixing as theory
 from shoal_sim.traces import importers, latencies
 from shoal_sim.vector import mixing
-from shoal_sim.vector.tracing import NOBODY, Floats, Ints, Small, Tracer, settle
+from shoal_sim.vector.latency import Between, Fixed, Latency
+from shoal_sim.vector.stepping import Floats, Ints, Small
+from shoal_sim.vector.tracing import NOBODY, Tracer, settle
 
 STAGE: Final = planning.Stage("vector", ("corrupt", "added", "blocked"), PACKETS)
 _TAIL: Final = 20  # mean delays
@@ -58,7 +60,7 @@ class _Setting:
     mixes: int  # on one way
     layers: bool
     delay_ns: float
-    latency: mixing.Latency
+    latency: Latency
     loss: float
     span: mixing.Span  # lead, and the time that is measured
     targets: int
@@ -118,7 +120,7 @@ def simulate(scenario: Scenario, seed: int) -> Results:
     return Results(found, {"targets": polars.concat(frames)})
 
 
-def latency_of(scenario: Scenario, nodes: int, seed: int) -> mixing.Latency:
+def latency_of(scenario: Scenario, nodes: int, seed: int) -> Latency:
     """Return the model of the links among ``nodes``; ``uniform`` is ± ``jitter_ms``.
 
     Raises:
@@ -127,17 +129,17 @@ def latency_of(scenario: Scenario, nodes: int, seed: int) -> mixing.Latency:
     links = scenario.links
     base, jitter = round(links.latency_ms * 1e6), round(links.jitter_ms * 1e6)
     if links.model == "fixed":
-        return mixing.Fixed(base, jitter)
+        return Fixed(base, jitter)
     if links.model == "uniform":
         least = max(0, base - jitter)
-        return mixing.Fixed(least, base + jitter - least)
+        return Fixed(least, base + jitter - least)
     rng = numbers(seed, "places")
     if links.model == "coordinates":
         places: latencies.Coordinates | latencies.Matrix = latencies.generated(nodes, rng)
     else:
         places = latencies.at_hosts(importers.round_trips(links.file), nodes, rng)
     drawn = latencies.round_trips_ms(places, 10_000, rng) / 2
-    return mixing.Between(places, round(float(numpy.quantile(drawn, 0.999)) * 1e6) + jitter, jitter)
+    return Between(places, round(float(numpy.quantile(drawn, 0.999)) * 1e6) + jitter, jitter)
 
 
 def _setting(scenario: Scenario, plan: Plan, seed: int) -> _Setting:

@@ -17,28 +17,19 @@ In free routes it is exact for a watcher who knows how far each packet has come:
 a relay and a place on the way. That is more than links tell, so what it gives is the least
 anonymity; pools that are relays alone give a watcher who only counts.
 
-Times are integer nanoseconds; ties go by number of packet and then by hop. With numba (the
-extra ``sim-fast``) the loop is compiled, without it each step is numpy's; both give the same
-bits, as each does the same additions and divisions in the same order.
+Times are integer nanoseconds; ties go by number of packet and then by hop. The loop over what
+enters and leaves, the whole of the time that this takes, is vector/stepping.py's.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module, util
-from typing import Any, Final, TypeAlias, cast
+from typing import Final, cast
 
 import numpy
-from numpy.typing import NDArray
 
-Ints: TypeAlias = NDArray[numpy.int64]
-Small: TypeAlias = NDArray[numpy.int32]
-Flags: TypeAlias = NDArray[numpy.bool_]
-Floats: TypeAlias = NDArray[numpy.float64]
+from shoal_sim.vector import stepping
+from shoal_sim.vector.stepping import FAST, FIRST, LAST, Flags, Floats, Ints, Small
 
-FAST: Final = util.find_spec("numba") is not None  # is the loop compiled?
 NOBODY: Final = -1
-FIRST: Final = 1  # bits of a visit's kind
-LAST: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +91,9 @@ class Tracer:
         *,
         compiled: bool = FAST,
     ) -> None:
-        self._loop = _compiled() if compiled else _steps  # compiling takes memory: before ours
+        self._loop = (
+            stepping.compiled() if compiled else stepping.by_rows
+        )  # compiling takes memory: before ours
         self._hops, self._pools = hops, pools
         self._low, self._high = window
         self._bits = (2 * hops * packets).bit_length()
@@ -237,126 +230,3 @@ def settle(found: Floats) -> Floats:
     """Return ``found`` with each row summing to 1: what can't be the target is ruled out."""
     sums = found.sum(axis=1, keepdims=True)
     return cast(Floats, numpy.divide(found, sums, out=numpy.zeros_like(found), where=sums > 0))
-
-
-def _steps(
-    codes: Ints,
-    kind: NDArray[numpy.int8],
-    pool: Small,
-    target: Small,
-    owner: Small,
-    hops: int,
-    pools: int,
-    found: Floats,
-) -> None:
-    """Go through the events, a row of all targets at a time."""
-    width = found.shape[1]
-    mass = numpy.zeros((pools, width))
-    count = [0] * pools
-    flying: dict[int, Floats] = {}
-    visits = codes >> 1
-    what = kind[visits].tolist()
-    for code, which, visit, at in zip(
-        codes.tolist(), what, visits.tolist(), pool[visits].tolist(), strict=True
-    ):
-        packet = visit // hops
-        if code & 1:
-            row = mass[at]
-            p = row / count[at]
-            row -= p
-            count[at] -= 1
-            if not which & LAST:
-                flying[packet] = p
-            elif owner[packet] >= 0:
-                found[owner[packet]] += p
-        else:
-            count[at] += 1
-            if which & FIRST:
-                if target[packet] >= 0:
-                    mass[at, target[packet]] += 1.0
-            elif packet in flying:
-                mass[at] += flying.pop(packet)
-
-
-def _loop(
-    codes: Ints,
-    kind: NDArray[numpy.int8],
-    pool: Small,
-    target: Small,
-    owner: Small,
-    hops: int,
-    pools: int,
-    found: Floats,
-) -> None:
-    """Do what ``_steps`` does, number by number, for numba to compile."""
-    packets, width = len(target), found.shape[1]
-    mass = numpy.zeros((pools, width))
-    count = numpy.zeros(pools, dtype=numpy.int64)
-    slot = numpy.full(packets, -1, dtype=numpy.int32)
-    room = 1024
-    flying = numpy.empty((room, width))
-    free = numpy.arange(room, dtype=numpy.int32)
-    left = room
-    for code in codes:
-        visit = code >> 1
-        packet = visit // hops
-        at = pool[visit]
-        which = kind[visit]
-        if code & 1:
-            n = count[at]
-            count[at] = n - 1
-            if which & 2:
-                to = owner[packet]
-                for k in range(width):
-                    p = mass[at, k] / n
-                    mass[at, k] -= p
-                    if to >= 0:
-                        found[to, k] += p
-                continue
-            if left == 0:
-                wider = numpy.empty((2 * room, width))
-                wider[:room] = flying
-                flying = wider
-                free = numpy.arange(room, 2 * room).astype(numpy.int32)
-                left = room
-                room *= 2
-                more = numpy.empty(room, dtype=numpy.int32)
-                more[:left] = free
-                free = more
-            left -= 1
-            s = free[left]
-            slot[packet] = s
-            for k in range(width):
-                p = mass[at, k] / n
-                mass[at, k] -= p
-                flying[s, k] = p
-        else:
-            count[at] += 1
-            if which & 1:
-                if target[packet] >= 0:
-                    mass[at, target[packet]] += 1.0
-            elif slot[packet] >= 0:
-                s = slot[packet]
-                slot[packet] = -1
-                free[left] = s
-                left += 1
-                for k in range(width):
-                    mass[at, k] += flying[s, k]
-
-
-_TYPES: Final = (
-    "void(int64[::1], int8[::1], int32[::1], int32[::1], int32[::1], int64, int64, float64[:, ::1])"
-)
-_made: list[Callable[..., None]] = []
-
-
-def _compiled() -> Callable[..., None]:
-    """Return ``_loop`` compiled, once a process; numba keeps it on disk for the next."""
-    if not _made:
-        numba = cast(Any, import_module("numba"))
-        make = {"parallel": False, "fastmath": False, "error_model": "numpy"}
-        try:
-            _made.append(numba.njit(_TYPES, cache=True, **make)(_loop))
-        except RuntimeError:  # nowhere to keep it
-            _made.append(numba.njit(_TYPES, **make)(_loop))
-    return _made[0]
