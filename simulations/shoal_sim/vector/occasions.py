@@ -35,7 +35,7 @@ DAY_H: Final = 24.0
 LATE_H: Final = 0.5  # standard deviation of when somebody comes
 PATIENCE_S: Final = 30  # spec: client §3, rule 3
 GAP_NS: Final = 1_000_000_000  # from a message that was sent to its coming, where nothing hides it
-WATCHED: Final = 100  # people whose pseudonyms are watched
+WATCHED: Final = 50  # people whose pseudonyms are watched
 SHOWN: Final = 4_000_000  # packets to a plug-in
 DRAWN: Final = 30_000_000  # people times pseudonyms, of suspects that are counted
 
