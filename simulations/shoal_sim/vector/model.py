@@ -298,6 +298,8 @@ def _latency(
     total = there[rng.integers(0, len(there), size)] if size else numpy.empty(0)
     if not layered and size:
         total = total + back[rng.integers(0, len(back), size)]
+        trips = _quantiles(total)
+        found |= {f"round_trip_p{round(100 * share)}_ms": at for share, at in trips}
     if free > 0:
         total = total + rng.exponential(1000 / free, size)
     for share, at in _quantiles(total):
