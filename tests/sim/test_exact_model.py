@@ -74,7 +74,6 @@ def test_a_seed_gives_the_same_tables(text: str) -> None:
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        ('[adversary]\nname = "corrupt_relays"', "does not do adversaries"),
         ("messages_per_hour = 1.0", 'need network.nodes = "whole"'),
     ],
 )

@@ -2,7 +2,7 @@
 
 ::
 
-    Mixnet ── carry ──► Stay: is anybody there? ──► Queues: is there room? ──► Links
+    Mixnet ── carry ──► Stay: is anybody there? ──► Queues: is there room? ──► Recording ──► Links
       classes of nodes, packets' format, streams of chance: as the scenario needs them
 
 What a scenario does not ask for is not there, and costs nothing.
@@ -20,6 +20,7 @@ from shoal_sim.exact.links import Send
 from shoal_sim.exact.mixnet import Bystander, Hub, Mixnet
 from shoal_sim.exact.null import NullFormat
 from shoal_sim.exact.queues import Queues, limited
+from shoal_sim.exact.watched import Recording
 from shoal_sim.scenario import Scenario
 from shoal_sim.seeds import numbers
 from shoal_sim.traces import sessions
@@ -30,9 +31,10 @@ class Conditions:
 
     Args:
         length_s: virtual, of the whole run.
+        watched: whether packets on links are recorded.
     """
 
-    def __init__(self, scenario: Scenario, seed: int, length_s: float) -> None:
+    def __init__(self, scenario: Scenario, seed: int, length_s: float, *, watched: bool) -> None:
         network, churn = scenario.network, scenario.churn
         self._scenario: Final = scenario
         self._seed: Final = seed
@@ -41,7 +43,14 @@ class Conditions:
         real = network.cryptography == "real"
         changes = churn.model != "none" or network.unreachable > 0
         self.packets: Final = (
-            Following(SPHINX if real else NullFormat(), keyed=not real) if changes else None
+            Following(SPHINX if real else NullFormat(), keyed=changes and not real)
+            if changes or watched
+            else None
+        )
+        self.record: Final = (
+            Recording(self.packets, network.protocol.path_mixes)
+            if watched and self.packets is not None
+            else None
         )
         self._stay: Final = Stay(self.chance, self.packets) if changes and self.packets else None
 
@@ -72,7 +81,9 @@ class Conditions:
         )
 
     def begin(self, net: Mixnet) -> None:
-        """Let those come and go who do, and tell queues who is a relay."""
+        """Let those come and go who do, and tell who is who."""
+        if self.record is not None:
+            self.record.name(len(net.people), len(net.hubs))
         self._relays.update(hub.id for hub in net.hubs)
         if self._stay is None:
             return
@@ -100,6 +111,8 @@ class Conditions:
         return counted
 
     def _through(self, net: Mixnet, send: Send) -> Send:
+        if self.record is not None:
+            send = self.record.through(net, send)
         if limited(self._scenario):
             relays = self._relays
             self.queues = Queues(self._scenario, net.engine, lambda name: name in relays)

@@ -15,9 +15,10 @@ from typing import Final
 import numpy
 import polars
 
-from shoal_protocol.clock import MILLISECOND
+from shoal_protocol.clock import MILLISECOND, SECOND
 from shoal_protocol.errors import UserError
-from shoal_sim.exact import distances, kem, light
+from shoal_sim.adversaries import planning
+from shoal_sim.exact import distances, kem, light, watched
 from shoal_sim.exact.conditions import Conditions
 from shoal_sim.exact.links import Links, Weather
 from shoal_sim.exact.mixnet import Trip
@@ -42,7 +43,6 @@ def simulate(scenario: Scenario, seed: int) -> Results:
     for asked, what in (
         (scenario.network.layout != "free", "layers: the protocol draws free routes"),
         (scenario.network.active != "all", "the draw of active relays"),
-        (scenario.adversary.name != "none", "adversaries"),
     ):
         if asked:
             raise UserError(f"The exact tier does not do {what}; ask the vector tier.")
@@ -67,9 +67,11 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _lay(scenario: Scenario, seed: int, links: Links, people: list[str], relay: str) -> None:
+def _lay(
+    scenario: Scenario, seed: int, links: Links, people: list[str], relay: str, relays: int
+) -> None:
     """Give links what they take and lose; ``people`` by name, ``relay``: how numbers are named."""
-    names = [*people, *(relay.format(number) for number in range(scenario.network.relays))]
+    names = [*people, *(relay.format(number) for number in range(relays))]
     links.weather = Weather(0, 0, loss=scenario.links.loss)
     distances.lay(scenario, seed, links, {name: at for at, name in enumerate(names)})
 
@@ -78,14 +80,24 @@ def _cover(scenario: Scenario, seed: int) -> Results:
     if scenario.traffic.messages_per_hour:
         raise UserError('Who only sends cover says nothing; texts need network.nodes = "whole".')
     time = scenario.time
-    there = Conditions(scenario, seed, time.warm_up_s + time.length_s)
-    net = there.network(scenario.network.relays)
+    adversary, plan = planning.cast(scenario, seed, watched.STAGE)
+    relays = scenario.network.relays + plan.added
+    lead, warm_up_s = 0, time.warm_up_s
+    if adversary is not None:
+        lead = watched.lead_ns(scenario, relays, seed)
+        warm_up_s = max(warm_up_s, 3 * lead / SECOND)
+    length_s = warm_up_s + time.length_s + 2 * lead / SECOND
+    there = Conditions(scenario, seed, length_s, watched=adversary is not None)
+    net = there.network(relays)
     trips: list[Trip] = []
     net.answered = trips.append
     people = [f"person {number}" for number in range(len(there.online))]
-    _lay(scenario, seed, net.links, people, "relay {}")
+    _lay(scenario, seed, net.links, people, "relay {}", relays)
     there.begin(net)
-    net.run(time.warm_up_s)
+    net.run(warm_up_s - 2 * lead / SECOND)
+    if there.record is not None:
+        there.record.on = True
+        net.run(2 * lead / SECOND)
     trips.clear()
     begun, before = net.engine.now, there.counted(net)
     pools: list[int] = []
@@ -109,6 +121,12 @@ def _cover(scenario: Scenario, seed: int) -> Results:
     )
     counted = there.counted(net) - before
     up, seconds = counted["sent"], time.length_s
+    seen: dict[str, float] = {}
+    if there.record is not None and adversary is not None:
+        net.run(lead / SECOND)
+        there.record.on = False
+        net.run(lead / SECOND)
+        seen = watched.told(there.record, net, begun, lead, scenario, seed, adversary, plan)
     return Results(
         {
             "round_trip_p50_ms": _quantile(prompt, 0.5),
@@ -126,6 +144,7 @@ def _cover(scenario: Scenario, seed: int) -> Results:
             "given_up": float(counted["given up"]),
             "dropped": float(counted["dropped"]),
             "queue_wait_mean_ms": counted["waited ns"] / max(1, counted["queued"]) / MILLISECOND,
+            **seen,
         },
         {"round_trips": table},
     )
@@ -137,6 +156,7 @@ def _whole(scenario: Scenario, seed: int) -> Results:
         (scenario.churn.model != "none", "come and go"),
         (scenario.traffic.online != 1.0, "are away"),
         (network.unreachable, "can't be dialled"),
+        (scenario.adversary.name != "none", "are watched"),
     ):
         if asked:
             raise UserError(f'Nodes {what} where network.nodes = "cover".')
@@ -160,7 +180,7 @@ def _whole(scenario: Scenario, seed: int) -> Results:
             traced=False,
         )
         people = [f"person{number}" for number in range(network.people)]
-        _lay(scenario, seed, world.links, people, "relay{}")
+        _lay(scenario, seed, world.links, people, "relay{}", network.relays)
         world.run(time.warm_up_s)
         talks = Talks(world, scenario.traffic.messages_per_hour)
         if scenario.traffic.messages_per_hour:
