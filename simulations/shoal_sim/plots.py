@@ -167,6 +167,15 @@ def _upright(axes: Axes, told: polars.DataFrame, metric: str) -> None:
     least, most = min(means), max(means)
     if least > 0 and most / least >= 100 and not metric.endswith("_bits"):
         axes.set_yscale("log")
+    elif (
+        least == 0
+        and metric.endswith("_share")
+        and most / min(filter(None, means), default=1) >= 100
+    ):
+        # Decades down to the least that is above 0, which stands below them.
+        decade = 10.0 ** math.floor(math.log10(min(filter(None, means))))
+        axes.set_yscale("symlog", linthresh=decade, linscale=0.5)
+        axes.set_ylim(bottom=0)
     elif most and (least / most < 0.6 or len(set(means)) == 1):
         axes.set_ylim(bottom=0)
     if math.isclose(least, most):
