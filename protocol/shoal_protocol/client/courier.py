@@ -21,11 +21,12 @@ from shoal_protocol.packets.surb import SurbSecret
 from shoal_protocol.rng import Rng
 from shoal_protocol.service import messages
 from shoal_protocol.service.messages import Reply, Request, RequestType
+from shoal_protocol.values import value
 
 Purpose = TypeVar("Purpose")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Question:
     """A request without its SURB; the fields are those of :class:`messages.Request`."""
 
@@ -42,7 +43,7 @@ class Question:
 class _Outstanding(Generic[Purpose]):
     secret: SurbSecret
     purpose: Purpose
-    crosses: frozenset[bytes]  # relays on the way there and back
+    crosses: list[bytes]  # relays on the way there and back
 
 
 class Courier(Generic[Purpose]):
@@ -96,7 +97,7 @@ class Courier(Generic[Purpose]):
         packet = self._packets.forward(
             forward, request.encode(), network=self._network, rng=self._rng
         )
-        crosses = frozenset(hop.id for hop in (*forward, *reply))
+        crosses = [hop.id for hop in (*forward, *reply)]
         self._outstanding[secret.id] = _Outstanding(secret, purpose, crosses)
         heappush(self._deadlines, (deadline, secret.id))
         return packet
@@ -133,7 +134,7 @@ class Courier(Generic[Purpose]):
 
     def give_up(self, gone: set[bytes]) -> list[Purpose]:
         """Give up what crosses a relay that is gone: its answer can't come any more."""
-        lost = [name for name, one in self._outstanding.items() if one.crosses & gone]
+        lost = [name for name, one in self._outstanding.items() if not gone.isdisjoint(one.crosses)]
         return [self._outstanding.pop(name).purpose for name in lost]
 
     def reset(self) -> list[Purpose]:

@@ -12,7 +12,6 @@ two share a family or a subnet (/16 of IPv4, /32 of IPv6).
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Final
 
@@ -21,11 +20,12 @@ from shoal_protocol.directory.descriptor import Descriptor
 from shoal_protocol.packets.keys import Hop
 from shoal_protocol.parameters import NetworkParameters
 from shoal_protocol.rng import Rng
+from shoal_protocol.values import value
 
 _DRAWS: Final = 16  # at random before all that may stand at a place are listed
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RoundTrip:
     """The relays of a request and of its reply, each in the order of travel."""
 

@@ -11,7 +11,6 @@
 The mix-key index in a packet is its epoch's lowest byte: three neighbours never share one.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 from shoal_protocol import crypto
@@ -21,6 +20,7 @@ from shoal_protocol.errors import LocalProtocolError
 from shoal_protocol.packets import lioness, replay
 from shoal_protocol.packets.geometry import GEOMETRY, MAX_DELAY_MS
 from shoal_protocol.rng import Rng
+from shoal_protocol.values import value
 
 MAC_KEY: Final = slice(0, 32)
 REPLAY_TAG: Final = slice(MAC_KEY.stop, MAC_KEY.stop + replay.TAG_LENGTH)
@@ -54,7 +54,7 @@ def derive(dh: bytes, ciphertext: bytes, bound: bytes) -> bytes:
     return keystream(seed, _DERIVED)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Hop:
     """One relay of a path, as the sender chose it.
 

@@ -12,7 +12,6 @@ who knows all keys, undoes that. Sphinx §3.4.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from shoal_protocol import crypto
@@ -32,13 +31,14 @@ from shoal_protocol.packets.geometry import (
 )
 from shoal_protocol.packets.keys import Hop
 from shoal_protocol.rng import Rng
+from shoal_protocol.values import value
 
 _KEY_START: Final = GEOMETRY.relay_id
 _HEADER_START: Final = _KEY_START + GEOMETRY.payload_key
 _RESERVED_CLEAR: Final = bytes(GEOMETRY.clear - 2)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SurbSecret:
     """What the client keeps of a SURB until the reply comes or 30 minutes are over.
 

@@ -12,7 +12,6 @@ touched: a packet whose payload fails at its exit is as used up as any other, an
 silence. Sphinx §3.6; a KEM per hop as in Katzenpost's KEM Sphinx.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 from shoal_protocol.crypto import blake2b, equal
@@ -26,6 +25,7 @@ from shoal_protocol.packets.geometry import (
     VERSION,
     Command,
 )
+from shoal_protocol.values import value
 
 _CLEARS: Final = tuple(bytes((VERSION, index)) + bytes(6) for index in range(256))
 _RESERVED_CLEAR: Final = bytes(6)
@@ -38,7 +38,7 @@ _EXIT: Final = int(Command.EXIT)
 _CLIENT: Final = int(Command.CLIENT)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Forward:
     """Send ``packet`` (3,072 bytes) to the relay ``next_id`` after ``delay_ms``."""
 
@@ -47,7 +47,7 @@ class Forward:
     packet: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Exit:
     """Hand ``body`` (2,640 bytes) to this relay's services after ``delay_ms``."""
 
@@ -55,7 +55,7 @@ class Exit:
     delay_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ToClient:
     """Send ``packet`` (3,072 bytes) to the connected client ``client_id`` after ``delay_ms``."""
 

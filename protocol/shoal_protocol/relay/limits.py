@@ -70,7 +70,7 @@ class PeerLimiter:
             return False
         else:
             del self._full_at[peer]  # comes back at the end: the dict stays in order of use
-        self._full_at[peer] = max(full_at, now) + self._interval
+        self._full_at[peer] = (full_at if full_at > now else now) + self._interval
         return True
 
     def _forget_one(self, now: int) -> bool:

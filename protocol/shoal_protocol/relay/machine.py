@@ -59,8 +59,6 @@ class RelayMachine:
         return list(self.desk.store_failed(ticket, now, full=full))
 
     def _serve(self, mixed: list[mix.Event], now: int) -> list[Event]:
-        if not mixed:
-            return []
         events: list[Event] = []
         for event in mixed:
             if isinstance(event, mix.Request):

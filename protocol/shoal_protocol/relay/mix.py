@@ -15,7 +15,6 @@ driver sleeps until :meth:`MixMachine.next_deadline`. Spec: mix.
 
 import heapq
 from collections import Counter
-from dataclasses import dataclass
 from typing import Final
 
 from shoal_protocol.clock import MILLISECOND, SECOND, index_of
@@ -26,11 +25,12 @@ from shoal_protocol.packets.format import SPHINX, PacketFormat
 from shoal_protocol.parameters import NetworkParameters
 from shoal_protocol.relay import limits as relay_limits
 from shoal_protocol.rng import Rng
+from shoal_protocol.values import value
 
 _EVERYBODY: Final = b""  # whose bucket is the whole relay's
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SendPacket:
     """Send ``packet`` (3,072 bytes) to ``next_id`` (16 bytes).
 
@@ -43,7 +43,7 @@ class SendPacket:
     to_client: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Request:
     """Hand ``body`` (2,640 bytes) to this relay's services."""
 
@@ -91,7 +91,7 @@ class MixMachine:
         self._rng: Final = rng
         self.set_limits(limits or relay_limits.Limits())
         self._pool: list[tuple[int, int, Event, bytes]] = []  # due ns, sequence number, …, peer
-        self._held: Counter[bytes] = Counter()  # packets in the pool, by peer
+        self._held: dict[bytes, int] = {}  # packets in the pool, by peer
         self._sequence = 0
         self.counters: Final[Counter[str]] = Counter()
         self.traffic: Final = TrafficMeter(parameters.lease_s, now)
@@ -123,7 +123,7 @@ class MixMachine:
             self.counters[error.reason] += 1
         else:
             heapq.heappush(self._pool, (now + delay_ms * MILLISECOND, self._sequence, event, peer))
-            self._held[peer] += 1
+            self._held[peer] = self._held.get(peer, 0) + 1
             self._sequence += 1
         return self._release(now) if self._pool and self._pool[0][0] <= now else []
 
@@ -146,7 +146,7 @@ class MixMachine:
         # Before the packet's replay tag is spent, so that its sender may try again.
         if len(self._pool) >= self._limits.pool:
             raise RemoteProtocolError("pool full")
-        if self._held[peer] >= self._limits.peer_pool:
+        if self._held.get(peer, 0) >= self._limits.peer_pool:
             raise RemoteProtocolError("peer's share of the pool full")
         opened = self._unwrap(packet, self._keyring)
         if isinstance(opened, unwrap.Forward):  # most are; a match costs thrice as much

@@ -20,7 +20,6 @@ known to be kept, and no reader falls between the two. What was acknowledged is 
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Final, assert_never
 
 from shoal_protocol import clock
@@ -46,6 +45,7 @@ from shoal_protocol.service.storage import (
 )
 from shoal_protocol.service.waiting import WaitingGet, WaitingGets
 from shoal_protocol.streams import box
+from shoal_protocol.values import value
 
 MAX_LOOKUPS: Final = 256  # DHT operations under way at once; beyond it the answer is UNAVAILABLE
 MAX_ACCESSES: Final = 4096  # at the store under way; the same beyond it
@@ -53,8 +53,10 @@ EXPIRE_INTERVAL: Final = 60 * clock.SECOND  # between two looks for what is over
 END_STEP_S: Final = 3600  # an entry's end tells no more of when it came
 EXPIRE_AGAIN: Final = clock.SECOND  # when one look has not dropped it all
 
+_COUNTED: Final = {asked: asked.name.lower() for asked in RequestType}
 
-@dataclass(frozen=True, slots=True)
+
+@value
 class DhtPut:
     """The driver stores ``record`` and calls :meth:`ServiceDesk.finish` with ``surb``."""
 
@@ -62,7 +64,7 @@ class DhtPut:
     record: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DhtGet:
     """The driver looks ``key`` (32 bytes) up and calls :meth:`ServiceDesk.finish`."""
 
@@ -70,7 +72,7 @@ class DhtGet:
     key: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Access:
     """The driver has the store execute ``operation``, in the order of tickets.
 
@@ -85,7 +87,7 @@ class Access:
 Event = SendPacket | DhtPut | DhtGet | Access
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Pending:
     operation: Operation
     surb: bytes | None = None  # nobody is answered without one
@@ -147,7 +149,7 @@ class ServiceDesk:
         """Take the body of one packet that ended here."""
         try:
             request = messages.decode_request(body)
-            self.counters[request.type.name.lower()] += 1
+            self.counters[_COUNTED[request.type]] += 1
             return self._serve(request, now)
         except RemoteProtocolError as error:
             self.counters[f"refused {error.reason}"] += 1
@@ -206,7 +208,7 @@ class ServiceDesk:
         wait, expire = self._waiting.next_deadline(), self._expire_at
         if wait is None or expire is None:
             return expire if wait is None else wait
-        return min(wait, expire)
+        return wait if wait < expire else expire
 
     def handle_timer(self, now: int) -> list[Event]:
         """Answer the GETs whose wait is over, and have the store drop what is over."""

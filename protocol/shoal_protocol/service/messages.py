@@ -38,6 +38,7 @@ from typing import Final
 from shoal_protocol import crypto
 from shoal_protocol.constants import RECORD_LENGTH
 from shoal_protocol.errors import RemoteProtocolError
+from shoal_protocol.values import value
 
 BODY_LENGTH: Final = 2640  # bytes of a payload behind its tag; spec: packet §1
 SURB_LENGTH: Final = 464  # bytes; spec: packet §5
@@ -59,6 +60,8 @@ _SURB_AT: Final = _REQUEST.size
 _PRICE_AT: Final = _SURB_AT + SURB_LENGTH
 _RECORD_AT: Final = _PRICE_AT + _PRICE.size
 EMPTY_RECORD: Final = bytes(RECORD_LENGTH)
+_NO_NONCE: Final = bytes(_NONCE_LENGTH)
+_ZEROS: Final = bytes(2 + 8 + 6 + 80)  # of a request: zero, zero2, zero3, zero4
 
 
 class RequestType(IntEnum):
@@ -82,6 +85,9 @@ _UNUSED: Final = {  # how a type's record ends, if it does not use all of it
 }
 
 
+_TYPES: Final = {int(kind): kind for kind in RequestType}
+
+
 class Status(IntEnum):
     """How a request ended; every well-formed payload gets exactly one reply."""
 
@@ -96,7 +102,10 @@ class Status(IntEnum):
     TAKEN = 8  # other bytes lie at the box's address
 
 
-@dataclass(frozen=True, slots=True)
+_STATUSES: Final = {int(status): status for status in Status}
+
+
+@value
 class Request:
     """One request with the SURB (464 bytes) that its reply travels by."""
 
@@ -123,7 +132,7 @@ class Request:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reply:
     """One reply; ``record`` is 2,048 bytes, zeros where there is none.
 
@@ -161,28 +170,21 @@ def decode_request(body: bytes) -> Request:
         raise RemoteProtocolError("request")
     kind, version, zero, wait_ms, cursor, floor, zero2 = _REQUEST.unpack_from(body)
     scheme, effort, zero3, nonce, zero4 = _PRICE.unpack_from(body, _PRICE_AT)
-    try:
-        request = Request(
-            RequestType(kind),
-            surb=body[_SURB_AT:_PRICE_AT],
-            record=body[_RECORD_AT:],
-            wait_ms=wait_ms,
-            cursor=cursor,
-            floor=floor,
-            effort=effort,
-            nonce=nonce,
-        )
-    except ValueError:
-        raise RemoteProtocolError("request") from None
-    if version != VERSION or scheme != (1 if effort else 0) or any(zero + zero2 + zero3 + zero4):
+    asked = _TYPES.get(kind)
+    if asked is None or version != VERSION or scheme != (1 if effort else 0):
         raise RemoteProtocolError("request")
-    if wait_ms and request.type not in _WAITING:
+    if zero + zero2 + zero3 + zero4 != _ZEROS:
         raise RemoteProtocolError("request")
-    if (cursor or floor) and request.type is not RequestType.INBOX_GET:
+    request = Request(
+        asked, body[_SURB_AT:_PRICE_AT], body[_RECORD_AT:], wait_ms, cursor, floor, effort, nonce
+    )
+    if wait_ms and asked not in _WAITING:
         raise RemoteProtocolError("request")
-    if any(nonce) if not effort else request.type not in _PAID:
+    if (cursor or floor) and asked is not RequestType.INBOX_GET:
         raise RemoteProtocolError("request")
-    if not request.record.endswith(_UNUSED.get(request.type, b"")):
+    if nonce != _NO_NONCE if not effort else asked not in _PAID:
+        raise RemoteProtocolError("request")
+    if not request.record.endswith(_UNUSED.get(asked, b"")):
         raise RemoteProtocolError("request")
     return request
 
@@ -194,15 +196,12 @@ def decode_reply(body: bytes) -> Reply:
     status, version, effort, zero, remaining, cursor, instance = _REPLY.unpack_from(body)
     record = body[_REPLY.size : _REPLY_NONCE_AT]
     nonce = body[_REPLY_NONCE_AT : _REPLY_NONCE_AT + _NONCE_LENGTH]
-    try:
-        reply = Reply(Status(status), record, cursor, remaining, instance, effort, nonce)
-    except ValueError:
-        raise RemoteProtocolError("reply") from None
-    if version != VERSION or zero or body[_REPLY_NONCE_AT + _NONCE_LENGTH :] != _REPLY_PADDING:
+    said = _STATUSES.get(status)
+    if said is None or version != VERSION or zero or not body.endswith(_REPLY_PADDING):
         raise RemoteProtocolError("reply")
-    if any(nonce) and not effort:
+    if not effort and nonce != _NO_NONCE:
         raise RemoteProtocolError("reply")
-    return reply
+    return Reply(said, record, cursor, remaining, instance, effort, nonce)
 
 
 @dataclass(frozen=True, slots=True)

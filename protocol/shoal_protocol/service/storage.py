@@ -22,6 +22,7 @@ from typing import Final, Protocol
 
 from shoal_protocol import crypto
 from shoal_protocol.service.messages import Status
+from shoal_protocol.values import value
 
 NAME_LENGTH: Final = 16  # bytes; a record's name; spec: service §4
 NUMBER_BITS: Final = 20  # of an entry's number count entries; the rest, when the inbox began (ms)
@@ -62,7 +63,7 @@ class PutBox:
     nonce: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class GetBox:
     """Outcome: the record at ``address``, a box or a tombstone, or None."""
 

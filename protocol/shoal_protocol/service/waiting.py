@@ -52,6 +52,7 @@ class WaitingGets:
         self._heap: list[tuple[int, int, WaitingGet]] = []
         self._sequence = 0
         self._count = 0
+        self._due: int | None = None  # ns, when the first wait ends
 
     def __len__(self) -> int:
         """How many wait now."""
@@ -69,6 +70,7 @@ class WaitingGets:
         if len(self._heap) > 2 * self._count + _STALE:
             self._heap = [wait for wait in self._heap if not wait[2].answered]
             heapify(self._heap)
+        self._due = self._heap[0][0]
         if len(place) > MAX_WAITING_HERE:
             return self._answer(place.popleft())
         return None
@@ -88,18 +90,15 @@ class WaitingGets:
 
     def next_deadline(self) -> int | None:
         """When the first wait ends, in ns."""
-        while self._heap and self._heap[0][2].answered:
-            heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        return self._due
 
     def handle_timer(self, now: int) -> list[WaitingGet]:
         """Take the GETs whose wait is over."""
         over: list[WaitingGet] = []
         while self._heap and self._heap[0][0] <= now:
-            get = heappop(self._heap)[2]
-            if not get.answered:
-                self._remove(get)
-                over.append(self._answer(get))
+            get = self._heap[0][2]
+            self._remove(get)
+            over.append(self._answer(get))
         return over
 
     def _remove(self, get: WaitingGet) -> None:
@@ -111,4 +110,8 @@ class WaitingGets:
     def _answer(self, get: WaitingGet) -> WaitingGet:
         get.answered = True
         self._count -= 1
+        heap = self._heap
+        while heap and heap[0][2].answered:
+            heappop(heap)
+        self._due = heap[0][0] if heap else None
         return get

@@ -5,10 +5,14 @@ not ones that nobody can foretell. CPython's ``random`` gives the same numbers o
 and all versions (its documentation says so of ``random()``, ``getrandbits`` and ``randbytes``).
 """
 
-import math
 import random
+from collections.abc import Sequence
+from math import log1p
+from typing import TypeVar
 
 from shoal_protocol.rng import Rng
+
+T = TypeVar("T")
 
 
 class FastRng(Rng):
@@ -35,7 +39,11 @@ class FastRng(Rng):
 
     def exponential(self, mean: float) -> float:
         """Return an exponential draw of the given mean."""
-        return -mean * math.log1p(-self._random())
+        return -mean * log1p(-self._random())
+
+    def choice(self, items: Sequence[T]) -> T:
+        """Return one of ``items``, each as likely."""
+        return items[int(self._random() * len(items))]
 
     def fork(self) -> "FastRng":
         """Return a stream apart from this one."""
