@@ -4,6 +4,7 @@ import numpy
 import pytest
 
 from shoal_sim.seeds import numbers
+from shoal_sim.theory import hops
 from shoal_sim.theory import kademlia as theory
 from shoal_sim.vector import kademlia
 
@@ -107,3 +108,27 @@ def test_the_series_tends_to_the_formula_for_large_buckets() -> None:
     gaps = [theory.bits_a_hop(k) - theory.bits_a_hop_about(k) for k in (8, 32, 128, 512)]
     assert gaps == sorted(gaps, reverse=True)
     assert theory.stored_at_none(0.5, 20) == 0.5**20
+
+
+def test_the_recursion_says_what_draws_give() -> None:
+    net = kademlia.network(3_000, numbers(14))
+    for k, stale, repeats in ((4, 0.0, False), (4, 0.4, False), (4, 0.4, True)):
+        said = hops.expected(3_000, k, stale, repeats=repeats)
+        ran = kademlia.lookups(net, 30_000, k, numbers(15), stale=stale, repeats=repeats)
+        assert float(ran.hops[ran.found].mean()) == pytest.approx(said.hops, rel=0.01)
+        assert float(1 - ran.found.mean()) == pytest.approx(said.fails, rel=0.05, abs=1e-9)
+
+
+def test_the_recursion_knows_what_needs_none() -> None:
+    assert hops.expected(300, 400).hops == pytest.approx(0.995, abs=0.001)
+    assert hops.expected(10**6, 20).hops == pytest.approx(3.640, abs=0.002)
+
+
+def test_no_contact_comes_twice_in_a_bucket() -> None:
+    size = numpy.full((4_000, 1), 100)
+    picks = numbers(16).integers(0, 100, (4_000, 8))
+    kademlia.redraw(picks, size, numpy.ones(4_000, dtype=numpy.bool_), numbers(17))
+    ordered = numpy.sort(picks, axis=1)
+    assert (ordered[:, 1:] > ordered[:, :-1]).all()
+    counts = numpy.bincount(picks.ravel(), minlength=100)
+    assert abs(counts - 320).max() < 5 * 320**0.5

@@ -21,11 +21,6 @@ def eclipsed(nodes: int, ground: int, k: int) -> float:
     return share
 
 
-def eclipsed_about(nodes: int, ground: int, k: int) -> float:
-    """Return the same for many nodes: [G/(G+n)]^k."""
-    return float((ground / (ground + nodes)) ** k)
-
-
 def ground_needed(nodes: int, k: int, chance: float = 0.5) -> float:
     """Return how many ground identities eclipse a key with probability ``chance``."""
     root = math.exp(math.log(chance) / k)

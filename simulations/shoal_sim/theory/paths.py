@@ -26,11 +26,6 @@ def both_ends(relays: int, corrupt: int) -> float:
     return wholly(relays, corrupt, 2)
 
 
-def both_ends_about(relays: int, corrupt: int) -> float:
-    """Return what is usually said of both ends: (c/n)²."""
-    return (corrupt / relays) ** 2
-
-
 def at_least_one_honest(relays: int, corrupt: int, length: int) -> float:
     """Return the probability that somebody on the path mixes for the sender."""
     return 1 - wholly(relays, corrupt, length)

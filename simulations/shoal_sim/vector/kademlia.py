@@ -88,9 +88,10 @@ def network(nodes: int, rng: numpy.random.Generator, dead: float = 0.0) -> Netwo
     """Return ``nodes`` nodes at random positions, a share ``dead`` of which does not answer."""
     positions = rng.integers(0, 2**64, nodes, dtype=numpy.uint64)
     positions.sort()
-    while len(positions := numpy.unique(positions)) < nodes:
+    while (positions[1:] == positions[:-1]).any():
+        positions = numpy.unique(positions)
         more = rng.integers(0, 2**64, nodes - len(positions), dtype=numpy.uint64)
-        positions = numpy.concatenate([positions, more])
+        positions = numpy.sort(numpy.concatenate([positions, more]))
     return at(positions, rng.random(nodes, dtype=numpy.float32) >= dead if dead else None)
 
 
@@ -119,6 +120,7 @@ def lookups(
     *,
     step: int = 1,
     repeats: bool = False,
+    stale: float = 0.0,
 ) -> Lookups:
     """Return ``count`` lookups of random keys, each by a random live node, one contact a hop.
 
@@ -127,18 +129,27 @@ def lookups(
         step: 1 for one bucket a bit; 5 for a table that splits wherever the depth is no multiple
             of 5 (Kademlia §4.2; spec: dht §3).
         repeats: let a contact come twice in a bucket, as simpler models do.
+        stale: share of contacts that don't answer, drawn anew at each hop, as simpler models do:
+            dead nodes (``network``) are dead for whoever asks.
     """
     hops = numpy.zeros(count, dtype=numpy.int8)
     found = numpy.zeros(count, dtype=numpy.bool_)
     gain = numpy.zeros(count, dtype=numpy.int8)
     for begin in range(0, count, CHUNK):
         part = slice(begin, min(count, begin + CHUNK))
-        hops[part], found[part], gain[part] = _some(net, part.stop - begin, k, rng, step, repeats)
+        ran = _some(net, part.stop - begin, k, rng, step, repeats, stale)
+        hops[part], found[part], gain[part] = ran
     return Lookups(hops, found, gain)
 
 
 def _some(
-    net: Network, count: int, k: int, rng: numpy.random.Generator, step: int, repeats: bool
+    net: Network,
+    count: int,
+    k: int,
+    rng: numpy.random.Generator,
+    step: int,
+    repeats: bool,
+    stale: float,
 ) -> tuple[NDArray[numpy.int64], NDArray[numpy.bool_], NDArray[numpy.int64]]:
     """Return hops, whether found, and the first hop's gain of a few lookups."""
     target = rng.integers(0, 2**64, count, dtype=numpy.uint64)
@@ -153,7 +164,8 @@ def _some(
         low, high = net.ranges(target[going], numpy.minimum(depth, BITS))
         if step > 1:
             low, high = _widened(net, target[going], shared, depth, low, high, k)
-        nearest, someone, whole = _nearest(net, target[going], low, high - low, k, rng, repeats)
+        near = _nearest(net, target[going], low, high - low, k, rng, repeats, stale)
+        nearest, someone, whole = near
         if hop == 0:
             gain[going] = shared_bits(nearest ^ target[going]) - shared
         better = someone & ((nearest ^ target[going]) < (here[going] ^ target[going]))
@@ -204,6 +216,7 @@ def _nearest(
     k: int,
     rng: numpy.random.Generator,
     repeats: bool,
+    stale: float,
 ) -> tuple[Positions, NDArray[numpy.bool_], NDArray[numpy.bool_]]:
     """Return the nearest live of up to k nodes of each range, whether any lives, and whether
     the range was known whole."""
@@ -213,17 +226,19 @@ def _nearest(
     drawn = numpy.flatnonzero(~whole)
     if len(drawn):
         wide = size[drawn, None]
-        # In ranges beyond a few k hardly any is drawn twice.
         picks = (rng.random((len(drawn), k), dtype=numpy.float32) * wide).astype(numpy.int64)
-        tight = numpy.flatnonzero(size[drawn] <= 8 * k)
-        if len(tight) and not repeats:
+        if not repeats:
+            tight = size[drawn] <= 8 * k
             picks[tight] = _without_repeats(size[drawn[tight]], k, rng)
+            redraw(picks, wide, ~tight, rng)
         at_[drawn] = numpy.minimum(picks, wide - 1)
     number = numpy.minimum(low[:, None] + at_, len(net) - 1)
     distance = net.positions[number] ^ target[:, None]
     if net.alive is not None:
         distance[~net.alive[number]] = _FARTHEST
-    distance[size == 0] = _FARTHEST
+    if stale:
+        distance[rng.random(distance.shape, dtype=numpy.float32) < stale] = _FARTHEST
+    distance[column[None, :] >= size[:, None]] = _FARTHEST
     best = distance.min(axis=1)
     return best ^ target, best != _FARTHEST, whole
 
@@ -232,7 +247,33 @@ def _without_repeats(
     size: NDArray[numpy.int64], k: int, rng: numpy.random.Generator
 ) -> NDArray[numpy.int64]:
     """Return k different numbers below each size: the k least of as many draws as it has."""
+    if len(size) == 0:
+        return numpy.empty((0, k), dtype=numpy.int64)
     widest = int(size.max())
     keys = rng.random((len(size), widest), dtype=numpy.float32)
     keys[numpy.arange(widest)[None, :] >= size[:, None]] = 2.0
     return numpy.argpartition(keys, k - 1, axis=1)[:, :k]
+
+
+def redraw(
+    picks: NDArray[numpy.int64],
+    size: NDArray[numpy.int64],
+    among: NDArray[numpy.bool_],
+    rng: numpy.random.Generator,
+) -> None:
+    """Draw anew what comes twice in a row, until nothing does.
+
+    A contact that is drawn twice is one that may be alive less: with k = 8 and half of all dead
+    lookups would fail by a fiftieth more often. Ranges so large that one row in a hundred has
+    such are left alone.
+    """
+    k = picks.shape[1]
+    rows = numpy.flatnonzero(among & (size[:, 0] < 64 * k * k))
+    while len(rows):
+        ordered = numpy.sort(picks[rows], axis=1)
+        twice = ordered[:, 1:] == ordered[:, :-1]
+        some = twice.any(axis=1)
+        rows, ordered = rows[some], ordered[some]
+        row, column = numpy.nonzero(twice[some])
+        ordered[row, column + 1] = (rng.random(len(row)) * size[rows[row], 0]).astype(numpy.int64)
+        picks[rows] = ordered
