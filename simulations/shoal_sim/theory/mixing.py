@@ -4,6 +4,7 @@
 
     λ packets/s ─► mix, delays Exp(μ) ─►   pool Poisson(λ/μ), entropy log2(e·λ/μ)
     Λ packets/s ─► L layers ─►             delay Erlang(L, μ), entropy log2 Λ + h(Erlang)/ln 2
+                   some mixes corrupt ─►   delays in honest ones alone, a mixture of Erlangs
 
 The entropies are those of a watcher of all links, for pools that are large: of one out of Λ
 packets a second, spread over a density of delays, as many bits are unknown as that density has
@@ -16,7 +17,7 @@ A. Piotrowska et al., "The Loopix Anonymity System", USENIX Security 2017, theor
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 EULER: Final = 0.577_215_664_901_532_9  # Euler's and Mascheroni's constant
@@ -62,6 +63,48 @@ def layers(total_rate: float, depth: int, width: int, delay: float) -> float:
     if depth == 1:
         return one_mix(total_rate / width, delay)
     return math.log2(total_rate) + erlang_entropy(depth, delay)
+
+
+def corrupt_layers(total_rate: float, depth: int, width: int, corrupt: int, delay: float) -> float:
+    """Return the entropy of layers in each of which ``corrupt`` of ``width`` mixes tell all.
+
+    A target is first hidden by the first honest mix on its way, among what leaves that mix. What
+    leaves it crosses the layers behind, where it meets corrupt mixes with probability p = corrupt
+    / width and is followed. Of what last crossed an honest mix in layer j, a share (1 − p)·p^(L−j)
+    of all, each packet weighs the density of the delays in honest mixes over Λ; what crossed none
+    but the first weighs that of one delay over Λ/width.
+
+    Args:
+        total_rate, depth, delay: as in ``layers``.
+    """
+    p, total = corrupt / width, 0.0
+    for first in range(1, depth + 1):
+        behind = p ** (depth - first) * (
+            math.log2(total_rate / width) + _mixture_entropy({1: 1.0}, delay)
+        )
+        for last in range(first + 1, depth + 1):
+            between = last - first - 1
+            shapes = {
+                2 + n: math.comb(between, n) * (1 - p) ** n * p ** (between - n)
+                for n in range(between + 1)
+            }
+            share = (1 - p) * p ** (depth - last)
+            behind += share * (math.log2(total_rate) + _mixture_entropy(shapes, delay))
+        total += p ** (first - 1) * (1 - p) * behind
+    return total
+
+
+def _mixture_entropy(shapes: Mapping[int, float], delay: float) -> float:
+    """Return the differential entropy of a mixture of Erlangs by their shapes, bits."""
+    step, total = 0.01, 0.0
+    for n in range(round((max(shapes) + 40) / step)):
+        x = step * (n + 0.5)
+        density = sum(
+            share * x ** (shape - 1) * math.exp(-x) / math.factorial(shape - 1)
+            for shape, share in shapes.items()
+        )
+        total -= density * math.log2(density) * step if density else 0.0
+    return total + math.log2(delay)
 
 
 def person_entropy(people: int, rate: float, mixes: int, delay: float) -> float:
