@@ -298,3 +298,59 @@ def test_lines_that_are_wide_take_their_time_and_drop_nothing() -> None:
     metrics = simulate(wide, 1).metrics
     assert metrics["dropped"] == 0
     assert metrics["round_trip_mean_ms"] - plain == pytest.approx(2 * 5, abs=6)
+
+
+WHOLE = """
+question = "How long is a text on its way?"
+tier = "exact"
+[network]
+relays = 8
+people = 2
+nodes = "whole"
+parameters = "lab"
+[traffic]
+preset = "fast"
+messages_per_hour = 900.0
+[time]
+warm_up_s = 8.0
+length_s = 12.0
+[links]
+latency_ms = 1.0
+"""
+
+
+def test_texts_to_whole_nodes_that_come_and_go_wait_until_they_are_back() -> None:
+    churn = '[churn]\nmodel = "exponential"\nscale_min = 0.1\nwho = "people"\n'
+    results = simulate(scenario.parse(WHOLE + churn), 3)
+    assert results.metrics["texts"] >= 2
+    assert results.metrics["delivered_share"] == 1.0
+    assert results.metrics["latency_max_ms"] > 2000  # half of a text's time nobody is there
+
+
+def test_texts_to_whole_nodes_that_are_away_do_not_come() -> None:
+    away = scenario.parse(WHOLE.replace("[traffic]", "[traffic]\nonline = 0.5"))
+    results = simulate(away, 1)
+    assert results.metrics["texts"] >= 2  # of the one who is there
+    assert results.metrics["delivered_share"] == 0.0
+
+
+def test_lines_of_whole_nodes_are_as_narrow_as_they_are() -> None:
+    plain = simulate(scenario.parse(WHOLE), 1).metrics
+    narrow = simulate(scenario.parse(WHOLE + "up_kbps = 400.0\ndown_kbps = 400.0\n"), 1).metrics
+    assert plain["delivered_share"] == narrow["delivered_share"] == 1.0
+    assert narrow["latency_p50_ms"] > plain["latency_p50_ms"] + 2 * 61  # 3,072 bytes, up and down
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ("[network]\nunreachable = 0.5", "can't be dialled where"),
+        ("[traffic]\nonline = 0.5", "come and go or are away"),
+    ],
+)
+def test_what_whole_nodes_do_not_do_is_told(more: str, sentence: str) -> None:
+    section, key = more.split("\n")
+    text = WHOLE.replace(section, more) + '[churn]\nmodel = "weibull"\n'
+    assert key in text
+    with pytest.raises(UserError, match=sentence):
+        simulate(scenario.parse(text), 1)

@@ -18,6 +18,7 @@ them changes nothing.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from shoal_protocol.client.cover import SlotClass
@@ -28,11 +29,15 @@ from shoal_protocol.directory.own import RENEWALS
 from shoal_protocol.directory.sync import CLIENT_PULLS
 from shoal_protocol.packets.keys import MixKeyring
 from shoal_protocol.rng import Rng
+from shoal_sim.exact.engine import Engine
 from shoal_sim.exact.following import Following
 from shoal_sim.exact.links import Deliver, Send
 from shoal_sim.exact.mixnet import Bystander, Hub, Mixnet
+from shoal_sim.exact.nodes import Node
 from shoal_sim.exact.null import NullKeyring
 from shoal_sim.exact.people import DIAL, LOST_LATEST_MS, PAUSE
+from shoal_sim.exact.relays import Relay
+from shoal_sim.exact.world import World
 from shoal_sim.traces.sessions import Changes
 
 
@@ -41,7 +46,7 @@ class RunKeyring(NullKeyring):
 
     __slots__ = ("_run",)
 
-    def __init__(self, epochs: range, run: int) -> None:
+    def __init__(self, epochs: range | None, run: int) -> None:
         super().__init__(epochs)
         self._run = run
 
@@ -49,6 +54,14 @@ class RunKeyring(NullKeyring):
         """Return (epoch, 32 bytes) of every epoch."""
         key = self._run.to_bytes(31, "big") + b"\1"
         return tuple((epoch, key) for epoch, _ in super().public())
+
+
+class ComingRelay(Relay):
+    """A relay of a world whose null keys are of its run."""
+
+    def keyring(self) -> MixKeyring:
+        """Return the mix keys of a run."""
+        return RunKeyring(None, self.runs) if self.world.null else super().keyring()
 
 
 class ComingHub(Hub):
@@ -282,9 +295,9 @@ class Stay:
             if not here:
                 person.leave()
         if relays is not None:
-            self._turn(relays, 0, now, lambda at, comes: self._relay(hubs[at], comes, visitors))
+            in_turn(net.engine, relays, lambda at, comes: self._relay(hubs[at], comes, visitors))
         if people is not None:
-            self._turn(people, 0, now, lambda at, comes: _person(visitors[at], comes))
+            in_turn(net.engine, people, lambda at, comes: _person(visitors[at], comes))
 
     def session(self, person: Visitor) -> None:
         """Let packets to a person's new session find it."""
@@ -299,19 +312,6 @@ class Stay:
         """Draw how long it takes to dial, ns."""
         names = self._net.links.names
         return 2 * self._net.links.latency(names[person.id], names[relay])
-
-    def _turn(
-        self, changes: Changes, at: int, start: int, act: Callable[[int, bool], None]
-    ) -> None:
-        """Wait for the next change."""
-        if at == len(changes.time_ns):
-            return
-
-        def happens() -> None:
-            act(int(changes.node[at]), bool(changes.comes[at]))
-            self._turn(changes, at + 1, start, act)
-
-        self._net.engine.at(start + int(changes.time_ns[at]), "change", happens)
 
     def _relay(self, hub: ComingHub, comes: bool, people: Sequence[Visitor]) -> None:
         net = self._net
@@ -342,6 +342,39 @@ class Stay:
         relays = [one for one in self._listed if one is not None]
         self.known = {one.relay_id: one for one in relays}
         self._net.know(relays)
+
+
+def in_turn(engine: Engine, changes: Changes, act: Callable[[int, bool], None]) -> None:
+    """Do what changes from now on: ``act`` gets the node's number and whether it comes."""
+    start = engine.now
+
+    def wait(at: int) -> None:
+        if at < len(changes.time_ns):
+            engine.at(start + int(changes.time_ns[at]), "change", happens, at)
+
+    def happens(at: int) -> None:
+        act(int(changes.node[at]), bool(changes.comes[at]))
+        wait(at + 1)
+
+    wait(0)
+
+
+def whole(world: World, *, people: Changes | None, relays: Changes | None) -> None:
+    """Let nodes of a world come and go from now on; directory and guards learn it by themselves."""
+    for nodes, drawn in ((world.people, people), (world.relays, relays)):
+        if drawn is None:
+            continue
+        for node, here in zip(nodes, drawn.at_start, strict=True):
+            if not here:
+                node.crash()
+        in_turn(world.engine, drawn, partial(_node, nodes))
+
+
+def _node(nodes: Sequence[Node], at: int, comes: bool) -> None:
+    if comes:
+        nodes[at].start()
+    else:
+        nodes[at].crash()
 
 
 def _person(person: Visitor, comes: bool) -> None:

@@ -14,13 +14,14 @@ from typing import Final
 
 from shoal_protocol.packets.format import SPHINX
 from shoal_sim.exact.chance import FastRng
-from shoal_sim.exact.churn import ComingHub, Stay, Visitor
+from shoal_sim.exact.churn import ComingHub, Stay, Visitor, whole
 from shoal_sim.exact.following import Following
 from shoal_sim.exact.links import Send
 from shoal_sim.exact.mixnet import Bystander, Hub, Mixnet
 from shoal_sim.exact.null import NullFormat
 from shoal_sim.exact.queues import Queues, limited
 from shoal_sim.exact.watched import Recording
+from shoal_sim.exact.world import World
 from shoal_sim.scenario import Scenario
 from shoal_sim.seeds import numbers
 from shoal_sim.traces import sessions
@@ -120,6 +121,20 @@ class Conditions:
                 self.queues.lost = self.packets.forget
             send = self.queues.through(send)
         return send if self._stay is None else self._stay.through(net, send)
+
+
+def of_whole(scenario: Scenario, seed: int, world: World, length_s: float) -> None:
+    """Let nodes of a world be away, or come and go, from now on for ``length_s``."""
+    churn, there = scenario.churn, set(online(scenario, seed))
+    drawn = partial(changes, scenario, seed, round(length_s * 1e9))
+    for number, person in enumerate(world.people):
+        if number not in there:
+            person.crash()
+    whole(
+        world,
+        people=drawn(len(world.people), "people") if churn.who != "relays" else None,
+        relays=drawn(len(world.relays), "relays") if churn.who != "people" else None,
+    )
 
 
 def online(scenario: Scenario, seed: int) -> list[int]:

@@ -19,10 +19,16 @@ from shoal_protocol.clock import MILLISECOND, SECOND
 from shoal_protocol.errors import UserError
 from shoal_sim.adversaries import planning
 from shoal_sim.exact import distances, kem, light, watched
-from shoal_sim.exact.conditions import Conditions
+from shoal_sim.exact.board import Board
+from shoal_sim.exact.churn import ComingRelay
+from shoal_sim.exact.conditions import Conditions, of_whole
+from shoal_sim.exact.following import Following
+from shoal_sim.exact.gossip import Gossip
 from shoal_sim.exact.links import Links, Weather
 from shoal_sim.exact.mixnet import Trip
 from shoal_sim.exact.null import NullFormat
+from shoal_sim.exact.queues import Queues, limited
+from shoal_sim.exact.relays import Relay
 from shoal_sim.exact.talk import Talks
 from shoal_sim.exact.world import PARAMS, World
 from shoal_sim.results import Results
@@ -153,8 +159,6 @@ def _cover(scenario: Scenario, seed: int) -> Results:
 def _whole(scenario: Scenario, seed: int) -> Results:
     network, time = scenario.network, scenario.time
     for asked, what in (
-        (scenario.churn.model != "none", "come and go"),
-        (scenario.traffic.online != 1.0, "are away"),
         (network.unreachable, "can't be dialled"),
         (scenario.adversary.name != "none", "are watched"),
     ):
@@ -165,7 +169,10 @@ def _whole(scenario: Scenario, seed: int) -> Results:
             "Whole nodes start together, and the main network trusts no relay that is younger "
             'than three days: set network.parameters = "lab".'
         )
-    real = network.cryptography == "real"
+    real, churn = network.cryptography == "real", scenario.churn.model != "none"
+    if churn and scenario.traffic.online != 1.0:
+        raise UserError("Whole nodes come and go or are away: leave churn.model or traffic.online.")
+    null = Following(NullFormat(), keyed=True) if churn else NullFormat()
     with (
         kem.drawn_from(seeded(f"{seed} encapsulation").bytes),
         light.arithmetic(real=real),
@@ -176,11 +183,19 @@ def _whole(scenario: Scenario, seed: int) -> Results:
             seed=seed,
             preset=scenario.traffic.chosen,
             params=PARAMS,
-            null=None if real else NullFormat(),
+            calm=not churn,
+            board=Gossip if churn else Board,
+            relay=ComingRelay if churn else Relay,
+            null=None if real else null,
             traced=False,
         )
         people = [f"person{number}" for number in range(network.people)]
         _lay(scenario, seed, world.links, people, "relay{}", network.relays)
+        if limited(scenario):
+            queues = Queues(scenario, world.engine, world.by_id.__contains__)
+            world.carry = queues.through(world.links.send)
+        if churn:
+            world.begin()
         world.run(time.warm_up_s)
         talks = Talks(world, scenario.traffic.messages_per_hour)
         if scenario.traffic.messages_per_hour:
@@ -188,6 +203,7 @@ def _whole(scenario: Scenario, seed: int) -> Results:
             if not world.run(MEET_MOST_S, lambda: talks.met):
                 raise UserError("Not everybody found their partner: give the network more relays.")
         begun = world.now
+        of_whole(scenario, seed, world, (1 + DRAIN) * time.length_s)
         talks.end_after(time.length_s)
         world.run(time.length_s)
         world.run(DRAIN * time.length_s, lambda: not talks.open)

@@ -68,8 +68,9 @@ class Relay(Node):
         self.world.watcher.begins(self)
         world, params = self.world, self.world.params
         self._pending, self._writing = [], False
-        keyring = NullKeyring() if world.null else MixKeyring(params.hash)
-        mixer = MixMachine(keyring, self.id, params, now=self.now(), rng=rng, packets=world.packets)
+        mixer = MixMachine(
+            self.keyring(), self.id, params, now=self.now(), rng=rng, packets=world.packets
+        )
         desk = ServiceDesk(
             self.id,
             params=params,
@@ -90,6 +91,10 @@ class Relay(Node):
         self._keep_entry()
         world.board.join(self)
         self._arm()
+
+    def keyring(self) -> MixKeyring:
+        """Return the mix keys of a run."""
+        return NullKeyring() if self.world.null else MixKeyring(self.world.params.hash)
 
     def followed(self) -> None:
         """Let the DHT try whom the directory names, and the store hand on what is theirs."""

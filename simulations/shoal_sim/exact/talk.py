@@ -92,11 +92,12 @@ class _Pair:
 
     def __init__(self, talks: Talks, asks: "Person", asked: "Person") -> None:
         self._talks: Final = talks
-        self._personas = {person.name: _persona(person) for person in (asks, asked)}
-        for person in (asks, asked):
+        one, other = _persona(asks), _persona(asked)
+        first = _Say(talks, asks, other.secrets.pseudonym)
+        self._answers = _Say(talks, asked, one.secrets.pseudonym)
+        for person, say in ((asks, first), (asked, self._answers)):
             person.told = lambda change, person=person: self._told(person, change)  # type: ignore[misc]
-        first = _Say(talks, asks, self._personas[asks.name], self._personas[asked.name])
-        self._answers = _Say(talks, asked, self._personas[asked.name], self._personas[asks.name])
+            person.begun = say.goes_on
         first.next(seeded(f"{talks.world.seed} {asks.name} talks"))
 
     def _told(self, person: "Person", change: "Changed") -> None:
@@ -117,7 +118,8 @@ class _Pair:
             self._accept(person)
 
     def _accept(self, person: "Person") -> None:
-        people, persona = person.machine.people, self._personas[person.name]
+        people = person.machine.people
+        persona = people.personas()[0]
         for talk in list(persona.conversations.values()):
             if talk.pending:
                 person.do(lambda talk=talk: people.accept(talk, person.now()), lambda _: None)  # type: ignore[misc]
@@ -129,22 +131,28 @@ class _Pair:
 class _Say:
     """One's own side of a talk."""
 
-    def __init__(self, talks: Talks, person: "Person", own: "Persona", to: "Persona") -> None:
+    def __init__(self, talks: Talks, person: "Person", to: bytes) -> None:
         self._talks: Final = talks
         self._person: Final = person
-        self._own: Final = own
-        self._to: Final = to
+        self._to: Final = to  # the other's pseudonym
         self._said = 0
+        self._rng: Rng | None = None
+
+    def goes_on(self) -> None:
+        """Go on after a start of the node."""
+        if self._rng is not None:
+            self._talks.writes(self._person, self._rng, self)
 
     def next(self, rng: Rng) -> None:
         """Say something now, and go on."""
         person, people = self._person, self._person.machine.people
+        self._rng = rng
         self._said += 1
         text = f"{person.name} {self._said}"
         self._talks.texts[text] = Text(self._talks.world.now)
 
         def call() -> object:
-            talk = people.open_conversation(self._own, self._to.secrets.pseudonym, person.now())
+            talk = people.open_conversation(people.personas()[0], self._to, person.now())
             return people.send(talk, text, person.now())
 
         person.do(call, lambda _: None)

@@ -21,9 +21,8 @@ from shoal_protocol.packets.format import SPHINX, PacketFormat
 from shoal_protocol.parameters import LAB, PRESETS, NetworkParameters, Preset
 from shoal_sim.exact.board import Board
 from shoal_sim.exact.engine import MAX_EVENTS, Engine
-from shoal_sim.exact.links import Links, Weather
+from shoal_sim.exact.links import Links, Send, Weather
 from shoal_sim.exact.nodes import Node
-from shoal_sim.exact.null import NullFormat
 from shoal_sim.exact.people import Person
 from shoal_sim.exact.relays import Relay
 from shoal_sim.exact.watch import Watcher
@@ -69,10 +68,10 @@ class World:
         relay: type[Relay] = Relay,
         person: type[Person] = Person,
         log: Callable[[str], None] | None = None,
-        null: NullFormat | None = None,
+        null: PacketFormat | None = None,
         traced: bool = True,
     ) -> None:
-        self.null: Final = null
+        self.null: Final = null is not None
         self.packets: Final[PacketFormat] = null or SPHINX
         self.seed: Final = str(seed)
         self.params: Final = params
@@ -86,6 +85,7 @@ class World:
         self.links: Final = Links(self.engine, self.seed, self.names)
         self.links.weather = Weather(latency_ms, latency_ms)
         self.links.taps.append(self._count)
+        self.carry: Send = self.links.send  # what packets pass before links may be put before
         self.board: Final = board(self)
         self.watcher: Final = watcher or Watcher()
         self.crossings: Counter[tuple[str, str]] = Counter()
@@ -161,7 +161,7 @@ class World:
 
     def send(self, source: bytes, target: bytes, packet: bytes) -> None:
         """Carry a packet from a node to another, known by their ids."""
-        self.links.send(source, target, packet, self._arrive)
+        self.carry(source, target, packet, self._arrive)
 
     def _count(self, now: int, source: bytes, target: bytes, size: int) -> None:
         ends = ("relay" if end in self.by_id else "person" for end in (source, target))
