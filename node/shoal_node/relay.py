@@ -31,7 +31,7 @@ from shoal_node.store.group_commit import GroupCommit
 from shoal_node.transport import framing
 from shoal_node.transport.interface import Handler, Peer, StartTransport, TaskStatus, Transport
 from shoal_protocol import crypto, identity
-from shoal_protocol.dht import contacts
+from shoal_protocol.dht import contacts, lookup
 from shoal_protocol.directory.descriptor import MAX_ADDRESSES, Descriptor
 from shoal_protocol.directory.envelope import Version
 from shoal_protocol.directory.own import Identity, OwnEntry
@@ -286,7 +286,8 @@ class RelayNode:
         async def perform() -> None:
             if isinstance(operation, DhtPut):
                 kept = await self._dht.put(operation.record)
-                replies.append(Reply(Status.OK if kept else Status.UNAVAILABLE))
+                enough = kept >= lookup.ENOUGH
+                replies.append(Reply(Status.OK if enough else Status.UNAVAILABLE))
             else:
                 found = await self._dht.get(operation.key)
                 replies.append(

@@ -3,8 +3,11 @@
 from dataclasses import replace
 from itertools import pairwise
 
-from shoal_protocol import clock
+from shoal_protocol import clock, crypto
 from shoal_protocol.client.announcer import RETRY_LONGEST, Announcer
+from shoal_protocol.directory import descriptor as descriptors
+from shoal_protocol.directory.descriptor import Descriptor
+from shoal_protocol.directory.envelope import Version
 from shoal_protocol.parameters import LAB
 from shoal_protocol.pseudonyms import announcement, work
 from shoal_protocol.pseudonyms.persona import PersonaSecrets
@@ -143,3 +146,81 @@ def test_an_answer_about_a_day_that_is_over_changes_nothing() -> None:
     one.step()
     one.announcer.answered(TODAY, True, one.now)
     assert not one.announcer.kept(one.now)
+
+
+class Relays:
+    """Relays as a directory lists them, each in one of its runs."""
+
+    def __init__(self, count: int) -> None:
+        self.runs = dict.fromkeys(range(count), 0)
+
+    def listed(self, epoch: int = 7) -> dict[bytes, Descriptor]:
+        """Return what they say in an epoch, by their ids."""
+        said = [self._descriptor(number, epoch) for number in self.runs]
+        return {one.relay_id: one for one in said}
+
+    def _descriptor(self, number: int, epoch: int) -> Descriptor:
+        seed = crypto.digest(b"relay %d" % number)
+        run = self.runs[number]
+        keys = [(e, crypto.digest(b"%d %d %d" % (number, run, e))) for e in (epoch, epoch + 1)]
+        data = descriptors.sign(
+            seed,
+            version=Version(epoch, run),
+            addresses=[f"/ip4/10.0.0.{number + 1}/tcp/{4001 + run}"],
+            mix_keys=keys,
+            instance=bytes(16),
+            nonce=bytes(8),
+            params=LAB,
+        )
+        return descriptors.decode_descriptor(data, LAB)
+
+
+def next_put(one: Announcing, seconds: int) -> int | None:
+    """Return the second of today's next PUT."""
+    return next((second for second, day, _ in one.run(seconds) if day == 0), None)
+
+
+def announced(seed: int, relays: Relays) -> Announcing:
+    """Return an announcer of which today's record was kept just now."""
+    one = Announcing(seed)
+    one.announcer.followed(relays.listed(), one.now)
+    assert next_put(one, 1) == 0
+    return one
+
+
+def test_an_announcement_is_repeated_in_minutes_once_most_of_its_storers_began_anew() -> None:
+    waits: list[int] = []
+    for seed in range(20):
+        relays = Relays(9)
+        one = announced(seed, relays)
+        relays.runs.update((number, 1) for number in range(5))
+        one.announcer.followed(relays.listed(), one.now)
+        wait = next_put(one, 1200)
+        assert wait is not None
+        waits.append(wait)
+    assert 60 < sum(waits) / len(waits) < 200  # exponential, 120 s on average
+    assert len(set(waits)) > 15
+
+
+def test_storers_that_left_count_like_those_that_began_anew() -> None:
+    hurried = 0
+    for seed in range(12):
+        relays = Relays(9)
+        one = announced(seed, relays)
+        del relays.runs[0], relays.runs[1], relays.runs[2]
+        relays.runs.update({3: 1, 4: 2})
+        one.announcer.followed(relays.listed(), one.now)
+        hurried += next_put(one, 600) is not None
+    assert hurried == 12
+
+
+def test_half_of_the_storers_other_addresses_and_new_epochs_hurry_nobody() -> None:
+    for seed in range(4):
+        relays = Relays(8)
+        hurried, calm = announced(seed, relays), announced(seed, relays)
+        relays.runs.update((number, 1) for number in range(4))
+        for epoch in (7, 8, 9, 10):
+            hurried.announcer.followed(relays.listed(epoch), hurried.now)
+        hurried.announcer.followed({}, hurried.now)  # cut off: that says nothing of relays
+        hurried.announcer.followed(relays.listed(10), hurried.now)
+        assert hurried.run(3600) == calm.run(3600)

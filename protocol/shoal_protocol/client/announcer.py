@@ -4,13 +4,20 @@
 
     day d ──► work, in slices ──► record ──► due ──PUT through a random exit──► kept
                                               ▲                                  │
-                                              └────────── again within the hour ─┘
+                                              ├────────── again within the hour ─┤
+                                              └── in minutes: most storers are gone ─┘
+
+The owner sees in the directory which relays are nearest to its record's key, and which of
+them left or began anew (:mod:`~shoal_protocol.client.storers`): no packet asks for that.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from shoal_protocol import clock
+from shoal_protocol.client import storers
+from shoal_protocol.directory.descriptor import Descriptor
 from shoal_protocol.parameters import NetworkParameters
 from shoal_protocol.pseudonyms import announcement, work
 from shoal_protocol.pseudonyms.persona import PersonaSecrets
@@ -18,6 +25,7 @@ from shoal_protocol.rng import Rng
 
 AHEAD_MEAN: Final = 600 * clock.SECOND  # how long a day ahead waits on average
 REPEAT_MEAN: Final = 1800 * clock.SECOND  # storers keep records in memory; the owner repeats
+HURRIED_MEAN: Final = 120 * clock.SECOND  # once less than half of the storers can hold it
 RETRY: Final = 2 * clock.SECOND
 RETRY_LONGEST: Final = 120 * clock.SECOND
 
@@ -31,16 +39,34 @@ class _Day:
     in_flight: bool = False
     failures: int = 0
     kept: bool = False
+    asked: int = 0  # relays nearest to the key when it was put last, 0: not watched
+    holders: storers.Holders = field(default_factory=dict[bytes, storers.MixKeys])
 
 
 class Announcer:
-    """The announcements of one persona."""
+    """The announcements of one persona; ``relays``: as in :meth:`followed`."""
 
-    def __init__(self, me: PersonaSecrets, params: NetworkParameters, rng: Rng) -> None:
+    def __init__(
+        self,
+        me: PersonaSecrets,
+        params: NetworkParameters,
+        rng: Rng,
+        relays: Mapping[bytes, Descriptor] | None = None,
+    ) -> None:
         self._me = me
         self._params = params
         self._rng = rng
         self._days: dict[int, _Day] = {}
+        self._relays: Mapping[bytes, Descriptor] = relays or {}
+
+    def followed(self, relays: Mapping[bytes, Descriptor], now: int) -> None:
+        """Take the relays that the directory lists, by their ids; none say nothing."""
+        if not relays:
+            return
+        self._relays = relays
+        for state in self._days.values():
+            state.holders = storers.remaining(state.holders, relays)
+            self._hasten(state, now)
 
     def kept(self, now: int) -> bool:
         """Whether today's announcement was taken by a storer."""
@@ -81,7 +107,11 @@ class Announcer:
 
     def sent(self, day: int) -> None:
         """Note that a PUT of ``day`` went out."""
-        self._days[day].in_flight = True
+        state = self._days[day]
+        state.in_flight = True
+        key = announcement.lookup_key(self._me.pseudonym, day, self._params.hash)
+        state.holders = storers.nearest(self._relays.values(), key, self._params.dht_k)
+        state.asked = len(state.holders)
 
     def answered(self, day: int, kept: bool, now: int) -> None:
         """Note how a PUT of ``day`` ended."""
@@ -93,10 +123,17 @@ class Announcer:
             state.kept = True
             state.failures = 0
             state.due = now + round(self._rng.exponential(REPEAT_MEAN))
+            self._hasten(state, now)
         else:
             pause = min(RETRY << min(state.failures, 8), RETRY_LONGEST)
             state.failures += 1
             state.due = now + round(pause * (0.5 + self._rng.uniform()))
+
+    def _hasten(self, state: _Day, now: int) -> None:
+        """Repeat in minutes what less than half of its storers can still hold, once."""
+        if state.kept and not state.in_flight and 2 * len(state.holders) < state.asked:
+            state.asked = 0
+            state.due = min(state.due, now + round(self._rng.exponential(HURRIED_MEAN)))
 
     def _begin(self, day: int, due: int, now: int) -> None:
         network = self._params.hash

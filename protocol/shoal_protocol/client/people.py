@@ -12,6 +12,7 @@ rubbish into its inbox. What a blocked or ignored stranger sends is dropped, too
 that an entry paid the most counts that any of its copies shows.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +26,7 @@ from shoal_protocol.client.history import Message
 from shoal_protocol.client.outbox import Outgoing
 from shoal_protocol.client.personas import Persona, SeenEntry
 from shoal_protocol.client.roster import MAX_REQUESTS, Changed
+from shoal_protocol.directory.descriptor import Descriptor
 from shoal_protocol.errors import RemoteProtocolError
 from shoal_protocol.pseudonyms import announcement
 from shoal_protocol.sessions import cloak, handshake
@@ -98,6 +100,12 @@ class People(Contacts):
             if known is not None:
                 known[1].spread(outgoing)
         return changed + self._all_news()
+
+    def followed(self, relays: Mapping[bytes, Descriptor], now: int) -> None:
+        """Take the relays that the directory lists: who of them can hold what was announced."""
+        self._relays = relays
+        for persona in self._personas.values():
+            persona.announcer.followed(relays, now)
 
     def announcement_due(self, now: int) -> tuple[Announcer, int, bytes] | None:
         """Return (announcer, day, record) of an announcement that is to be put now.

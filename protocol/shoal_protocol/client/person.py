@@ -194,6 +194,7 @@ class PersonMachine:
             gone = self._relays.keys() - usable.keys()
             self._relays = usable
             self._choose()
+            self.people.followed(usable, now)
             for asked in self._courier.give_up(gone):
                 self._lost(asked.purpose, now)
 

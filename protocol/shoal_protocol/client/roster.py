@@ -8,7 +8,7 @@
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +25,7 @@ from shoal_protocol.client.outbox import Outbox, Outgoing
 from shoal_protocol.client.personas import Persona
 from shoal_protocol.client.reader import Reader
 from shoal_protocol.client.transfers import Transfers
+from shoal_protocol.directory.descriptor import Descriptor
 from shoal_protocol.errors import UserError
 from shoal_protocol.parameters import NetworkParameters
 from shoal_protocol.pseudonyms.persona import PersonaSecrets, Prekeys
@@ -77,6 +78,7 @@ class Roster:
         self._conversations: dict[str, tuple[Persona, Correspondence]] = {}
         self.lives: Final = Lives(journal)
         self.online = True  # relays of the present epoch are known: the clock may be trusted
+        self._relays: Mapping[bytes, Descriptor] = {}  # as the directory last listed them
         self.counters: Counter[str] = Counter()
 
     def personas(self) -> list[Persona]:
@@ -199,7 +201,7 @@ class Roster:
         self, persona_id: str, root: bytes, created: int, name: str | None, kept: bool
     ) -> Persona:
         secrets = PersonaSecrets(root, network=self._params.hash)
-        announcer = Announcer(secrets, self._params, self._rng)
+        announcer = Announcer(secrets, self._params, self._rng, self._relays)
         persona = Persona(persona_id, secrets, created, announcer, name, kept, Shown())
         self._personas[persona.id] = persona
         self._reader.add(persona.id, secrets)

@@ -34,6 +34,10 @@ from shoal_protocol.rng import Rng
 RECORDS_A_TURN: Final = 8  # records put again in one call of ``maintain``; spec: dht §4
 CHECKS_A_TURN: Final = 32  # contacts pinged in one call of ``maintain``; spec: dht §3
 
+ENOUGH: Final = (
+    crawl.QUORUM
+)  # holders, below which a relay doesn't call a record kept; spec: dht §7
+
 _SAFE: Final = frozenset({Status.STORED, Status.HELD})
 
 

@@ -17,7 +17,7 @@ from shoal_protocol.clock import SECOND
 from shoal_protocol.dht import contacts
 from shoal_protocol.dht.calls import Answers, Call, Calls
 from shoal_protocol.dht.contacts import Contact
-from shoal_protocol.dht.lookup import Found, Lookups
+from shoal_protocol.dht.lookup import ENOUGH, Found, Lookups
 from shoal_protocol.dht.routing import Table
 from shoal_protocol.dht.server import DhtServer
 from shoal_protocol.dht.storage import RecordStore
@@ -93,7 +93,7 @@ class DhtNode:
             kept = await self.lookups.put(record, now)
         except RemoteProtocolError:
             return Reply(Status.REFUSED)
-        return Reply(Status.OK if kept else Status.UNAVAILABLE)
+        return Reply(Status.OK if kept >= ENOUGH else Status.UNAVAILABLE)
 
     async def _get(self, key: bytes, now: int) -> Reply:
         found = await self.lookups.get(key, now)
