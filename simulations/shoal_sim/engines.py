@@ -10,6 +10,7 @@ is the same whatever the engine. Randomness is named by seed and purpose (``seed
 worker has a state that a result could depend on.
 """
 
+import importlib
 import os
 import signal
 import threading
@@ -23,6 +24,7 @@ from shoal_protocol.errors import UserError
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 ENGINES: Final = ("loky", "dask", "ray")
+_BATCH: Final = 4  # tasks of a worker whose results come together
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +71,17 @@ def each(
         for task in tasks:
             yield work(task)
         return
+    calls = [joblib.delayed(_quietly)(work, task, os.getpid()) for task in tasks]
     with _engine(crew):
+        if crew.engine == "ray":  # whose backend gives all results of a call at once
+            size = _BATCH * joblib.effective_n_jobs(-1)
+            for first in range(0, len(calls), size):
+                yield from joblib.Parallel(n_jobs=-1)(calls[first : first + size])
+            return
         parallel = joblib.Parallel(
             n_jobs=workers if crew.engine == "loky" else -1, return_as="generator"
         )
-        found = parallel(joblib.delayed(_quietly)(work, task, os.getpid()) for task in tasks)
+        found = parallel(calls)
         try:
             yield from found
         except BrokenProcessPool:
@@ -143,9 +151,12 @@ def _ray() -> Iterator[None]:
     import joblib
 
     try:
-        from ray.util.joblib import register_ray  # type: ignore[import-not-found,unused-ignore]
+        ray: Any = importlib.import_module("ray")
+        backend: Any = importlib.import_module("ray.util.joblib")
     except ImportError:
         raise UserError("Ray is not installed; install it with: pip install ray.") from None
-    register_ray()
+    if not ray.is_initialized():
+        ray.init()
+    backend.register_ray()
     with joblib.parallel_config(backend="ray"):
         yield
