@@ -28,7 +28,9 @@ def lay(scenario: Scenario, seed: int, links: Links, numbers: Mapping[str, int])
         UserError: ``links.file`` can't be read.
     """
     model = latency_of(scenario, len(numbers), seed)
-    if isinstance(model, latency.Fixed):
+    if isinstance(model, latency.Fixed) and not model.jitter_ns:
+        links.lay_all(model.latency_ns)
+    elif isinstance(model, latency.Fixed):
         links.lay(_more(links, lambda one, other: model.latency_ns, model.jitter_ns))
     elif isinstance(model, latency.Between):
         places = model.places
