@@ -18,6 +18,7 @@ from shoal_protocol.files import manifest as manifests
 
 PICTURE_NAME: Final = "picture.webp"
 SEARCH_SLICE: Final = 50_000  # letters looked through before other tasks have their turn: 5 ms
+EXPORT_SLICE: Final = 200  # messages gathered before other tasks have their turn: 5 ms
 EXPORT_TEXT: Final = "text"
 
 
@@ -234,17 +235,23 @@ class PersonTalks(PersonContacts):
         ]
 
     async def export(self, conversation_id: str, form: str) -> backend.Attachment:
-        """Return a whole conversation as JSON or text."""
+        """Return a whole conversation as JSON or text; what goes meanwhile is not in it."""
         persona, one = self._conversation(conversation_id)
         shown, peer = self._views.persona(persona), self._views.contact(persona, one)
         you = export.Who(called(shown.name, shown.drawn_name), shown.pseudonym)
         contact = export.Who(called(peer.name, peer.drawn_name), peer.pseudonym)
-        said = [self._views.message(persona, one, message) for message in one.history]
+        said: list[tuple[str, backend.Message]] = []
+        for number, message in enumerate(list(one.history), start=1):
+            if number % EXPORT_SLICE == 0:
+                await trio.lowlevel.checkpoint()
+            if one.history.get(message.id) is not None:
+                said.append((message.id, self._views.message(persona, one, message)))
+        whole = [shown for message_id, shown in said if one.history.get(message_id) is not None]
         now = self._clock.now()
         if form == EXPORT_TEXT:
-            data = await trio.to_thread.run_sync(export.as_text, you, contact, said, now)
+            data = await trio.to_thread.run_sync(export.as_text, you, contact, whole, now)
             return backend.Attachment("conversation.txt", "text/plain; charset=utf-8", data)
-        data = await trio.to_thread.run_sync(export.as_json, you, contact, said, now)
+        data = await trio.to_thread.run_sync(export.as_json, you, contact, whole, now)
         return backend.Attachment("conversation.json", "application/json", data)
 
     def _named(

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+import trio
 import trio.testing
 
+from shoal_node import person_talks
 from shoal_node.api import backend
 from shoal_node.person import PersonNode
 from shoal_protocol.clock import SECOND
@@ -247,6 +249,29 @@ async def test_messages_are_found_and_written_out(tmp_path: Path) -> None:
         plain = await a.export(talk, "text")
         assert "明天见" in plain.content.decode() and plain.name.endswith(".txt")
         assert (await a.export(talk, "json")).media_type == "application/json"
+
+
+async def test_writing_a_conversation_out_leaves_turns_to_others_and_out_what_goes_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(person_talks, "EXPORT_SLICE", 1)
+    async with lab(tmp_path, relays=4, people=2) as made:
+        a, _, talk, _ = await friends(made)
+        for number in range(8):
+            await a.send(talk, f"text {number}", None)
+        newest = a.messages(talk, None, 1)[0]
+        written: list[backend.Attachment] = []
+
+        async def export() -> None:
+            written.append(await a.export(talk, "text"))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(export)
+            for _ in range(3):
+                await trio.lowlevel.checkpoint()
+            assert not written
+            await a.remove_message(talk, newest.id)
+        assert b"text 6" in written[0].content and b"text 7" not in written[0].content
 
 
 async def test_what_would_link_two_personas_is_named(tmp_path: Path) -> None:
