@@ -199,3 +199,22 @@ def test_a_wall_lets_nothing_through_and_falls() -> None:
     links.send(b"a", b"b", b"whole", lambda _a, _b, packet: came.append(packet))
     engine.run(1)
     assert came == [b"whole"]
+
+
+def test_what_is_due_after_a_delay_comes_in_the_order_of_what_is_due_at_a_time() -> None:
+    draws = seeded("lane")
+    delays = [draws.below(5) * SECOND for _ in range(200)]
+    orders: list[list[int]] = []
+    for laned in (False, True):
+        engine, seen = Engine(START), list[int]()
+        for number, delay in enumerate(delays):
+            if laned and number % 3:
+                engine.after(delay, str(number), seen.append, number)
+            else:
+                engine.at(START + delay, str(number), seen.append, number)
+        assert len(engine) == len(delays)
+        engine.run(2.0)
+        engine.after(SECOND, "later", seen.append, len(delays))
+        engine.run(3.0)
+        orders.append(seen)
+    assert orders[0] == orders[1] == sorted(orders[0], key=lambda n: [*delays, 3 * SECOND][n])

@@ -39,6 +39,30 @@ class Limits:
     peer_pool: int = 4096
 
 
+class Bucket:
+    """One token bucket, of all peers together.
+
+    Args:
+        rate: tokens a second.
+        burst: tokens that it has when full, at least 1.
+    """
+
+    __slots__ = ("_full_at", "_interval", "_tolerance")
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self._interval: Final = round(SECOND / rate)  # ns
+        self._tolerance: Final = (burst - 1) * self._interval  # ns
+        self._full_at = 0  # ns
+
+    def take(self, now: int) -> bool:
+        """Take a token at ``now`` (ns); False if there is none."""
+        full_at = self._full_at if self._full_at > now else now
+        if full_at - now > self._tolerance:
+            return False
+        self._full_at = full_at + self._interval
+        return True
+
+
 class PeerLimiter:
     """Token buckets by peer, in bounded memory.
 

@@ -27,8 +27,6 @@ from shoal_protocol.relay import limits as relay_limits
 from shoal_protocol.rng import Rng
 from shoal_protocol.values import value
 
-_EVERYBODY: Final = b""  # whose bucket is the whole relay's
-
 
 @value
 class SendPacket:
@@ -101,7 +99,7 @@ class MixMachine:
         """Take and hold as much as ``limits`` say from now on; what is held stays."""
         self._limits = limits
         self._limiter = relay_limits.PeerLimiter(limits.peer_rate, limits.peer_burst, limits.peers)
-        self._total = relay_limits.PeerLimiter(limits.rate, max(1, int(limits.rate)), 1)
+        self._total = relay_limits.Bucket(limits.rate, max(1, int(limits.rate)))
 
     def public_keys(self) -> tuple[tuple[int, bytes], ...]:
         """Return (epoch, public mix key 32) of each key held, for the relay's descriptor."""
@@ -141,7 +139,7 @@ class MixMachine:
     def _accept(self, packet: bytes, peer: bytes, now: int) -> tuple[Event, int]:
         if not self._limiter.take(peer, now):
             raise RemoteProtocolError("rate limit")
-        if not self._total.take(_EVERYBODY, now):
+        if not self._total.take(now):
             raise RemoteProtocolError("relay's rate limit")
         # Before the packet's replay tag is spent, so that its sender may try again.
         if len(self._pool) >= self._limits.pool:

@@ -1,15 +1,18 @@
-"""Virtual time: one heap of (ns, sequence number), and a trace of what happened.
+"""Virtual time: events in the order of (ns, sequence number), and a trace of what happened.
 
 ::
 
-    after(delay, name, action, …) ─► heap ─► name into the trace's hash ─► action(…)
+    at(ns, name, action, …) ──────────────► heap ─┬─ the earlier ─► name into the trace ─► action(…)
+    after(delay, …) ─► not before its last ─► lane ─┘
 
 Integers and the sequence number make the order total; nothing else decides it, so a run is a
 function of its seed. The hash over all names and notes shows it; runs that are large and need
-not show it do without.
+not show it do without. What takes equally long each time, as packets on links do, comes in order:
+it waits in a lane, which is a queue, and so no heap grows with what is under way.
 """
 
 import heapq
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -20,6 +23,7 @@ MAX_AT_ONCE: Final = 20_000  # events at one ns: a machine that asks for its tim
 MAX_EVENTS: Final = 3_000_000  # in one run, unless the engine is told another number
 
 Name = str | tuple[str, ...]  # of an event; put together only where a trace wants it
+_Entry = tuple[int, int, Name, Callable[..., None], tuple[Any, ...]]
 
 
 class Broken(AssertionError):
@@ -50,14 +54,15 @@ class Engine:
         self.now = start
         self.events = 0
         self._at_once = 0
-        self._heap: list[tuple[int, int, Name, Callable[..., None], tuple[Any, ...]]] = []
+        self._heap: list[_Entry] = []
+        self._lane: deque[_Entry] = deque()  # sorted, as the heap is
         self._sequence = 0
         self._past: list[str] = []  # names of events since the last note
         self._hash = crypto.blake2b(digest_size=16)
         self._log = log
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return len(self._heap) + len(self._lane)
 
     @property
     def trace(self) -> str:
@@ -76,10 +81,13 @@ class Engine:
         heapq.heappush(self._heap, (when, self._sequence, name, action, arguments))
 
     def after(self, delay: int, name: Name, action: Callable[..., None], *arguments: Any) -> None:
-        """Do ``action`` ``delay`` ns from now."""
+        """Do ``action`` ``delay`` ns from now; quickest where ``delay`` mostly is the same."""
         self._sequence += 1
-        entry = (self.now + delay, self._sequence, name, action, arguments)
-        heapq.heappush(self._heap, entry)
+        when, lane = self.now + delay, self._lane
+        if not lane or lane[-1][0] <= when:
+            lane.append((when, self._sequence, name, action, arguments))
+        else:
+            heapq.heappush(self._heap, (when, self._sequence, name, action, arguments))
 
     def note(self, text: str, data: bytes = b"") -> None:
         """Put what happened into the trace."""
@@ -104,11 +112,14 @@ class Engine:
             Broken: time stands still, or there is no end of events.
         """
         end = self.now + round(seconds * SECOND)
-        heap, pop, traced = self._heap, heapq.heappop, self.traced
-        while heap and heap[0][0] <= end:
+        heap, lane, pop, traced = self._heap, self._lane, heapq.heappop, self.traced
+        while heap or lane:
+            flows = bool(lane) and (not heap or lane[0] < heap[0])
+            if (lane if flows else heap)[0][0] > end:
+                break
             if until is not None and until():
                 return True
-            when, _, name, action, arguments = pop(heap)
+            when, _, name, action, arguments = lane.popleft() if flows else pop(heap)
             if when == self.now:
                 self._at_once += 1
             else:
