@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy
 import pytest
 
 from shoal_protocol.clock import MILLISECOND
@@ -17,6 +16,7 @@ from shoal_sim.exact.mixnet import Mixnet
 from shoal_sim.exact.model import simulate
 from shoal_sim.exact.null import NullFormat
 from shoal_sim.exact.watched import Recording
+from shoal_sim.seeds import numbers
 from shoal_sim.vector import mixing
 
 WATCHED = """
@@ -66,9 +66,8 @@ def test_the_record_has_every_packet_where_it_went_and_when(real: bool, loss: fl
     record.on = False
     sent, until = net.counters["sent"], net.engine.now
     net.run(3.0)
-    nobody = numpy.zeros(8, dtype=numpy.bool_)
-    none = numpy.empty(0, dtype=numpy.int32)
-    requests, replies, early = record.parts(begun, mixing.Nodes(people, 8, none, none, nobody))
+    there = mixing.nodes(people, 8, numbers(1, "nodes"))
+    requests, replies, early = record.parts(begun, there)
     assert len(requests) == sent
     assert len(early) == 0
     assert (len(replies) == requests.arrived.sum() > 10) and replies.arrived.any()
@@ -81,9 +80,7 @@ def test_the_record_has_every_packet_where_it_went_and_when(real: bool, loss: fl
     numbered = [f"person {at}" for at in range(people)] + [f"relay {at}" for at in range(8)]
     for part in (requests, replies):
         assert part.links is not None
-        path = [
-            station.tolist() for station in part.path(mixing.Nodes(people, 8, none, none, nobody))
-        ]
+        path = [station.tolist() for station in part.path(there)]
         for at in range(len(part)):
             times = [part.begin[at], *part.leave[:, at]]
             for link in range(min(int(part.links[at]) + 1, len(times))):
