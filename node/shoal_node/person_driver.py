@@ -290,7 +290,9 @@ class PersonDriver:
         """What the node sees now."""
         machine = self.machine
         times = list(machine.lookup_ms)
-        crowd = crowds.estimate(self._links.traffic(), self._config.traffic, self._params)
+        crowd = crowds.estimate(
+            self._links.traffic(), self._config.traffic, self._params, machine.mixing
+        )
         counters = (
             machine.counters + machine.people.counters + self._links.counters + self._failures
         )

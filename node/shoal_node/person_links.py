@@ -151,7 +151,7 @@ class PersonLinks:
             if changed:
                 self._save()
                 self._pin()
-            machine.directory_changed(relays, now)
+            machine.directory_changed(relays, self._view.traffic(now), now)
             await self._directory.wait_changed()
 
     def _pin(self, *, all_rest: bool = False) -> None:

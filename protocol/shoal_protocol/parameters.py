@@ -30,6 +30,9 @@ class NetworkParameters:
     surb_lifetime_s: int = 1800
     max_hop_delay_ms: int = 60_000
     path_mixes: int = 3  # mixes before the relay asked, the guard among them
+    active_least: int = 3  # mixes of a layer that serve at least; with fewer all serve all
+    active_pool: int = 8  # packets on their way up that are to wait at a mix of a layer
+    active_delay_ms: int = 50  # at a mix, taken for everybody's
     guards: int = 3
     guard_life_min_s: int = 60 * 86_400
     guard_life_max_s: int = 120 * 86_400
@@ -64,6 +67,7 @@ LAB: Final = replace(
     name="lab",
     serials_per_epoch=256,  # tests restart relays often
     lease_s=20,
+    active_least=16,  # below 32 relays all mix
     put_work_bits=4,
     announce_work_bits=8,
     role_age_s=0,

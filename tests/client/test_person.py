@@ -231,7 +231,7 @@ def test_the_same_seed_gives_the_same_packets() -> None:
         machine = PersonMachine(
             b"c" * 16, params=PARAMS, preset=PRESETS["fast"], rng=rng, now=START
         )
-        machine.directory_changed(directory, START)
+        machine.directory_changed(directory, (), START)
         machine.guard_up(directory[0].relay_id, START)
         machine.people.create(b"p" * 32, START)
         now, sent = START, list[bytes]()

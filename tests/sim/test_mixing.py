@@ -5,6 +5,7 @@ import math
 import numpy
 import pytest
 
+from shoal_protocol.parameters import MAIN
 from shoal_sim.seeds import numbers
 from shoal_sim.theory import mixing as theory
 from shoal_sim.validation import mixing as validation
@@ -20,7 +21,10 @@ def requests(seed: int, *, people: int = 300, relays: int = 20, loss: float = 0.
              active: list[int] | None = None) -> tuple[mixing.Nodes, mixing.Packets]:  # fmt: skip
     rng = numbers(seed, "test")
     there = mixing.nodes(
-        people, relays, rng, active=None if active is None else numpy.array(active, numpy.int32)
+        people,
+        relays,
+        rng,
+        active=None if active is None else (numpy.array(active, numpy.int32),) * 2,
     )
     sent = mixing.senders(people, 4.0, SPAN, rng)
     return there, mixing.forward(there, *sent, 50e6, LINK, rng, loss=loss)
@@ -87,11 +91,14 @@ def test_what_links_lose_comes_no_further() -> None:
     assert len(replies) == packets.arrived.sum()
 
 
-def test_the_active_set_follows_traffic_and_never_falls_below_four() -> None:
+def test_the_active_set_follows_traffic_by_the_protocols_rule() -> None:
     rng = numbers(9, "active")
-    sizes = [len(mixing.drawn(1000, people, 4.0, 0.05, rng)) for people in (10, 10_000, 10**6)]
-    assert 4 <= sizes[0] < 30 and 180 < sizes[1] < 330 and sizes[2] == 1000
-    assert len(mixing.drawn(3, 10, 4.0, 0.05, rng)) == 3
+    sizes = [
+        sum(len(layer) for layer in mixing.drawn(1000, rate, MAIN, rng))
+        for rate in (40.0, 30_000.0, 4e6)
+    ]
+    assert 6 <= sizes[0] < 30 and 400 < sizes[1] < 700 and sizes[2] == 1000
+    assert [len(layer) for layer in mixing.drawn(4, 40.0, MAIN, rng)] == [4, 4]
 
 
 @pytest.mark.parametrize(

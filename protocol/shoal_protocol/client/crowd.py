@@ -24,17 +24,16 @@ With own = 0 every packet is a sender of its own: for large pools log2(e·pool) 
 """
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from shoal_protocol.directory import traffic
+from shoal_protocol.client import active
+from shoal_protocol.client.active import ActiveSet
 from shoal_protocol.parameters import PRESETS, NetworkParameters, Preset
 
 FEW_BITS: Final = 4.0  # below it a person is told; spec: parameters §3
-MOST_OF_MEDIAN: Final = 2.0  # times the median of all relays, that one counts for at most
 
 _T_STEP: Final = 0.2  # of ln t
 _U_STEP: Final = 0.1  # mean delays; with it, sums are right to a hundredth of a bit
@@ -47,8 +46,8 @@ class Crowd:
     """Who else is there, as far as relays tell.
 
     ``packets`` are those that all people send in a second, oneself included, ``people`` as
-    many at balanced's pace; ``pool`` packets wait at a mix in the mean; ``bits`` is how
-    uncertain a watcher of all links is about who sent a packet.
+    many at balanced's pace; ``pool`` packets wait at a mix in the mean, in the layer of most
+    mixes; ``bits`` is how uncertain a watcher of all links is about who sent a packet.
     """
 
     packets: float
@@ -75,28 +74,36 @@ class Crowd:
         )
 
 
-def estimate(classes: Sequence[int], preset: Preset, params: NetworkParameters) -> Crowd | None:
+def estimate(
+    classes: Sequence[int],
+    preset: Preset,
+    params: NetworkParameters,
+    mixing: ActiveSet | None = None,
+) -> Crowd | None:
     """Estimate the crowd from all live relays' classes of traffic.
 
     Args:
         classes: one a relay, from its lease.
         preset: one's own.
         params: the network's.
+        mixing: the active set by which one's ways are drawn; all relays without.
 
     Returns:
         None while no relay says that it is asked anything.
     """
     if not any(classes):
         return None
-    packets = max(preset.rate, _requests(classes))
+    packets = max(preset.rate, active.requests(classes))
     delay = preset.mean_delay_ms / 1000
-    mixings = 2 * params.path_mixes  # of a packet and its reply
-    pool = packets * mixings * delay / len(classes)
     hidden = params.path_mixes - 1  # the guard knows whom it serves
+    shares = (hidden / len(classes),) * hidden if mixing is None else mixing.shares
+    # Each relay is somebody's guard besides; a packet and its reply are two.
+    pools = [2 * packets * delay * (share + 1 / len(classes)) for share in shares]
     among_all = bits(preset.rate * delay, (packets - preset.rate) * delay, hidden)
     # Ways that hardly meet: no more than what each mix adds by itself.
-    among_met = hidden * bits(0.0, pool, 1)
-    return Crowd(packets, packets / PRESETS["balanced"].rate, pool, min(among_all, among_met))
+    among_met = sum(bits(0.0, pool, 1) for pool in pools)
+    people = packets / PRESETS["balanced"].rate
+    return Crowd(packets, people, min(pools), min(among_all, among_met))
 
 
 def bits(own: float, others: float, mixes: int) -> float:
@@ -112,13 +119,6 @@ def bits(own: float, others: float, mixes: int) -> float:
         for area, slope in _shot_noise(mixes)
     )
     return total * _T_STEP / math.log(2)
-
-
-def _requests(classes: Sequence[int]) -> float:
-    """Return the requests a second of all relays, none counted beyond twice the median."""
-    rates = [traffic.per_second(each) for each in classes]
-    most = MOST_OF_MEDIAN * statistics.median(rates)
-    return sum(min(rate, most) for rate in rates)
 
 
 @lru_cache(maxsize=8)

@@ -5,9 +5,11 @@
     forward  person ─► G ─► A ─► B ─► S          G the guard, S the relay asked
     reply    person ◄─ G ◄─ B′ ◄─ A′ ◄─ S
 
-A, B, A′ and B′ are drawn evenly, one after the other, from all that may stand beside what
-is there. No relay stands twice on a way, and where the network's parameters ask for it no
-two share a family or a subnet (/16 of IPv4, /32 of IPv6).
+A and A′ are drawn evenly from the relays of layer 0, B and B′ from those of layer 1
+(:mod:`~shoal_protocol.client.active`), one after the other, from all that may stand beside
+what is there; where nobody of a layer may, from all active relays, and then from all. No
+relay stands twice on a way, and where the network's parameters ask for it no two share a
+family or a subnet (/16 of IPv4, /32 of IPv6).
 """
 
 import ipaddress
@@ -63,7 +65,11 @@ def usable(relays: Sequence[Descriptor], now: int, params: NetworkParameters) ->
 
 
 class PathChooser:
-    """Draws ways through ``relays`` (all usable) for a person behind ``guard``."""
+    """Draws ways through ``relays`` (all usable) for a person behind ``guard``.
+
+    Args:
+        layers: the active relays by layer, read anew at each draw; all relays without.
+    """
 
     def __init__(
         self,
@@ -72,7 +78,9 @@ class PathChooser:
         *,
         params: NetworkParameters,
         rng: Rng,
+        layers: Sequence[Sequence[Descriptor]] | None = None,
     ) -> None:
+        self.layers = layers or [relays] * (params.path_mixes - 1)
         self._relays = relays
         self._guard = guard
         self._params = params
@@ -93,24 +101,29 @@ class PathChooser:
 
     def any_service(self) -> Descriptor | None:
         """Draw a relay to ask for something that every relay does."""
-        return self._draw([self._guard])
+        return self._draw([self._guard], self._relays)
 
     def _between(self, *ends: Descriptor) -> list[Descriptor] | None:
         taken = list(ends)
-        for _ in range(self._params.path_mixes - 1):
-            relay = self._draw(taken)
+        for layer in self.layers:
+            relay = self._draw(taken, layer) or self._stand_in(taken)
             if relay is None:
                 return None
             taken.append(relay)
         return taken[len(ends) :]
 
-    def _draw(self, taken: list[Descriptor]) -> Descriptor | None:
+    def _stand_in(self, taken: list[Descriptor]) -> Descriptor | None:
+        """Draw for a layer of which nobody may stand beside ``taken``."""
+        active = [relay for layer in self.layers for relay in layer]
+        return self._draw(taken, active) or self._draw(taken, self._relays)
+
+    def _draw(self, taken: list[Descriptor], relays: Sequence[Descriptor]) -> Descriptor | None:
         """Draw evenly from what may stand beside ``taken``: by rejection while that is quick."""
-        for _ in range(min(_DRAWS, len(self._relays))):
-            relay = self._rng.choice(self._relays)
+        for _ in range(min(_DRAWS, len(relays))):
+            relay = self._rng.choice(relays)
             if self._fits(relay, taken):
                 return relay
-        allowed = [relay for relay in self._relays if self._fits(relay, taken)]
+        allowed = [relay for relay in relays if self._fits(relay, taken)]
         return self._rng.choice(allowed) if allowed else None
 
     def _fits(self, relay: Descriptor, taken: list[Descriptor]) -> bool:

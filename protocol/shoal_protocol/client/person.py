@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from typing import Final, Literal, assert_never
 
 from shoal_protocol import clock
-from shoal_protocol.client import paths, state
+from shoal_protocol.client import active, paths, state
 from shoal_protocol.client import reader as readers
+from shoal_protocol.client.active import ActiveSet
 from shoal_protocol.client.announcer import Announcer
 from shoal_protocol.client.association import Association
 from shoal_protocol.client.courier import Courier, Question
@@ -160,6 +161,8 @@ class PersonMachine:
         self._chooser: PathChooser | None = None
         self._view = 0
         self._view_epoch = 0
+        self._classes: tuple[int, ...] = ()
+        self.mixing: ActiveSet = active.draw([], (), 0, params)
         self._round_trips = 0
         self._unanswered = 0  # packets since the last answer
         self._heard = now
@@ -186,10 +189,21 @@ class PersonMachine:
         """Relays that paths are drawn from."""
         return len(self._relays)
 
-    def directory_changed(self, relays: Sequence[Descriptor], now: int) -> None:
-        """Take the live relays of the directory's view; the same ones again change nothing."""
-        self._view_epoch = clock.index_of(now, self._params.epoch_s)
+    def directory_changed(
+        self, relays: Sequence[Descriptor], classes: Sequence[int], now: int
+    ) -> None:
+        """Take the live relays of the directory's view, and the classes of traffic of all.
+
+        The same again change nothing. What is on its way goes on as it was drawn.
+        """
+        epoch = clock.index_of(now, self._params.epoch_s)
         usable = {r.relay_id: r for r in paths.usable(relays, now, self._params)}
+        drawn_for = (self._view_epoch, self._classes)
+        self._view_epoch, self._classes = epoch, tuple(classes)
+        if usable != self._relays or drawn_for != (epoch, self._classes):
+            self.mixing = active.draw(list(usable.values()), classes, epoch, self._params)
+            if self._chooser is not None:
+                self._chooser.layers = self.mixing.layers
         if usable != self._relays:
             gone = self._relays.keys() - usable.keys()
             self._relays = usable
@@ -268,12 +282,15 @@ class PersonMachine:
             self._chooser, self._askable = None, {}
             return
         relays = list(self._relays.values())
-        self._chooser = PathChooser(relays, guard, params=self._params, rng=self._rng)
+        layers = self.mixing.layers
+        self._chooser = PathChooser(
+            relays, guard, params=self._params, rng=self._rng, layers=layers
+        )
         self._askable = {relay.relay_id: relay for relay in self._chooser.services}
 
     def _fill(self, slot: SlotClass, now: int) -> bytes | None:
         if self._view_epoch != clock.index_of(now, self._params.epoch_s):
-            self.directory_changed(list(self._relays.values()), now)
+            self.directory_changed(list(self._relays.values()), self._classes, now)
         if self._chooser is None:
             return None
         match slot:

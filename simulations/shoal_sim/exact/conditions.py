@@ -79,6 +79,7 @@ class Conditions:
             person=Bystander if self._stay is None else Visitor,
             through=self._through,
             packets=self.packets,
+            drawn=network.active == "drawn",
         )
 
     def begin(self, net: Mixnet) -> None:

@@ -19,10 +19,11 @@ from functools import partial
 from typing import Final
 
 from shoal_protocol import clock, crypto, identity
-from shoal_protocol.client import paths
+from shoal_protocol.client import active, paths
 from shoal_protocol.client.courier import Courier, Question
 from shoal_protocol.client.cover import CoverSchedule, SlotClass
 from shoal_protocol.clock import MILLISECOND, SECOND
+from shoal_protocol.directory import traffic
 from shoal_protocol.directory.descriptor import Descriptor
 from shoal_protocol.errors import RemoteProtocolError, UserError
 from shoal_protocol.packets.format import SPHINX, PacketFormat
@@ -156,7 +157,9 @@ class Bystander:
         """Send by way of this guard, among the relays that are known now."""
         net = self._net
         self.guard = guard
-        self._chooser = paths.PathChooser(net.relays, guard, params=net.params, rng=self._rng)
+        self._chooser = paths.PathChooser(
+            net.relays, guard, params=net.params, rng=self._rng, layers=net.layers
+        )
 
     def begin(self) -> None:
         """Begin a session: another id, nothing outstanding."""
@@ -232,6 +235,8 @@ class Mixnet:
         hub, person: the classes of nodes.
         through: what packets pass before their links; gets the network and what sends.
         packets: their format, if not the one that ``real`` tells.
+        drawn: whether ways keep to the active set, by the traffic that people make in truth;
+            all relays mix else.
     """
 
     def __init__(
@@ -252,6 +257,7 @@ class Mixnet:
         person: type[Bystander] = Bystander,
         through: Callable[["Mixnet", Send], Send] = lambda net, send: send,
         packets: PacketFormat | None = None,
+        drawn: bool = False,
     ) -> None:
         self.params: Final = params
         self.real: Final = real
@@ -275,6 +281,9 @@ class Mixnet:
         ]
         self.relays = [one.descriptor for one in self.hubs]  # whom everybody knows
         self._ids += [one.id for one in self.hubs]
+        self._rate: Final = people * preset.rate  # requests a second
+        self.layers: list[Sequence[Descriptor]] | None = [] if drawn else None
+        self._draw()
         self.people: Final = [
             person(self, number, preset, chance(f"person {number}")) for number in range(people)
         ]
@@ -295,6 +304,20 @@ class Mixnet:
         """Let everybody know these relays from now on."""
         self.relays = relays
         self._ids[:] = [one.relay_id for one in relays]
+        self._choose()
+
+    def _draw(self) -> None:
+        """Draw the active set, and again when the next epoch begins."""
+        self._choose()
+        if self.layers is not None:
+            epoch_ns = self.params.epoch_s * SECOND
+            self.engine.at((self.engine.now // epoch_ns + 1) * epoch_ns, "epoch", self._draw)
+
+    def _choose(self) -> None:
+        if self.layers is not None:
+            count, epoch = len(self.relays), clock.index_of(self.engine.now, self.params.epoch_s)
+            classes = [traffic.class_of(self._rate * 60 / max(1, count))] * count
+            self.layers[:] = active.draw(self.relays, classes, epoch, self.params).layers
 
     def relay_ids(self) -> Sequence[bytes]:
         """Return all relays' ids."""

@@ -48,7 +48,6 @@ def simulate(scenario: Scenario, seed: int) -> Results:
     """
     for asked, what in (
         (scenario.network.layout != "free", "layers: the protocol draws free routes"),
-        (scenario.network.active != "all", "the draw of active relays"),
     ):
         if asked:
             raise UserError(f"The exact tier does not do {what}; ask the vector tier.")

@@ -122,7 +122,7 @@ class Person(Node):
             changed = True
         if changed:
             self.guards_kept = self.guards.dump()
-        self.machine.directory_changed(relays, self.now())
+        self.machine.directory_changed(relays, self.view.traffic(self.now()), self.now())
 
     def receive(self, packet: bytes, guard: bytes, client: bytes) -> None:
         """Take what a guard sent to this session."""

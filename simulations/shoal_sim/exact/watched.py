@@ -272,5 +272,5 @@ def _nodes(net: Mixnet, plan: Plan, relays: int) -> mixing.Nodes:
     guard = [number_of[person.guard.relay_id] for person in net.people]
     active = numpy.arange(everybody, dtype=numpy.int32)
     return mixing.Nodes(
-        len(net.people), everybody, numpy.array(guard, dtype=numpy.int32), active, held
+        len(net.people), everybody, numpy.array(guard, dtype=numpy.int32), (active, active), held
     )

@@ -25,6 +25,9 @@ from typing import Final
 import numpy
 from numpy.typing import NDArray
 
+from shoal_protocol.client import active as protocol
+from shoal_protocol.directory import traffic
+from shoal_protocol.parameters import NetworkParameters
 from shoal_sim.vector.latency import Latency
 from shoal_sim.vector.stepping import Flags, Ints, Small
 from shoal_sim.vector.tracing import Way
@@ -40,14 +43,14 @@ class Nodes:
 
     Args:
         guard: (people,) each person's relay.
-        active: relays of which A and B are drawn, in order.
+        active: relays of which A and B are drawn, in order, of a layer each.
         corrupt: (relays,) which tell the adversary what they do.
     """
 
     people: int
     relays: int
     guard: Small
-    active: Small
+    active: tuple[Small, Small]
     corrupt: Flags
 
 
@@ -126,7 +129,7 @@ def nodes(
     relays: int,
     rng: numpy.random.Generator,
     *,
-    active: Small | None = None,
+    active: tuple[Small, Small] | None = None,
     corrupt: Sequence[int] = (),
 ) -> Nodes:
     """Draw each person's guard, evenly; ``corrupt`` are relays, counted from 0."""
@@ -134,26 +137,26 @@ def nodes(
     held = numpy.zeros(relays, dtype=numpy.bool_)
     held[list(corrupt)] = True
     if active is None:
-        active = numpy.arange(relays, dtype=numpy.int32)
+        active = (numpy.arange(relays, dtype=numpy.int32),) * 2
     return Nodes(people, relays, guard, active, held)
 
 
 def drawn(
-    relays: int, people: int, rate: float, delay_s: float, rng: numpy.random.Generator
-) -> Small:
-    """Draw the active set by traffic, as protocol.md has it: each relay alike likely, by 2^−j.
+    relays: int, rate: float, params: NetworkParameters, rng: numpy.random.Generator
+) -> tuple[Small, Small]:
+    """Draw the active set by the protocol's rule from lots that are drawn in place of hashed.
 
-    j is the most that leaves as many as pools of 8 packets fill, N·λ·d/8, and falls where
-    fewer than ``LEAST_ACTIVE`` come out; at 0 all are in.
+    Args:
+        rate: requests a second of all people, which relays tell each of its share, in classes.
     """
-    wanted = max(LEAST_ACTIVE, int(people * rate * delay_s / 8))
-    j = max(0, int(numpy.log2(relays / wanted))) if relays > wanted else 0
-    lot = rng.random(relays)
-    while True:
-        active = numpy.flatnonzero(lot < 2.0**-j).astype(numpy.int32)
-        if len(active) >= LEAST_ACTIVE or j == 0:
-            return active
-        j -= 1
+    classes = [traffic.class_of(rate * 60 / relays)] * relays
+    lots = rng.integers(0, 2**protocol.LOT_BITS, relays, dtype=numpy.uint64).tolist()
+    layers = protocol.pick(lots, protocol.wanted(protocol.requests(classes), params), params)
+    if layers is None:
+        everybody = numpy.arange(relays, dtype=numpy.int32)
+        return everybody, everybody
+    first, second = layers
+    return numpy.array(first, dtype=numpy.int32), numpy.array(second, dtype=numpy.int32)
 
 
 def senders(
@@ -219,7 +222,7 @@ def layered(people: int, depth: int, width: int, *, corrupt: Sequence[int] = ())
     held = numpy.zeros(depth * width, dtype=numpy.bool_)
     held[list(corrupt)] = True
     nobody = numpy.empty(0, dtype=numpy.int32)
-    return Nodes(people, depth * width, nobody, nobody, held)
+    return Nodes(people, depth * width, nobody, (nobody, nobody), held)
 
 
 def layers(
@@ -251,7 +254,9 @@ def apart(pool: Small, taken: Sequence[Small], rng: numpy.random.Generator) -> S
     Raises:
         ValueError: of what all may have taken too little is left.
     """
-    if len(pool) <= len(taken):
+    if len(pool) <= len(taken) and len(pool) <= sum(
+        bool(numpy.isin(pool, earlier).any()) for earlier in taken
+    ):
         raise ValueError(
             f"A way needs {LEAST_ACTIVE} different relays; of {len(pool)} that may be drawn "
             f"{len(taken)} may stand on it already."
@@ -295,8 +300,9 @@ def _free(
 ) -> Packets:
     """Draw A and B, and the way over them between a person with its guard and a relay."""
     guard = there.guard[person]
-    a = apart(there.active, [guard, service], rng)
-    b = apart(there.active, [guard, service, a], rng)
+    first, second = there.active
+    a = apart(first, [guard, service], rng)
+    b = apart(second, [guard, service, a], rng)
     relay = numpy.stack([guard, a, b] if onward else [a, b, guard])
     return _travel(
         there, person, service, relay, begin, delay_ns, latency, rng, loss, onward=onward

@@ -177,10 +177,10 @@ def _relays_of(scenario: Scenario, setting: _Setting, plan: Plan, seed: int) -> 
     if relays < mixing.LEAST_ACTIVE:
         raise UserError(f"A way needs {mixing.LEAST_ACTIVE} relays; network.relays is {relays}.")
     rng = numbers(seed, "nodes")
-    active: Small | None = None
+    active: tuple[Small, Small] | None = None
     if scenario.network.active == "drawn":
-        delay_s = setting.delay_ns / mixing.SECOND
-        active = mixing.drawn(relays, setting.people, setting.rate, delay_s, rng)
+        rate = setting.people * setting.rate
+        active = mixing.drawn(relays, rate, scenario.network.protocol, rng)
     corrupt = [*plan.corrupt, *range(scenario.network.relays, relays)]
     return mixing.nodes(setting.people, relays, rng, active=active, corrupt=corrupt)
 
@@ -328,7 +328,9 @@ def _load(
     return {
         "people": float(setting.people),
         "relays": float(there.relays),
-        "active_relays": float(there.relays if layered else len(there.active)),
+        "active_relays": float(
+            there.relays if layered else len(numpy.unique(numpy.concatenate(there.active)))
+        ),
         "pool_mean": float(pools.mean()),
         "person_kb_per_s": up_down / 1000,
         "person_gb_per_month": gigabytes,
