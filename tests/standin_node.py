@@ -58,6 +58,9 @@ class Relay:
     def peers(self) -> Sequence[backend.PeerInfo]:
         return ()
 
+    def drain(self) -> None:
+        raise backend.NotFound("Nothing here drains.")
+
 
 class Person(Relay):
     """A person's node with one conversation a pair of pseudonyms."""

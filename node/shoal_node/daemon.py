@@ -6,6 +6,7 @@
                                               │              relay: its limits are read again
                                               ├─ RelayNode.run or Household.run
                                               ├─ run_api ─► api.json
+                                              ├─ a relay that has drained ──► cancel everything
                                               └─ an erasure, answered ──► cancel everything
 
 What Python freed still stands in a process's memory: only its end lets the system clear that.
@@ -115,6 +116,8 @@ async def _run(config: NodeConfig, directory: home.Home) -> None:
             _show_page(answers, browser=config.browser)
         if isinstance(node, household.Household) and node.lock_state().state != "open":
             print(LOCKED, file=sys.stderr)  # noqa: T201
+        if isinstance(node, relay.RelayNode):
+            nursery.start_soon(_stop_when_drained, node, nursery.cancel_scope)
         if isinstance(node, household.Household):
             nursery.start_soon(_stop_when_erased, node, answered, nursery.cancel_scope)
         for address in node.status().addrs:
@@ -143,6 +146,13 @@ async def _stop_when_erased(
     with trio.move_on_after(ANSWER_S):
         await answered.wait()
     print(ERASED, file=sys.stderr)  # noqa: T201
+    scope.cancel()
+
+
+async def _stop_when_drained(node: relay.RelayNode, scope: trio.CancelScope) -> None:
+    """End the process of a relay that has handed everything on."""
+    await node.draining.done.wait()
+    log.info("node stops: it is drained")
     scope.cancel()
 
 

@@ -126,6 +126,13 @@ class DirectoryService:
                 await self._mine(self._entry.refresh(addresses, mix_keys, self._now()))
             self._poke()
 
+    async def leave(self) -> None:
+        """Ask everybody to give this relay nothing new; as ``OwnEntry.leave``."""
+        if self._entry is not None:
+            async with self._entry_lock:
+                await self._mine(self._entry.leave(self._now()))
+            self._poke()
+
     async def run(
         self, transport: Transport, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:

@@ -30,7 +30,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import connection, forkserver, process
 from pathlib import Path
@@ -48,6 +48,7 @@ BOOTSTRAPS: Final = 3
 START_TIMEOUT: Final = 60.0  # s until a node's API answers
 READY_TIMEOUT: Final = 120.0  # s until all are ready
 STOP_TIMEOUT: Final = 5.0  # s for a clean end before it is killed
+DRAIN_TIMEOUT: Final = 300.0  # s
 ORPHAN_TIMEOUT: Final = 3.0  # s for a clean end when the parent has died
 LOG_TAIL: Final = 4096  # bytes
 _PAUSE: Final = 0.05  # s between two looks
@@ -311,6 +312,21 @@ class Fleet:
             raise UserError(
                 f"{node.name} ended with code {code}. Its log says: {_last_line(node.log)}"
             )
+
+    def drain(self, nodes: Sequence[Node]) -> None:
+        """Have relays hand on what they keep, all at once, and wait for their ends.
+
+        Raises:
+            UserError: one did not end well, or not in time.
+        """
+        for node in nodes:
+            self._ended.add(node.name)
+            node.client().post("drain", body={})
+        deadline = time.monotonic() + DRAIN_TIMEOUT
+        for node in nodes:
+            node.process.join(max(deadline - time.monotonic(), 0.0))
+            if node.process.exitcode != 0:
+                raise UserError(f"{node.name} did not drain. Its log says: {_last_line(node.log)}")
 
     def restart(self, node: Node) -> Node:
         """Start a node that was stopped or killed again, on its home; returns it once it answers.

@@ -130,6 +130,10 @@ class Household:
         """The guards."""
         return () if self._node is None else self._node.peers()
 
+    def drain(self) -> None:
+        """Refuse: a person's node keeps nothing of others."""
+        raise backend.NotFound("This is a person's node: only a relay drains.")
+
     def lock_state(self) -> backend.LockState:
         """Whether the store is open."""
         locked = keys.locked(self._config.data)

@@ -80,7 +80,7 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = {  # least and most, both al
     "pool": (16, 1_000_000),
     "clients": (0, 100_000),
     "clients_per_subnet": (1, 100_000),
-    "disk_gb": (0.01, 100_000),
+    "disk_gb": (0.0001, 100_000),
 }
 
 

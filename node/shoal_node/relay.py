@@ -23,6 +23,7 @@ from shoal_node.api import backend
 from shoal_node.config import NodeConfig
 from shoal_node.dht_service import DhtService
 from shoal_node.directory_service import DirectoryService
+from shoal_node.draining import Draining, Stage
 from shoal_node.links import PacketLinks
 from shoal_node.operator import OperatorLimits
 from shoal_node.replica_service import ReplicaService
@@ -124,9 +125,17 @@ class RelayNode:
             ticking.now,
             home=config.data,
             relays=self._relay_ids,
+            leaving=self._leaving_ids,
             resolve=self._resolve,
             submit=self._commits.submit,
             arrived=lambda put, outcome: self._handle(self.machine.desk.arrived(put, outcome)),
+        )
+        mixed = self.machine.mix.counters
+        self.draining: Final = Draining(
+            announce=self._directory.leave,
+            handed_on=lambda: self._replicas.machine.handed_on,
+            crossed=lambda: mixed["forwarded"] + mixed["to client"] + mixed["requests"],
+            held=lambda: self.machine.mix.pool_size + self._commits.queue,
         )
         self._events: backend.Hub = backend.Hub(now)
         self._wake = trio.Event()
@@ -181,6 +190,7 @@ class RelayNode:
             }
             for name, service in services.items():
                 await nursery.start(supervisor.supervise, name, service)
+            nursery.start_soon(self.draining.run)
             task_status.started(None)
 
     def _dialable(self, listened: Sequence[str]) -> tuple[str, ...]:
@@ -301,6 +311,9 @@ class RelayNode:
     def _relay_ids(self) -> list[bytes]:
         return [relay.relay_id for relay in self._view.relays(self._clock.now())]
 
+    def _leaving_ids(self) -> list[bytes]:
+        return [relay.relay_id for relay in self._view.leaving(self._clock.now())]
+
     def _resolve(self, relay_id: bytes) -> Sequence[str]:
         relay = self._view.get(relay_id)
         return () if relay is None else relay.addresses
@@ -312,6 +325,10 @@ class RelayNode:
     def descriptor(self) -> Descriptor | None:
         """What this relay last published about itself."""
         return self._view.get(self.peer.relay_id)
+
+    def drain(self) -> None:
+        """Begin to leave in good order; ``draining.done`` is set in the end."""
+        self.draining.begin()
 
     @property
     def events(self) -> backend.Hub:
@@ -361,6 +378,7 @@ class RelayNode:
             version=importlib.metadata.version("shoal"),
             network=self._params.name,
             warnings=self._warnings(kept),
+            draining=None if self.draining.stage is Stage.STAYING else self.draining.stage.value,
             counters=counters,
         )
 

@@ -73,6 +73,7 @@ class ReplicaService:
         now: the node's clock, ns since the Unix epoch.
         home: the node's directory, in which FILE is kept.
         relays: gives the ids of the relays in the directory now, own included.
+        leaving: gives the ids of those that are leaving.
         resolve: asks the directory for a relay's addresses.
         submit: has the relay's store execute operations.
         arrived: is told what came, so that those who wait for it get it.
@@ -88,6 +89,7 @@ class ReplicaService:
         *,
         home: Path,
         relays: Callable[[], Iterable[bytes]],
+        leaving: Callable[[], Iterable[bytes]] = tuple,
         resolve: Resolve,
         submit: Submit,
         arrived: Arrived = lambda put, outcome: None,
@@ -96,6 +98,7 @@ class ReplicaService:
         self._path = home / FILE
         self._now = now
         self._relays = relays
+        self._leaving = leaving
         self._resolve = resolve
         self._submit = submit
         self._arrived = arrived
@@ -135,7 +138,8 @@ class ReplicaService:
     def directory_changed(self) -> None:
         """Look at the directory again: its relays may be others."""
         if self._nursery is not None:
-            self._do(self.machine.directory_changed(self._relays(), self._now()))
+            relays, leaving = self._relays(), self._leaving()
+            self._do(self.machine.directory_changed(relays, self._now(), leaving=leaving))
 
     async def handler(self, channel: Channel) -> None:
         """Answer the peer that opened ``channel`` until it closes.

@@ -158,10 +158,21 @@ async def test_a_relay_says_that_it_has_no_personas() -> None:
         assert (await served.get("/status"))["role"] == "relay"
         assert len(await served.get("/peers")) == 1
         for row in endpoints.ENDPOINTS:
-            if row.path not in ("/status", "/peers"):
+            if row.path not in ("/status", "/peers", "/drain"):
                 answer = await served.call_row(row)
                 assert answer[0] == 404, row.path
                 assert answer[1]["detail"] == "This node is a relay: it has no personas."
+
+
+async def test_a_relay_drains_and_a_persons_node_does_not() -> None:
+    relay = fake_node.FakeRelay()
+    async with serving(relay) as served:
+        assert (await served.call("POST", "/api/v1/drain", {}))[0] == 202
+        assert relay.drains == 1
+    async with serving() as served:
+        answer = await served.call("POST", "/api/v1/drain", {})
+        assert answer[0] == 404
+        assert answer[1]["detail"] == "This is a person's node: only a relay drains."
 
 
 class Settling(fake_node.FakePerson):

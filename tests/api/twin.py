@@ -55,6 +55,7 @@ class Relay:
     def __init__(self) -> None:
         self.events: backend.Hub = events.Hub(START)
         self.now = START
+        self.drains = 0
 
     def status(self) -> backend.Status:
         return backend.Status(
@@ -85,6 +86,11 @@ class Relay:
         return (
             backend.PeerInfo("ab" * 16, "/ip4/127.0.0.1/tcp/4001", "guard", True, START + 1_000),
         )
+
+    def drain(self) -> None:
+        if self.role == "person":
+            raise backend.NotFound("This is a person's node: only a relay drains.")
+        self.drains += 1
 
 
 class Twin(Relay, twin_talks.Talks):

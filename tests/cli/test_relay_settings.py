@@ -52,7 +52,7 @@ def _settings(text: str) -> list[str]:
         ("[limits]\nclients = -1", "limits.clients in {} must be a whole number, 0 to 100,000."),
         ("[limits]\nclients = 1.5", "limits.clients in {} must be a whole number, 0 to 100,000."),
         ("[limits]\nclients = true", "limits.clients in {} must be a whole number, 0 to 100,000."),
-        ("[limits]\ndisk_gb = nan", "limits.disk_gb in {} must be a number, 0.01 to 100,000."),
+        ("[limits]\ndisk_gb = nan", "limits.disk_gb in {} must be a number, 0.0001 to 100,000."),
         ('[limits]\npool = "x"', "limits.pool in {} must be a whole number, 16 to 1,000,000."),
         (
             "[limits]\nmood = 1",

@@ -77,6 +77,27 @@ def test_a_version_durable_only_in_the_next_epoch_is_followed_by_one_with_the_ne
     assert Persist(Version(EPOCH + 1, 0)) in made.handle_timer(eighth)
 
 
+def test_a_relay_that_leaves_says_so_at_once_and_takes_it_back() -> None:
+    made, _ = published(entry())
+    (ask,) = made.leave(START + 1)
+    assert ask == Persist(Version(EPOCH, 1))
+    (said,) = made.persisted(Version(EPOCH, 1), START + 2)
+    assert isinstance(said, Publish)
+    assert descriptors.decode_descriptor(said.descriptor, LAB).leaving
+    assert made.leave(START + 3) == []
+    assert made.leave(START + 4, leaving=False) == [Persist(Version(EPOCH, 2))]
+    (said,) = made.persisted(Version(EPOCH, 2), START + 5)
+    assert isinstance(said, Publish)
+    assert not descriptors.decode_descriptor(said.descriptor, LAB).leaving
+
+
+def test_a_relay_asked_to_leave_before_it_was_there_says_so_from_the_first() -> None:
+    made = entry()
+    assert made.leave(START) == []
+    _, said = published(made)
+    assert descriptors.decode_descriptor(said.descriptor, LAB).leaving
+
+
 def test_a_restart_takes_the_next_serial() -> None:
     _, said = published(entry(last=Version(EPOCH, 6)))
     assert descriptors.decode_descriptor(said.descriptor, LAB).version == (EPOCH, 7)

@@ -9,6 +9,7 @@ from directory.world import Author
 from shoal_protocol import clock
 from shoal_protocol.clock import SECOND
 from shoal_protocol.directory import view as views
+from shoal_protocol.directory.descriptor import LEAVING
 from shoal_protocol.directory.tree import BucketTree, Item
 from shoal_protocol.directory.view import DirectoryView, Need
 from shoal_protocol.errors import RemoteProtocolError
@@ -50,6 +51,20 @@ def test_relays_are_in_order_of_their_ids_whatever_came_first() -> None:
         view = holding(*order)
         assert [relay.relay_id for relay in view.relays(START)] == ids
     assert holding(*authors).tree.root() == holding(*authors[::-1]).tree.root()
+
+
+def test_a_relay_that_leaves_is_given_nothing_new_and_is_found_while_its_lease_holds() -> None:
+    view = holding(ALICE, BOB)
+    before = view.revision
+    assert view.add_descriptor(ALICE.descriptor(serial=1, capacity=LEAVING), START)
+    assert view.revision > before
+    assert [relay.relay_id for relay in view.relays(START)] == [BOB.relay_id]
+    assert [relay.relay_id for relay in view.leaving(START)] == [ALICE.relay_id]
+    assert view.get(ALICE.relay_id) == view.leaving(START)[0]
+    assert view.leaving(START + LEASE) == ()
+    assert view.add_descriptor(ALICE.descriptor(serial=2), START)
+    assert len(view.relays(START)) == 2
+    assert view.leaving(START) == ()
 
 
 def test_a_lease_of_an_unknown_relay_is_not_kept() -> None:

@@ -42,6 +42,7 @@ class Author:
         addresses: Sequence[str] = ("/ip4/9.9.9.9/tcp/4001",),
         software: str = "shoal/0.1.0",
         params: NetworkParameters | None = None,
+        capacity: int = 0,
     ) -> bytes:
         """Return a descriptor of the epoch at ``now``, or of ``epoch``."""
         at = clock.index_of(now, self.params.epoch_s) if epoch is None else epoch
@@ -55,6 +56,7 @@ class Author:
             instance=self.instance,
             nonce=self.nonce,
             params=params or self.params,
+            capacity=capacity,
             software=software,
         )
 

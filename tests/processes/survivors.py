@@ -1,4 +1,4 @@
-"""T4: six of twenty relays die at once while the readers are away.
+"""T4: six of twenty relays die at once while the readers are away; or some leave, others are full.
 
 ``python -m processes.survivors`` runs it.
 
@@ -6,7 +6,7 @@
 
     20 relays (K = 5), writers and readers know each other ─► readers stop
         ─► 2,000 messages are stored, and copied K times ─► writers stop
-        ─► kill −9 of 6 relays at once ─► readers start
+        ─► drain of some ─► kill −9 of 6 relays at once ─► readers start
         ─► all that a living relay keeps must come, 99.5 % of all within 120 s
                 └─ 60 s later, if anything is missing ─► writers start
 
@@ -20,6 +20,8 @@ it holds up what was written after it until its writer is back and puts it again
 import argparse
 import dataclasses
 import json
+import os
+import signal
 import sqlite3
 import sys
 import time
@@ -31,10 +33,10 @@ from typing import Final
 from processes import writers
 from processes.waiting import pause, until
 from processes.writers import Person
-from shoal_node import fleet
+from shoal_node import fleet, home
 from shoal_node.store import relay_store
 from shoal_protocol.errors import UserError
-from shoal_protocol.parameters import LAB5
+from shoal_protocol.parameters import LAB, LAB5
 from support import seeded
 
 PER_CONVERSATION: Final = 50  # messages; a window holds 63
@@ -45,6 +47,7 @@ STILL_S: Final = 5.0  # without a new copy: they have finished
 WRITERS_S: Final = 60.0  # after the readers, if anything is missing, the writers start
 ARRIVED_S: Final = 120.0  # T4's bound
 LATEST_S: Final = 300.0  # until when it is watched how many come after it
+REPLICAS: Final = LAB.replicas  # of every network here, at least
 SHARE: Final = 0.995  # of all, within it
 
 
@@ -56,12 +59,15 @@ class Figures:
     relays: int
     killed: int
     messages: int
+    drained: int = 0
+    full: int = 0  # relays with a disk that takes nothing new from the start
     setup_s: float = 0.0
     stored_s: float = 0.0
     copies: float = 0.0  # of a box, in the mean, when the relays were killed
     copied_s: float = 0.0
     alone: int = 0  # came before any writer was there again
     writers_s: float | None = None  # when they were started again
+    drained_s: float | None = None  # until all who were asked to go had gone
     arrived: int = 0  # within T4's bound
     came: int = 0  # in the end
     came_s: float = 0.0
@@ -103,37 +109,60 @@ class Talk:
 
 
 def run(
-    seed: str, say: Callable[[str], None], *, relays: int = 20, killed: int = 6, readers: int = 20
+    seed: str,
+    say: Callable[[str], None],
+    *,
+    relays: int = 20,
+    killed: int = 6,
+    drained: int = 0,
+    full: int = 0,
+    readers: int = 20,
+    network_name: str = LAB5.name,
 ) -> Figures:
     """Run the check.
 
     Args:
-        seed: of who is killed.
+        seed: of who is killed, drained, full.
         say: told how it goes.
         relays: how many there are.
         killed: how many die.
+        drained: how many hand on what they keep, and go, before others die.
+        full: how many have a full disk all the time, and stay.
         readers: their nodes; each reads from two writers', which are half as many.
+        network_name: whose parameters hold; how many replicas there are.
 
     Raises:
         UserError: the network did not form, or a node ended by itself.
     """
-    figures = Figures(seed, relays, killed, readers * CONVERSATIONS * PER_CONVERSATION)
+    messages = readers * CONVERSATIONS * PER_CONVERSATION
+    figures = Figures(seed, relays, killed, messages, drained, full)
     count = max(CONVERSATIONS, readers // 2)  # of writers
     began = time.monotonic()
-    with fleet.Fleet(relays, count + readers, network=LAB5.name) as network:
+    with fleet.Fleet(relays, count + readers, network=network_name) as network:
         network.start()
         network.await_ready()
+        chosen = seeded(f"{seed} killed").sample(network.relays, killed + drained + full)
+        dead, going = chosen[:killed], chosen[killed : killed + drained]
+        for node in chosen[killed + drained :]:
+            _fill(node)
         talks = _introduce(network, count)
         figures.setup_s = _since(began)
         say(f"{len(talks)} conversations have begun after {figures.setup_s} s")
         for node in network.people[count:]:
             network.stop(node)
         _store(network, talks, figures)
+        for node in chosen[killed + drained :]:
+            if not any("store is full" in line for line in node.client().get("status")["warnings"]):
+                figures.wrong.append(f"{node.name} was not full")
         say(f"{figures.messages} messages stored in {figures.stored_s} s, {figures.copies} copies")
         for node in network.people[:count]:
             network.stop(node)
         figures.relay_mb = max(node.rss_mb() or 0.0 for node in network.relays)
-        dead = seeded(f"{seed} killed").sample(network.relays, killed)
+        if going:
+            began = time.monotonic()
+            network.drain(going)
+            figures.drained_s = _since(began)
+            say(f"{drained} relays have gone after {figures.drained_s} s")
         for node in dead:
             network.kill(node)
         for node in network.people[count:]:
@@ -143,10 +172,10 @@ def run(
             f"{figures.arrived} of {figures.messages} came in time, {figures.came} "
             f"after {figures.came_s} s"
         )
-        alive = [node for node in network.relays if node not in dead]
+        alive = [node for node in network.relays if node not in (*dead, *going)]
         for node in alive:
             network.kill(node)
-        _count_boxes(dead, alive, figures)
+        _count_boxes([*dead, *going], alive, figures)
     _judge(figures)
     return figures
 
@@ -156,6 +185,19 @@ def _start(network: fleet.Fleet, count: int, figures: Figures) -> None:
     for node in network.people[:count]:
         network.relaunch(node)
     figures.alone = figures.came
+
+
+def _fill(node: fleet.Node) -> None:
+    """Have a relay find its disk full: its operator allows less than there is."""
+    (node.data / home.CONFIG_FILE).write_text("[limits]\ndisk_gb = 0.0001\n")
+    assert node.process.pid is not None
+    os.kill(node.process.pid, signal.SIGHUP)
+
+    def full() -> bool:
+        counters = node.client().get("status")["counters"]
+        return int(counters["store limit"]) == 10**5
+
+    until(full, STORED_S, "the relay has read its limits")
 
 
 def _introduce(network: fleet.Fleet, count: int) -> list[Talk]:
@@ -258,6 +300,8 @@ def _judge(figures: Figures) -> None:
         figures.wrong.append(f"{figures.arrived} of {figures.messages} within {ARRIVED_S:g} s")
     if not figures.boxes_lost and figures.arrived < figures.messages:
         figures.wrong.append("a living relay keeps every box, and not every message came in time")
+    if figures.killed < REPLICAS and figures.boxes_lost:
+        figures.wrong.append(f"{figures.boxes_lost} boxes are gone, few relays are")
     if figures.duplicates:
         figures.wrong.append(f"{figures.duplicates} came twice")
 
@@ -273,12 +317,24 @@ def main() -> int:
     parser.add_argument("--killed", type=int, default=6)
     parser.add_argument("--readers", type=int, default=20)
     parser.add_argument("--seed", default="survivors")
+    parser.add_argument("--network", default=LAB5.name)
+    parser.add_argument("--drained", type=int, default=0, help="leave in good order before")
+    parser.add_argument("--full", type=int, default=0, help="have full disks")
     asked = parser.parse_args()
 
     def say(line: str) -> None:
         sys.stderr.write(f"{line}\n")
 
-    figures = run(asked.seed, say, relays=asked.relays, killed=asked.killed, readers=asked.readers)
+    figures = run(
+        asked.seed,
+        say,
+        relays=asked.relays,
+        killed=asked.killed,
+        readers=asked.readers,
+        network_name=asked.network,
+        drained=asked.drained,
+        full=asked.full,
+    )
     json.dump(dataclasses.asdict(figures), sys.stdout, indent=1)
     sys.stdout.write("\n")
     return 1 if figures.wrong else 0

@@ -108,6 +108,7 @@ class Net:
         self.limits = limits
         self.relays = [Relay(number, limits) for number in range(count)]
         self.directory = list(self.relays)
+        self.leaving: list[Relay] = []  # take nothing new, and hand on what they keep
         self.down: set[bytes] = set()  # dead: what is sent there fails
         self.mute: set[bytes] = set()  # take frames and say nothing
         self.frames: list[tuple[bytes, bytes, replica_frames.Frame]] = []
@@ -141,22 +142,28 @@ class Net:
         self.directory = [relay for relay in self.directory if relay not in gone]
         self.tell()
 
+    def drain(self, *going: Relay) -> None:
+        """Let relays say that they take nothing new."""
+        self.directory = [relay for relay in self.directory if relay not in going]
+        self.leaving += going
+        self.tell()
+
     def tell(self) -> None:
         """Tell all who the relays are, within half a second."""
-        ids = [relay.id for relay in self.directory]
-        for place, relay in enumerate(self.directory):
+        for place, relay in enumerate(self.directory + self.leaving):
             self._at(
                 self.now + place % 5 * 100 * clock.MILLISECOND,
-                partial(self._hear, relay, ids),
+                partial(self._hear, relay),
             )
 
-    def _hear(self, relay: Relay, ids: Sequence[bytes]) -> None:
-        self.do(relay, relay.machine.directory_changed(ids, self.now))
+    def _hear(self, relay: Relay) -> None:
+        ids, leaving = [one.id for one in self.directory], [one.id for one in self.leaving]
+        self.do(relay, relay.machine.directory_changed(ids, self.now, leaving=leaving))
 
     def restart(self, relay: Relay) -> None:
         """Crash a relay and begin it again with its store and what it kept."""
         relay.machine = relay.made()
-        self._hear(relay, [other.id for other in self.directory])
+        self._hear(relay)
 
     def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
         """Run for ``seconds`` of virtual time or until ``until``; returns the latter."""

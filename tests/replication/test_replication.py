@@ -56,6 +56,66 @@ def test_two_keepers_that_leave_at_once_are_both_replaced() -> None:
     assert_kept(net, puts)
 
 
+def drained(net: Net, *going: Relay) -> None:
+    """Have relays leave in good order, and go once each has handed on all it kept."""
+    net.drain(*going)
+    net.run(1)
+    assert net.run(600, lambda: all(relay.machine.handed_on for relay in going))
+    net.down |= {relay.id for relay in going}
+    net.leaving = [relay for relay in net.leaving if relay not in going]
+    net.tell()
+    net.settle()
+
+
+def test_all_keepers_of_a_record_leave_in_good_order_at_once_and_nothing_is_lost() -> None:
+    net, puts = filled(relays=12)
+    going = net.among(keepers(puts[0].address, net.directory))
+    drained(net, *going)
+    assert_kept(net, puts)
+    assert not any(relay.refused for relay in net.relays)
+
+
+def test_a_single_copy_goes_on_as_one_when_its_relay_leaves_in_good_order() -> None:
+    net, _ = filled(relays=12)
+    alone = box_of("fragment")
+    (first, *_) = net.among(keepers(alone.address, net.directory))
+    first.put(alone)
+    drained(net, first)
+    assert len(net.holders(alone.record)) == 1
+
+
+def test_a_relay_that_crashes_while_it_leaves_hands_on_the_rest_when_it_is_back() -> None:
+    net, puts = filled(relays=12)
+    going = net.among(keepers(puts[0].address, net.directory))
+    net.drain(*going)
+    net.run(1)
+    assert net.run(60, lambda: going[0].machine.walking)
+    net.restart(going[0])
+    assert not going[0].machine.handed_on
+    drained(net)
+    assert net.run(600, lambda: all(relay.machine.handed_on for relay in going))
+    assert_kept(net, puts)
+
+
+def test_a_relay_that_leaves_does_not_wait_for_a_keeper_that_is_full() -> None:
+    net, puts = filled(relays=12)
+    going = net.relays[3]
+    full = net.relays[5]
+    full.store.capacity = len(full.store)
+    began = net.now
+    net.drain(going)
+    net.run(1)
+    assert net.run(600, lambda: going.machine.handed_on)
+    assert net.now - began < 120 * clock.SECOND
+    net.leave(going)
+    assert all(len(net.holders(put.record)) >= PARAMS.replicas - 1 for put in puts)
+
+
+def test_a_relay_that_stays_has_handed_on_nothing() -> None:
+    net, _ = filled()
+    assert not any(relay.machine.handed_on for relay in net.relays)
+
+
 def test_a_relay_that_joins_gets_what_it_should_keep_and_nobody_drops_anything() -> None:
     net, puts = filled(relays=6)
     before = {relay.id: relay.records() for relay in net.relays}

@@ -127,6 +127,9 @@ class Backend(Protocol):
     def peers(self) -> Sequence[PeerInfo]:
         """The nodes that this one holds, or tries to hold, links to."""
 
+    def drain(self) -> None:
+        """Begin to leave the network in good order; NotFound for a person's node."""
+
 
 class PersonBackend(Protocol):
     """What a person's node answers while it is unlocked; ids are opaque text made by the node.

@@ -80,6 +80,14 @@ _NODE: Final = (
     Endpoint("GET", "/status", "What the node sees", handlers.status, backend.Status),
     Endpoint("GET", "/peers", "Nodes linked to", handlers.peers, Sequence[backend.PeerInfo]),
     Endpoint(
+        "POST",
+        "/drain",
+        "Have a relay hand on what it keeps and end; its status says how far it is",
+        handlers.drain,
+        status=202,
+        body=bodies.NoBody,
+    ),
+    Endpoint(
         "GET", "/path", "Hops of the latest envelope", handlers.path, Sequence[backend.HopInfo]
     ),
     Endpoint("GET", "/lock", "Whether the store is open", handlers.lock_state, backend.LockState),

@@ -63,6 +63,11 @@ async def peers(call: Call) -> object:
     return call.node.peers()
 
 
+async def drain(call: Call) -> object:
+    call.node.drain()
+    return None
+
+
 async def path(call: Call) -> object:
     return call.owner.path()
 

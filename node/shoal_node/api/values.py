@@ -105,6 +105,7 @@ class Status:
     traffic: Traffic | None = None  # a person's
     traffic_class: int | None = None  # a relay's own, as in its lease
     dht: Dht | None = None
+    draining: str | None = None  # how far a relay is that was asked to go
     warnings: Sequence[str] = ()  # whole sentences for the user
     warning_codes: Sequence[str] = ()  # of a person's, in the same order, for other languages
     counters: Mapping[str, int] = field(default_factory=dict)  # by fixed labels, for operators

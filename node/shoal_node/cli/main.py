@@ -33,6 +33,7 @@ from shoal_node.cli import (
     network,
     node,
     persona,
+    relay,
     view,
 )
 from shoal_node.cli.options import Commands
@@ -75,6 +76,7 @@ def build_parser(*, plugins: bool = True) -> argparse.ArgumentParser:
     for module in (
         network,
         node,
+        relay,
         view,
         persona,
         contact,

@@ -1,4 +1,4 @@
-"""``shoal up`` and ``shoal relay``: run a node in the foreground until interrupted."""
+"""``shoal up``: run a person's node in the foreground until interrupted; ``shoal page``."""
 
 import argparse
 import os
@@ -31,7 +31,7 @@ def add(commands: options.Commands) -> None:
         "run a person's node until interrupted",
         "shoal up --bootstrap /ip4/192.0.2.7/tcp/4001/p2p/12D3KooW…",
     )
-    _add_flags(up)
+    add_flags(up)
     up.add_argument(
         "--relay",
         choices=("auto", "yes", "no"),
@@ -57,22 +57,10 @@ def add(commands: options.Commands) -> None:
     options.add_data(page)
     options.add_json(page)
     page.add_argument("--open", action="store_true", help="open it in a browser as well")
-    relay = options.command(
-        commands,
-        "relay",
-        _relay,
-        "run an always-on relay until interrupted",
-        "shoal relay --listen /ip4/0.0.0.0/tcp/4001",
-    )
-    _add_flags(relay)
-    relay.add_argument(
-        "--print-config",
-        action="store_true",
-        help="print a commented config.toml with all settings, and do nothing else",
-    )
 
 
-def _add_flags(parser: argparse.ArgumentParser) -> None:
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what every node is told."""
     options.add_data(parser)
     parser.add_argument(
         "--listen",
@@ -104,16 +92,7 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _up(arguments: argparse.Namespace) -> int | None:
-    return _run("person", arguments)
-
-
-def _relay(arguments: argparse.Namespace) -> int | None:
-    if arguments.print_config:
-        from shoal_node import operator
-
-        console.out(operator.commented().rstrip("\n"))
-        return None
-    return _run("relay", arguments)
+    return run("person", arguments)
 
 
 def _page(arguments: argparse.Namespace) -> None:
@@ -138,7 +117,8 @@ def _page(arguments: argparse.Namespace) -> None:
             raise UserError("There is no browser with windows here.")
 
 
-def _run(role: "Role", arguments: argparse.Namespace) -> int | None:
+def run(role: "Role", arguments: argparse.Namespace) -> int | None:
+    """Run a node until it is interrupted or ends."""
     from shoal_node import config
 
     flags = {name: getattr(arguments, name, None) for name in _FLAGS}

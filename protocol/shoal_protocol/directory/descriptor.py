@@ -32,6 +32,7 @@ MAX_ADDRESSES: Final = 4
 MAX_MIX_KEYS: Final = 3
 INSTANCE_LENGTH: Final = 16  # bytes; random, one a storage; spec: directory §3
 MAX_SOFTWARE: Final = 24  # bytes
+LEAVING: Final = 255  # the class of capacity of who takes nothing new; spec: directory §5.3
 
 _LABEL: Final = b"relay descriptor"
 _WORK_LABEL: Final = b"relay identity work"
@@ -99,6 +100,11 @@ class Descriptor:
         """(epoch, serial): the highest of a relay wins."""
         return Version(self.epoch, self.serial)
 
+    @property
+    def leaving(self) -> bool:
+        """Whether the relay asks to be given nothing new: it goes, or its month is used up."""
+        return self.capacity == LEAVING
+
     def mix_key(self, epoch: int) -> bytes | None:
         """Return the relay's X25519 mix key of ``epoch``, or None if it isn't published."""
         for at, key in self.mix_keys:
@@ -130,7 +136,7 @@ def sign(
         instance: 16 bytes, random for each storage.
         nonce: of the work, from :func:`solve_work`.
         params: the network's.
-        capacity: class of capacity, 0 to 255; 0 says nothing.
+        capacity: class of capacity, 0 to 255; 0 says nothing, LEAVING takes nothing new.
         family: empty or 16 bytes.
         software: at most 24 bytes of ``[A-Za-z0-9._+/-]``.
 

@@ -74,6 +74,7 @@ class Identity:
 class _Content:
     addresses: tuple[str, ...]
     mix_keys: tuple[tuple[int, bytes], ...]
+    capacity: int
 
 
 class OwnEntry:
@@ -108,6 +109,7 @@ class OwnEntry:
         self._content: _Content | None = None
         self._said: _Content | None = None
         self._descriptor = b""
+        self._leaving = False
         self._due: int | None = None
         self._renew: int | None = None
 
@@ -121,15 +123,18 @@ class OwnEntry:
             mix_keys: pairs (epoch, X25519 key), ascending, as the keyring gives them.
             now: ns.
         """
-        content = _Content(tuple(addresses), tuple(mix_keys))
-        if content == self._content:
+        capacity = descriptors.LEAVING if self._leaving else self._identity.capacity
+        return self._say(_Content(tuple(addresses), tuple(mix_keys), capacity), now)
+
+    def leave(self, now: int, *, leaving: bool = True) -> list[Event]:
+        """Ask everybody to give this relay nothing new, or with ``leaving`` False to do so again.
+
+        Before the first :meth:`refresh` it is only noted.
+        """
+        self._leaving = leaving
+        if self._content is None:
             return []
-        said, self._content = self._said, content
-        if self._pending is None:
-            self._due = now
-            if said is not None and said.addresses == content.addresses and self._serves(said, now):
-                self._due = now + self._spread()
-        return self.handle_timer(now)
+        return self.refresh(self._content.addresses, self._content.mix_keys, now)
 
     def persisted(self, version: Version, now: int) -> list[Event]:
         """Sign and publish under ``version``, which is durable now."""
@@ -147,7 +152,7 @@ class OwnEntry:
             instance=identity.instance,
             nonce=identity.nonce,
             params=self._params,
-            capacity=identity.capacity,
+            capacity=self._said.capacity,
             family=identity.family,
             software=identity.software,
         )
@@ -165,6 +170,16 @@ class OwnEntry:
     def next_deadline(self) -> int | None:
         """When :meth:`handle_timer` is next due, ns."""
         return min((time for time in (self._due, self._renew) if time is not None), default=None)
+
+    def _say(self, content: _Content, now: int) -> list[Event]:
+        if content == self._content:
+            return []
+        said, self._content = self._said, content
+        if self._pending is None:
+            self._due = now
+            if said is not None and self._serves(said, now):
+                self._due = now + self._spread()
+        return self.handle_timer(now)
 
     def _begin(self, now: int) -> list[Event]:
         """Ask for a version; again after a while, if nobody says that it is durable."""
@@ -207,7 +222,10 @@ class OwnEntry:
         return int(self._rng.uniform() * (self._params.epoch_s * SECOND // SPREAD))
 
     def _serves(self, said: _Content, now: int) -> bool:
-        """Return whether what was said gives the present epoch's key, so that nobody waits."""
+        """Return whether what was said is still right for the present epoch, so nobody waits."""
+        content = self._content or said
+        if (said.addresses, said.capacity) != (content.addresses, content.capacity):
+            return False
         epoch = clock.index_of(now, self._params.epoch_s)
         kept = dict(said.mix_keys).get(epoch)
-        return kept is not None and (epoch, kept) in (self._content or said).mix_keys
+        return kept is not None and (epoch, kept) in content.mix_keys

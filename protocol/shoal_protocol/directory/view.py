@@ -98,29 +98,41 @@ class DirectoryView:
         self._entries: dict[bytes, _Entry] = {}
         self._told: Counter[bytes] = Counter()
         self._next_expiry: int | None = None
-        self._cache: tuple[int, int, tuple[Descriptor, ...]] = (-1, 0, ())
+        self._cache: tuple[int, int, tuple[Descriptor, ...], tuple[Descriptor, ...]]
+        self._cache = (-1, 0, (), ())
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def relays(self, now: int) -> tuple[Descriptor, ...]:
-        """Return the descriptors whose leases hold at ``now`` (ns), in order of relay id."""
+        """Return the relays that may be given something new at ``now`` (ns), in order of id.
+
+        Those whose leases hold, without those who are leaving.
+        """
+        return self._at(now)[0]
+
+    def leaving(self, now: int) -> tuple[Descriptor, ...]:
+        """Return the relays whose leases hold at ``now`` (ns) and who take nothing new."""
+        return self._at(now)[1]
+
+    def _at(self, now: int) -> tuple[tuple[Descriptor, ...], tuple[Descriptor, ...]]:
         now = self.time.now(now)
-        revision, ends, cached = self._cache
+        revision, ends, here, leaving = self._cache
         if revision == self.revision and now < ends:
-            return cached
+            return here, leaving
         live = [
             entry
             for _, entry in sorted(self._entries.items())
             if entry.live and now < self._deadline(entry)
         ]
         ends = min((self._deadline(entry) for entry in live), default=now + SECOND)
-        found = tuple(entry.descriptor for entry in live)
-        self._cache = (self.revision, ends, found)
-        return found
+        here = tuple(entry.descriptor for entry in live if not entry.descriptor.leaving)
+        leaving = tuple(entry.descriptor for entry in live if entry.descriptor.leaving)
+        self._cache = (self.revision, ends, here, leaving)
+        return here, leaving
 
     def get(self, relay_id: bytes) -> Descriptor | None:
-        """Return the descriptor of a relay that was live at the last :meth:`expire`."""
+        """Return the descriptor of a relay, leaving or not, live at the last :meth:`expire`."""
         entry = self._entries.get(relay_id)
         return entry.descriptor if entry and entry.live else None
 

@@ -57,6 +57,7 @@ class Limits:
         pass_s: before the next pass over what a peer left unanswered, doubling.
         pass_most_s: at most.
         passes: of one walk; then those peers are taken for gone.
+        leaving_passes: of one walk of a relay that is leaving, likewise.
         frame_rate, frame_burst: frames of one peer a second, and at once.
         item_rate, item_burst: items, a pushed record counting twice.
         serving: requests of one peer that the store hasn't answered.
@@ -75,6 +76,7 @@ class Limits:
     pass_s: float = 5.0
     pass_most_s: float = 300.0
     passes: int = 10
+    leaving_passes: int = 4
     frame_rate: float = 64.0
     frame_burst: float = 512.0
     item_rate: float = 256.0

@@ -82,6 +82,7 @@ class Replicator:
         self._settle: Final = clock.seconds(limits.settle_leases * params.lease_s)
         self._patience: Final = limits.isolated_leases * params.lease_s * clock.SECOND
         self._present: frozenset[bytes] = frozenset()
+        self._leaving: frozenset[bytes] = frozenset()
         self._old: frozenset[bytes] | None = None
         self._hourly: frozenset[bytes] | None = None
         self._restore(kept)
@@ -91,6 +92,7 @@ class Replicator:
         self._changed: tuple[int, int] | None = None  # ns: first and last change not settled
         self._isolated: int | None = None  # ns, since when
         self._epoch_at: int | None = None  # ns, when the epoch's walk is due
+        self._look_again = False  # whether it is before this relay goes
         self._next_number = 0
         self._intake = Intake(own_id, params, limits, self._number)
 
@@ -104,19 +106,33 @@ class Replicator:
         """Whether all that is kept here has been handed on to the present membership."""
         return self._walk is None and self._changed is None and self._old == self._present
 
-    def knows(self, peer: bytes) -> bool:
-        """Whether ``peer`` (16 bytes) is another relay of the directory."""
-        return peer in self._present and peer != self._own_id
+    @property
+    def handed_on(self) -> bool:
+        """Whether this relay is leaving, and all that it keeps has been handed on."""
+        gone = self._own_id not in self._present and self._own_id in self._leaving
+        return gone and self.settled and not self._look_again
 
-    def directory_changed(self, relays: Iterable[bytes], now: int) -> list[Event]:
-        """Learn the ids of the relays in the directory now, own included."""
-        present = frozenset(relays)
+    def knows(self, peer: bytes) -> bool:
+        """Whether ``peer`` (16 bytes) is another relay of the directory, leaving or not."""
+        return peer != self._own_id and (peer in self._present or peer in self._leaving)
+
+    def directory_changed(
+        self, relays: Iterable[bytes], now: int, *, leaving: Iterable[bytes] = ()
+    ) -> list[Event]:
+        """Learn the ids of the relays in the directory now, own included.
+
+        Args:
+            relays: those that may be given something new.
+            now: ns.
+            leaving: those that hand on what they keep and go.
+        """
+        present, self._leaving = frozenset(relays), frozenset(leaving)
         if self._epoch_at is None:
             self._epoch_at = now + self._settle
         if present == self._present:
             return []
         self._present = present
-        self._intake.keep_only(present)
+        self._intake.keep_only(present | self._leaving)
         self._changed = (self._changed[0] if self._changed else now), now
         before = self._old or frozenset()
         if len(before - present) * 2 <= len(before):
@@ -208,7 +224,7 @@ class Replicator:
 
     def _begins_at(self) -> int | None:
         """When a walk begins, unless one is at work: after a change, or for the epoch."""
-        if self._own_id not in self._present:
+        if self._own_id not in self._present and self._own_id not in self._leaving:
             return None
         if self._changed is None:
             return self._epoch_at if self._walk is None else None
@@ -236,6 +252,7 @@ class Replicator:
         spread = _SPREAD * self._rng.uniform()
         self._epoch_at = (now // length + 1) * length + int(spread * length)
         if self._hourly == self._present:
+            self._look_again = False
             return []
         return self._start(self._hourly, of_epoch=True, now=now)
 
@@ -259,13 +276,19 @@ class Replicator:
         if walk is None or walk.stage not in (Stage.PAUSE, Stage.DONE):
             return events
         tried = self._passes + walk.passes
-        if walk.stage is Stage.PAUSE and tried < self._limits.passes:
+        leaves = self._own_id in self._leaving
+        most = self._limits.leaving_passes if leaves else self._limits.passes
+        if walk.stage is Stage.PAUSE and tried < most:
             return events
         self.counters["silent relays"] += len(walk.owing)
         self._walk, self._passes = None, 0
         self._old = walk.new
         if self._of_epoch:
             self._hourly = walk.new
+            self._look_again = False
+        elif leaves and len(self._leaving) > 1:
+            # Others who leave may have asked at the same time, and all have heard "absent".
+            self._look_again, self._epoch_at = True, now + self._settle
         return [*events, self._keep()]
 
     def _keep(self) -> Keep:
