@@ -28,5 +28,5 @@ def layered(seed: int, corrupt: int = 0, lost: float = 0.0) -> tuple[mixing.Node
     held = numpy.arange(depth * width) % width < corrupt
     none = numpy.empty(0, dtype=numpy.int32)
     links = rng.geometric(lost, size) - 1 if lost else None
-    there = mixing.Nodes(people, depth * width, none, none, held)
+    there = mixing.Nodes(people, depth * width, none, (none, none), held)
     return there, mixing.Packets(person, to, relay, enter, leave, begin, now + link, links=links)
