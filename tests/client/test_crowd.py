@@ -5,12 +5,14 @@ import random
 
 import pytest
 
+from client.crowd import EPOCH, spread
 from repo.repository import ROOT, tables
-from shoal_protocol.client import crowd
+from shoal_protocol.client import active, crowd
 from shoal_protocol.client.crowd import bits, estimate
 from shoal_protocol.directory.traffic import MAX_CLASS, class_of
 from shoal_protocol.parameters import LAB, MAIN, PRESETS
 from shoal_sim.exact.world import World
+from support import seeded
 
 BALANCED, FAST, SAVER = PRESETS["balanced"], PRESETS["fast"], PRESETS["saver"]
 PACE = BALANCED.rate * BALANCED.mean_delay_ms / 1000  # packets of one person in a mean delay
@@ -130,6 +132,17 @@ def test_many_relays_that_hardly_meet_hide_less_than_a_few() -> None:
     assert figures[0] > crowd.FEW_BITS > figures[1]
     pools = [each.pool for each in shown if each]
     assert pools[0] == pytest.approx(100 * 4 * 6 * 0.05 / 50, rel=0.25)
+
+
+def test_many_relays_hide_as_well_as_a_few_when_ways_cross_an_active_set() -> None:
+    told, relays = classes(1_000, 1_000), spread(seeded("many"), 1_000)
+    mixing = active.draw(relays, told, EPOCH, MAIN)
+    everybody, drawn = (estimate(told, BALANCED, MAIN, each) for each in (None, mixing))
+    assert everybody and drawn
+    assert drawn.pool > 5 * everybody.pool and drawn.bits > everybody.bits + 2
+    most = max(len(layer) for layer in mixing.layers)
+    waiting = 2 * drawn.packets * BALANCED.mean_delay_ms / 1000
+    assert drawn.pool == pytest.approx(waiting * (1 / most + 1 / 1_000))
 
 
 def test_longer_delays_hide_better_among_the_same_people() -> None:
