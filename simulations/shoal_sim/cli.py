@@ -12,6 +12,7 @@ must answer at once, and as a node is there without the extra ``sim``.
 import argparse
 import importlib
 import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -107,6 +108,7 @@ def add(commands: Commands) -> None:
     _json(one)
     one = _command(inner, "bench", "how fast the tiers are here, beside anchors", "sim bench")
     one.add_argument("names", metavar="NAME", nargs="*", help="some benches alone (default: all)")
+    _long(one)
     _json(one)
 
 
@@ -133,8 +135,14 @@ def _runner(name: str) -> Callable[[argparse.Namespace], int | None]:
                 f"`shoal sim` needs {', '.join(lacking)}; install them with: "
                 "pip install 'shoal[sim]'."
             )
-        commands = importlib.import_module("shoal_sim.commands")
-        answer: int | None = getattr(commands, name)(arguments)
+        try:
+            commands = importlib.import_module("shoal_sim.commands")
+            answer: int | None = getattr(commands, name)(arguments)
+        except KeyboardInterrupt as interrupted:
+            # What can be gone on with says how; the rest is begun anew.
+            sentence = str(interrupted) or f"shoal: sim {name} was interrupted; nothing is kept."
+            sys.stderr.write(f"{sentence}\n")
+            raise
         return answer
 
     return run
@@ -163,7 +171,16 @@ def _work(parser: argparse.ArgumentParser, *, kept: bool = True) -> None:
     _json(parser)
 
 
+def _long(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--progress",
+        action="store_true",
+        help="tell how far it is with --json too, and where there is no terminal",
+    )
+
+
 def _crew(parser: argparse.ArgumentParser) -> None:
+    _long(parser)
     parser.add_argument(
         "--workers",
         metavar="N",

@@ -64,7 +64,7 @@ def compare(arguments: argparse.Namespace) -> int | None:
     """``compare``: two scenarios on the same networks."""
     one = study.resolved(arguments.scenario, seeds=arguments.seeds)
     other = study.resolved(arguments.other)
-    with Progress("networks", 2 * study.networks(one)) as progress:
+    with _progress("networks", 2 * study.networks(one), arguments) as progress:
         frame = study.compare(one, other, crew=_crew(arguments), told=progress)
     rows = frame.to_dicts()
     if arguments.json:
@@ -166,7 +166,7 @@ def validate(arguments: argparse.Namespace) -> int | None:
 
     effort = Effort.REDUCED if arguments.reduced else Effort.FULL
     ids = arguments.only or ()
-    with Progress("targets", len(suite.chosen(ids))) as progress:
+    with _progress("targets", len(suite.chosen(ids)), arguments) as progress:
         outcomes = suite.measure(effort, ids=ids, crew=_crew(arguments), told=progress)
     rows = suite.as_rows(outcomes)
     failed = [row["id"] for row in rows if not row["pass"]]
@@ -203,7 +203,7 @@ def bench(arguments: argparse.Namespace) -> int | None:
         if name not in benches.BENCHES:
             raise UserError(f"There is no bench {name}; there are {', '.join(benches.BENCHES)}.")
     speeds = []
-    with Progress("benches", len(names)) as progress:
+    with _progress("benches", len(names), arguments) as progress:
         for done, name in enumerate(names, start=1):
             speeds += benches.measure([name])
             progress(done)
@@ -222,16 +222,15 @@ def _run(run: Run, arguments: argparse.Namespace) -> int | None:
     """Finish a run and tell of it; say how to go on when it is interrupted."""
     total = study.networks(run.scenario)
     try:
-        with Progress("networks", total) as progress:
+        with _progress("networks", total, arguments) as progress:
             study.go_on(run, crew=_crew(arguments), told=progress, tables=arguments.tables)
         _write_report(run)
     except KeyboardInterrupt:
         done, all_of = len(run.finished()), sum(1 for _ in run.scenario.configurations())
-        _note(
+        raise KeyboardInterrupt(
             f"Interrupted with {done} of {all_of} configurations done; go on with "
             f"`shoal sim resume {run.directory}`."
-        )
-        raise
+        ) from None
     _tell(run, as_json=arguments.json)
     return None
 
@@ -274,17 +273,22 @@ def _tell(run: Run, *, as_json: bool) -> None:
     _out(words.answer(run.scenario, summary))
     _out()
     shown = words.shown(run.scenario, summary)
-    cells = [[*keys, *(words.title(name) for name in shown)]]
-    for part in summary.partition_by("configuration", maintain_order=True):
+    parts = summary.partition_by("configuration", maintain_order=True)
+    swept = [words.head(key, (part[key][0] for part in parts)) for key in keys]
+    heads = [f"{told}, {unit}" if unit else told for told, unit, _ in swept]
+    cells = [[*heads, *(words.title(name) for name in shown)]]
+    for place, part in enumerate(parts):
         by_name = {row["metric"]: row for row in part.to_dicts()}
-        head = [str(part[key][0]) for key in keys]
+        head = [values[place] for _, _, values in swept]
         cells.append([*head, *(words.with_interval(by_name[name]) for name in shown)])
     _table(cells)
     _out()
-    _note(
-        f"Means over {run.scenario.seeds} networks ± half of the {_CONFIDENCE} interval. "
-        f"Report: {run.report}"
-    )
+    _note(f"Report: {run.report}")
+
+
+def _progress(what: str, total: int, arguments: argparse.Namespace) -> Progress:
+    """Return who tells how far a command is: nobody where JSON is asked for, and not progress."""
+    return Progress(what, total, arguments.progress or (False if arguments.json else None))
 
 
 def _crew(arguments: argparse.Namespace) -> Crew:

@@ -20,6 +20,7 @@ import matplotlib
 import polars
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from shoal_sim import words
 from shoal_sim.metrics import CONFIDENCE
@@ -55,25 +56,31 @@ _STYLE: Final[dict[Any, Any]] = {
 
 
 def draw(
-    scenario: Scenario, rows: polars.DataFrame, summary: polars.DataFrame, metric: str
+    scenario: Scenario,
+    rows: polars.DataFrame,
+    summary: polars.DataFrame,
+    metric: str,
+    *,
+    small: bool = False,
 ) -> bytes:
     """Return one metric of a run as an SVG file.
 
     Args:
         rows: a row for each configuration and network.
         summary: mean and interval of each metric of each configuration.
+        small: half as wide, for letters that can be read beside another.
     """
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": metric}):
-        figure = Figure(figsize=(7.2, 4.0), layout="constrained")
+        figure = Figure(figsize=(5.0, 3.3) if small else (7.2, 4.0), layout="constrained")
         axes = figure.add_subplot()
         told = summary.filter((polars.col("metric") == metric) & polars.col("mean").is_not_null())
         told = told.filter(polars.col("mean").is_finite())
         keys = [name for name, _ in scenario.sweep]
-        if keys:
+        if keys and len(told):
             _swept(axes, told, keys)
-        else:
+        elif not keys:
             _networks(axes, rows, told, metric)
-        axes.set_ylabel(_capital(words.title(metric)))
+        axes.set_ylabel(textwrap.fill(words.capital(words.title(metric)), 34))
         _upright(axes, told, metric)
         out = io.BytesIO()
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
@@ -118,7 +125,7 @@ def _swept(axes: Axes, told: polars.DataFrame, keys: Sequence[str]) -> None:
         axes.errorbar(
             x, mean, bars, fmt=mark, color=colour, markersize=7, capsize=4, lw=1.4, label=label
         )
-    axes.set_xlabel(_capital(f"{title}, {unit}" if unit else title))
+    axes.set_xlabel(words.capital(f"{title}, {unit}" if unit else title))
     if not numeric:
         axes.set_xticks(range(len(names)), [str(name) for name in names])
         axes.set_xlim(-0.5, len(names) - 0.5)
@@ -140,7 +147,7 @@ def _legend(axes: Axes, lines: int, title: str) -> None:
         loc="center left",
         bbox_to_anchor=(1.01, 0.5),
         ncols=1 + lines // 16,
-        title=_capital(textwrap.fill(title, 22)),
+        title=words.capital(textwrap.fill(title, 22)),
         title_fontsize=9,
         alignment="left",
     )
@@ -180,6 +187,13 @@ def _upright(axes: Axes, told: polars.DataFrame, metric: str) -> None:
         axes.set_ylim(bottom=0)
     if math.isclose(least, most):
         axes.margins(y=0.3)
+    reach = 4 * most
+    if most and told["high"].drop_nulls().filter(told["high"].drop_nulls() > reach).len():
+        # So few networks that intervals would leave means no room: those run out of the picture.
+        axes.set_ylim(top=1.5 * most)
+        if axes.get_ylim()[0] < -0.5 * most:
+            axes.set_ylim(bottom=-0.5 * most if min(told["mean"].to_list()) < 0 else 0)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: words.number(value)))
     for tick in itertools.chain(axes.get_yticklabels(), axes.get_xticklabels()):
         tick.set_fontsize(9)
 
@@ -189,7 +203,3 @@ def _value(name: str, value: Any, told: polars.DataFrame, *, alone: bool) -> str
     title, unit, divisor = words.key(name, told[name])
     number = words.plain(value / divisor if divisor != 1 else value)
     return f"{'' if alone else f'{title} '}{number}{f' {unit}' if unit else ''}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -1,4 +1,8 @@
-"""How far a long command is, on standard error: a bar on a terminal, a line a tenth elsewhere.
+"""How far a long command is, on standard error: a bar on a terminal, lines where asked for.
+
+::
+
+    terminal ─► a bar      --progress elsewhere ─► a line a tenth      else, or --json ─► nothing
 
 What is done within a second shows nothing. Data goes to standard output and is never mixed
 with this.
@@ -17,12 +21,15 @@ class Progress:
 
     Args:
         what: a word or two.
+        asked: True: also where standard error is no terminal; False: never.
     """
 
-    def __init__(self, what: str, total: int) -> None:
+    def __init__(self, what: str, total: int, asked: bool | None = None) -> None:
         self.what, self.total, self.done = what, max(total, 1), 0
         self._began = time.monotonic()
         self._tenth = 0
+        self._terminal = sys.stderr.isatty()
+        self._shown = self._terminal if asked is None else asked
         self._bar: Any = None
         self._task: Any = None
 
@@ -33,9 +40,9 @@ class Progress:
         """Say that ``done`` are done."""
         self.done = done
         took = time.monotonic() - self._began
-        if took < QUIET_S:
+        if took < QUIET_S or not self._shown:
             return
-        if sys.stderr.isatty():
+        if self._terminal:
             self._show()
         elif (tenth := 10 * done // self.total) > self._tenth:
             self._tenth = tenth
