@@ -113,8 +113,11 @@ class PersonLinks:
 
     async def drop_guard(self) -> None:
         """Leave a guard that passes nothing on; another takes over."""
+        self.counters["guard deaf"] += self._channel is not None
+        await self._leave_guard()
+
+    async def _leave_guard(self) -> None:
         if self._channel is not None:
-            self.counters["guard deaf"] += 1
             await self._channel.aclose()
 
     def overlap(self) -> float:
@@ -146,11 +149,14 @@ class PersonLinks:
             now = self._clock.now()
             relays = self._view.relays(now)
             changed = self._guards.replenish(relays, now) if relays else False
-            if relays and self._guards.replace_vanished(relays, now):
+            leaving = self._view.leaving(now)
+            if relays and self._guards.replace_vanished(relays, now, leaving=leaving):
                 changed = True
             if changed:
                 self._save()
                 self._pin()
+            if self._guard is not None and self._guard.relay_id in {g.relay_id for g in leaving}:
+                await self._leave_guard()
             machine.directory_changed(relays, self._view.traffic(now), now)
             await self._directory.wait_changed()
 

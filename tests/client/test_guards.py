@@ -153,6 +153,18 @@ def test_a_guard_that_left_the_directory_gives_way_only_when_it_fails_too() -> N
     assert first.relay_id not in ids(guards)
 
 
+def test_a_guard_that_leaves_gives_way_at_once() -> None:
+    relays = spread(seeded("relays"), 20)
+    guards = sampled()
+    first, second, third = guards.guards()
+    going = [r for r in relays if r.relay_id == first.relay_id]
+    rest = [r for r in relays if r.relay_id != first.relay_id]
+    assert guards.replace_vanished(rest, START, leaving=going)
+    assert guards.guards()[:2] == [second, third]
+    assert first.relay_id not in ids(guards)
+    assert not guards.replace_vanished(rest, START, leaving=going)
+
+
 def test_lives_are_spread_over_sixty_to_a_hundred_and_twenty_days() -> None:
     lives = [(guard.until - START) / DAY for seed in range(100) for guard in sampled(seed).guards()]
     assert 60 <= min(lives) < 62

@@ -5,8 +5,8 @@
 ::
 
     20 relays (K = 5), writers and readers know each other ─► readers stop
-        ─► 2,000 messages are stored, and copied K times ─► writers stop
-        ─► drain of some ─► kill −9 of 6 relays at once ─► readers start
+        ─► 2,000 messages are stored, and copied K times ─► drain of some ─► writers stop
+        ─► kill −9 of 6 relays at once ─► readers start
         ─► all that a living relay keeps must come, 99.5 % of all within 120 s
                 └─ 60 s later, if anything is missing ─► writers start
 
@@ -155,14 +155,14 @@ def run(
             if not any("store is full" in line for line in node.client().get("status")["warnings"]):
                 figures.wrong.append(f"{node.name} was not full")
         say(f"{figures.messages} messages stored in {figures.stored_s} s, {figures.copies} copies")
-        for node in network.people[:count]:
-            network.stop(node)
-        figures.relay_mb = max(node.rss_mb() or 0.0 for node in network.relays)
         if going:
             began = time.monotonic()
             network.drain(going)
             figures.drained_s = _since(began)
             say(f"{drained} relays have gone after {figures.drained_s} s")
+        for node in network.people[:count]:
+            network.stop(node)
+        figures.relay_mb = max(node.rss_mb() or 0.0 for node in network.relays)
         for node in dead:
             network.kill(node)
         for node in network.people[count:]:

@@ -3,14 +3,14 @@
 ::
 
     sampled ──► primary ──(link lost, dial failed)──► resting ──(backoff over)──► sampled
-       └──(lifetime over, or gone from the directory for long)──► dropped
+       └──(lifetime over, leaving, or fails and is in no directory)──► dropped
 
 Three guards are sampled once and kept for 60 to 120 days each, so that a watcher who
 waits at the relays needs long (Tor's guard specification). Packets cross the first that
 works; the directory comes from all. Only a guard that fails gives way to the next.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -116,10 +116,21 @@ class GuardSet:
             return True
         return paths.subnets(relay.addresses).isdisjoint(paths.subnets(kept.addresses))
 
-    def replace_vanished(self, relays: Sequence[Descriptor], now: int) -> bool:
-        """Let guards that left the directory and fail give way; True when changed."""
+    def replace_vanished(
+        self, relays: Sequence[Descriptor], now: int, *, leaving: Iterable[Descriptor] = ()
+    ) -> bool:
+        """Let guards give way that fail and are in no directory, or are leaving; True if changed.
+
+        A guard that says it leaves has no more power over whom one turns to than one that fails.
+        """
         present = {relay.relay_id for relay in relays}
-        stay = [g for g in self._guards if g.kept.relay_id in present or not g.failures]
+        going = {relay.relay_id for relay in leaving}
+        stay = [
+            guard
+            for guard in self._guards
+            if guard.kept.relay_id not in going
+            and (guard.kept.relay_id in present or not guard.failures)
+        ]
         if len(stay) == len(self._guards):
             return False
         self._guards = stay

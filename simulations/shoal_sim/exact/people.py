@@ -118,7 +118,8 @@ class Person(Node):
         """Use the directory: guards first, then paths."""
         relays = self.view.relays(self.now())
         changed = self.guards.replenish(relays, self.now()) if relays else False
-        if relays and self.guards.replace_vanished(relays, self.now()):
+        leaving = self.view.leaving(self.now())
+        if relays and self.guards.replace_vanished(relays, self.now(), leaving=leaving):
             changed = True
         if changed:
             self.guards_kept = self.guards.dump()
