@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from shoal_protocol.client import crowd, latency
+from shoal_protocol.client import active, crowd, latency
 from shoal_protocol.client.readings import GETS_OF_STREAM
 from shoal_protocol.errors import UserError
 from shoal_protocol.parameters import MAIN, PRESETS, NetworkParameters, Preset
@@ -42,7 +42,6 @@ PREFERRED: Final = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)  # ISO 3, 
 SHARES: Final = tuple(Fraction(n, m) for n, m in ((1, 2), (3, 5), (2, 3), (3, 4), (4, 5)))
 GETS_OF_BOX: Final = Fraction(3, 2)  # that a reader asks
 AT_ONCE_S: Final = 5  # so many seconds' packets are the GETs that may wait
-POOL: Final = 8  # packets in a mix of the active set, at each of its places on a way
 LATE: Final = 0.95  # of messages take less than what is given
 RELAYS: Final = 100
 _MOST_RATE: Final = 10_000.0  # packets a second that anybody is advised
@@ -127,7 +126,7 @@ def price(
     """Return what a preset costs and gives among so many people."""
     way = _slot_ms(preset), 2 * params.path_mixes, float(preset.mean_delay_ms)
     links = links_ms(params)
-    known, active, pool = bits(preset, people, relays, params)
+    known, drawn, pool = bits(preset, people, relays, params)
     return Tuned(
         preset,
         known,
@@ -137,7 +136,7 @@ def price(
         way[0],
         way[1] * way[2],
         links,
-        active,
+        drawn,
         pool,
     )
 
@@ -147,18 +146,18 @@ def bits(
 ) -> tuple[float, int, float]:
     """Return the bits of who sent a packet, how many relays mix, and the pool at one of them.
 
-    The active set has as many relays as traffic gives pools of ``POOL`` at each place on a way;
-    all of them, if there are no more.
+    The active set is the protocol's, with as many relays in each layer as it has in the mean.
     """
-    delay_s = preset.mean_delay_ms / 1000
-    held = people * preset.rate * delay_s  # at one place on the way, in all mixes together
-    active = min(relays, max(params.path_mixes + 1, int(held / POOL)))
-    hidden = params.path_mixes - 1  # the guard knows whom it serves
-    pool = 2 * held * (hidden / active + 1 / relays)
-    own = preset.rate * delay_s
-    among_all = crowd.bits(own, held - own, hidden)
-    among_met = hidden * crowd.bits(0.0, pool, 1)
-    return min(among_all, among_met), active, pool
+    layers = params.path_mixes - 1  # behind the guard, who knows whom it serves
+    layer = relays / layers
+    if layer < params.active_least:  # all serve in every layer
+        each, serving = layers / relays, relays
+    else:
+        wanted = active.wanted(people * preset.rate, params)
+        drawn = max(params.active_least, layer / 2 ** active.halvings(int(layer), wanted))
+        each, serving = 1 / drawn, round(layers * drawn)
+    pool, known = crowd.among(people * preset.rate, preset, relays, (each,) * layers)
+    return known, serving, pool
 
 
 def nearest(preset: Preset) -> Preset:

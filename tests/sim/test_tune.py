@@ -69,9 +69,10 @@ def test_a_crowd_adds_bits_and_more_relays_never_take_many() -> None:
     few, many = (tuning.bits(balanced, people, 100)[0] for people in (100, 10_000))
     assert few < math.log2(100) and few + 6 < many < math.log2(10_000)
     # The active set follows traffic: what all relays would mix is thinner.
-    drawn, active, pool = tuning.bits(balanced, 1_000, 10_000)
-    assert active == 25 and pool > 4 * tuning.POOL - 1
-    assert drawn == pytest.approx(tuning.bits(balanced, 1_000, 25)[0])
+    drawn, serving, pool = tuning.bits(balanced, 1_000, 10_000)
+    assert serving == 78  # two layers of 5,000 · 2^−7, where 25 would be filled
+    assert pool > MAIN.active_pool
+    assert drawn > tuning.bits(balanced, 1_000, 79)[0] - 0.5
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -94,16 +94,31 @@ def estimate(
     if not any(classes):
         return None
     packets = max(preset.rate, active.requests(classes))
-    delay = preset.mean_delay_ms / 1000
-    hidden = params.path_mixes - 1  # the guard knows whom it serves
+    hidden = params.path_mixes - 1
     shares = (hidden / len(classes),) * hidden if mixing is None else mixing.shares
-    # Each relay is somebody's guard besides; a packet and its reply are two.
-    pools = [2 * packets * delay * (share + 1 / len(classes)) for share in shares]
-    among_all = bits(preset.rate * delay, (packets - preset.rate) * delay, hidden)
+    pool, known = among(packets, preset, len(classes), shares)
+    return Crowd(packets, packets / PRESETS["balanced"].rate, pool, known)
+
+
+def among(
+    packets: float, preset: Preset, relays: int, shares: Sequence[float]
+) -> tuple[float, float]:
+    """Return (packets in the smallest pool, bits of who sent a packet).
+
+    Args:
+        packets: a second, of all people together.
+        preset: one's own, taken for everybody's delay.
+        relays: each of which is somebody's guard, too.
+        shares: for each mix of a way but the guard, who knows whom it serves: what one relay
+            there gets of all packets that go one way.
+    """
+    delay = preset.mean_delay_ms / 1000
+    # A packet and its reply are two.
+    pools = [2 * packets * delay * (share + 1 / relays) for share in shares]
+    among_all = bits(preset.rate * delay, (packets - preset.rate) * delay, len(shares))
     # Ways that hardly meet: no more than what each mix adds by itself.
     among_met = sum(bits(0.0, pool, 1) for pool in pools)
-    people = packets / PRESETS["balanced"].rate
-    return Crowd(packets, people, min(pools), min(among_all, among_met))
+    return min(pools), min(among_all, among_met)
 
 
 def bits(own: float, others: float, mixes: int) -> float:

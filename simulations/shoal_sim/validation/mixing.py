@@ -164,8 +164,8 @@ def layers(effort: Effort, seed: int) -> list[Outcome]:
         drawn = [
             entropies(
                 people=50, depth=depth, width=WIDTH, total_rate=RATE, delay_s=delay,
-                link_s=LINK_S, span_s=max(0.3, 4 * delay), targets=256 if corrupt else 64, corrupt=held,
-                rng=numbers(seed, 2, depth, corrupt, i),
+                link_s=LINK_S, span_s=max(0.3, 4 * delay), targets=256 if corrupt else 64,
+                corrupt=held, rng=numbers(seed, 2, depth, corrupt, i),
             )
             for i in range(networks(effort))
         ]  # fmt: skip
