@@ -1,4 +1,6 @@
-"""On which line of a TOML text each key stands; the parser of the standard library doesn't say.
+"""On which line of a TOML text each key stands, and how sentences show its values.
+
+The parser of the standard library doesn't say on which line it read what.
 
 ::
 
@@ -18,7 +20,14 @@ _HEADER: Final = re.compile(r"\s*\[\[?\s*(?P<name>[^\]]+?)\s*\]\]?\s*(#.*)?$")
 _KEY: Final = re.compile(
     r"""\s*(?P<key>(?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+)(?:\s*\.\s*(?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+))*)\s*="""
 )
+_SHOWN: Final = 60  # characters of a value
 _PART: Final = re.compile(r""""([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+)""")
+
+
+def shown(value: object) -> str:
+    """Return a value as a sentence has it, cut to what one reads."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def of_keys(text: str) -> dict[str, int]:

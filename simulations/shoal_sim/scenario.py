@@ -22,7 +22,8 @@ from shoal_protocol.parameters import NETWORKS, PRESETS, NetworkParameters, Pres
 from shoal_sim import lines
 from shoal_sim.adversaries import registry
 
-_LEAST_RELAYS: Final = 12  # where relays follow people: with fewer, ways are nearly always the same
+_LEAST_RELAYS: Final = 12  # where relays follow people: with fewer, ways are nearly always the samefrom shoal_sim.lines import shown
+
 Tier = Literal["exact", "vector", "structures"]
 
 
@@ -167,6 +168,7 @@ TABLES: Final = {
     "churn": Churn,
     "time": Time,
 }
+MOST_CONFIGURATIONS: Final = 10_000  # of a sweep
 _RANGES: Final[Mapping[str, tuple[float, float]]] = {  # least and most, both allowed
     "seeds": (1, 100_000),
     "network.relays": (1, 10_000_000),
@@ -234,9 +236,11 @@ def load(path: Path | str) -> Scenario:
     """
     place = Path(path)
     try:
-        text = place.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The scenario {place} can't be read: {error}.") from None
+        text = place.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"The scenario {place} can't be read: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"The scenario {place} is no UTF-8: {error.reason}.") from None
     return _beside(place, parse(text, str(place)))
 
 
@@ -246,6 +250,8 @@ def parse(text: str, name: str = "scenario") -> Scenario:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{name} is no TOML: {error}.") from None
+    except (ValueError, RecursionError):  # Python's own bounds
+        raise UserError(f"{name} has a number too long or lists too deep to be read.") from None
     where = lines.of_keys(text)
 
     def wrong(key: str, what: str) -> UserError:
@@ -375,13 +381,19 @@ def _sweep(scenario: Scenario, table: Any, wrong: Any) -> tuple[tuple[str, tuple
         if section == "adversary" and last:
             for value in values:
                 if not isinstance(value, str if last == "name" else bool | int | float | str):
-                    raise wrong(place, f"has {value!r}, which is no value of {key}")
+                    raise wrong(place, f"has {shown(value)}, which is no value of {key}")
             checked = values
         elif section in TABLES and last in {f.name for f in fields(TABLES[section])}:
             checked = [_value(TABLES[section], last, key, value, wrong, place) for value in values]
         else:
             raise wrong(place, 'sweeps no key that there is; write it as "network.people"')
+        if len(set(checked)) < len(checked):
+            raise wrong(place, "has a value twice")
         found.append((key, tuple(checked)))
+    if (count := math.prod(len(values) for _, values in found)) > MOST_CONFIGURATIONS:
+        raise wrong(
+            "sweep", f"makes {count:,} configurations, and {MOST_CONFIGURATIONS:,} are the most"
+        )
     return tuple(found)
 
 
@@ -392,18 +404,20 @@ def _value(kind: type, key: str, name: str, value: Any, wrong: Any, place: str =
     options = [each for each in get_args(hint) if each is not type(None)] or [hint]
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
-            raise wrong(place, f"is one of {', '.join(map(str, get_args(hint)))}, not {value!r}")
+            raise wrong(
+                place, f"is one of {', '.join(map(str, get_args(hint)))}, not {shown(value)}"
+            )
         return value
     if str in options:
         if not isinstance(value, str):
-            raise wrong(place, f"is a text, not {value!r}")
+            raise wrong(place, f"is a text, not {shown(value)}")
         return value
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or (int in options and not isinstance(value, int)):
-        raise wrong(place, f"is a {'whole ' if int in options else ''}number, not {value!r}")
+        raise wrong(place, f"is a {'whole ' if int in options else ''}number, not {shown(value)}")
     least, most = _RANGES[name]
-    if not (math.isfinite(value) and least <= value <= most):
-        raise wrong(place, f"lies between {least:g} and {most:g}, and {value!r} does not")
+    if not least <= value <= most:  # what is no number lies nowhere
+        raise wrong(place, f"lies between {least:g} and {most:g}, and {shown(value)} does not")
     return value if int in options else float(value)
 
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, get_args, get_origin
 
 from shoal_protocol.errors import UserError
 from shoal_sim.adversaries.base import PACKETS, Adversary, Question, Range
+from shoal_sim.lines import shown
 
 _ARGS, _KEYS = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 GROUP: Final = "shoal.adversaries"
@@ -72,12 +73,12 @@ def fault(name: str, key: str, value: bool | float | str) -> str:
     kind = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if kind in (int, float) and not (number and (kind is float or isinstance(value, int))):
-        return f"is a {'whole ' if kind is int else ''}number, not {value!r}"
+        return f"is a {'whole ' if kind is int else ''}number, not {shown(value)}"
     if kind in (bool, str) and not isinstance(value, kind):
-        return f"is {'a text' if kind is str else 'true or false'}, not {value!r}"
-    for each in ranges if number else ():
-        if not each.least <= float(value) <= each.most:
-            return f"lies between {each.least:g} and {each.most:g}, and {value!r} does not"
+        return f"is {'a text' if kind is str else 'true or false'}, not {shown(value)}"
+    for each in ranges if isinstance(value, int | float) else ():
+        if not each.least <= value <= each.most:
+            return f"lies between {each.least:g} and {each.most:g}, and {shown(value)} does not"
     return ""
 
 
