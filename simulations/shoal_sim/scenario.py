@@ -21,8 +21,9 @@ from shoal_protocol.errors import UserError
 from shoal_protocol.parameters import NETWORKS, PRESETS, NetworkParameters, Preset
 from shoal_sim import lines
 from shoal_sim.adversaries import registry
+from shoal_sim.lines import shown
 
-_LEAST_RELAYS: Final = 12  # where relays follow people: with fewer, ways are nearly always the samefrom shoal_sim.lines import shown
+_LEAST_RELAYS: Final = 12  # where relays follow people: with fewer, ways are nearly always the same
 
 Tier = Literal["exact", "vector", "structures"]
 

@@ -76,7 +76,9 @@ def fault(name: str, key: str, value: bool | float | str) -> str:
         return f"is a {'whole ' if kind is int else ''}number, not {shown(value)}"
     if kind in (bool, str) and not isinstance(value, kind):
         return f"is {'a text' if kind is str else 'true or false'}, not {shown(value)}"
-    for each in ranges if isinstance(value, int | float) else ():
+    if isinstance(value, str):
+        return ""
+    for each in ranges:
         if not each.least <= value <= each.most:
             return f"lies between {each.least:g} and {each.most:g}, and {shown(value)} does not"
     return ""
