@@ -71,7 +71,8 @@ def compare(arguments: argparse.Namespace) -> int | None:
         _out_json({"a": one.question, "b": other.question, "differences": rows})
         return None
     keys = [name for name, _ in one.sweep]
-    cells = [[*keys, "metric", "a", "b", "b − a", f"{_CONFIDENCE} interval", ""]]
+    heads = [", ".join(filter(None, words.head(key, values)[:2])) for key, values in one.sweep]
+    cells = [[*heads, "metric", "a", "b", "b − a", f"{_CONFIDENCE} interval", "differs"]]
     for row in rows:
         if row["a"] == row["b"] and row["low"] == row["high"] == 0:
             continue
@@ -83,7 +84,7 @@ def compare(arguments: argparse.Namespace) -> int | None:
                 words.number(row["b"]),
                 words.number(row["difference"]),
                 f"{words.number(row['low'])} to {words.number(row['high'])}",
-                "differs" if row["apart"] else "",
+                "yes" if row["apart"] else "",
             ]
         )
     _table(cells)
@@ -275,7 +276,7 @@ def _tell(run: Run, *, as_json: bool) -> None:
     shown = words.shown(run.scenario, summary)
     parts = summary.partition_by("configuration", maintain_order=True)
     swept = [words.head(key, (part[key][0] for part in parts)) for key in keys]
-    heads = [f"{told}, {unit}" if unit else told for told, unit, _ in swept]
+    heads = [", ".join(filter(None, told[:2])) for told in swept]
     cells = [[*heads, *(words.title(name) for name in shown)]]
     for place, part in enumerate(parts):
         by_name = {row["metric"]: row for row in part.to_dicts()}
