@@ -179,6 +179,8 @@ def _read_file(path: Path) -> dict[str, _Setting]:
         return {}
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
+    except RecursionError:
+        raise UsageError(f"{path} is not TOML: lists are too deep.") from None
     except ValueError as error:  # what is no TOML, or no UTF-8
         raise UsageError(f"{path} is not TOML: {str(error).rstrip('.')}.") from None
     settings = {}

@@ -39,6 +39,10 @@ ERASED: Final = (
     "Everything of this person was erased, and the node ended so that the system takes its "
     "memory back: `shoal up` starts afresh."
 )
+LEFT: Final = (
+    "No other relay took some of what was kept here: it stays in the store, and the next start "
+    "offers it again."
+)
 ANSWER_S: Final = 5.0  # that an erasure's answer may take on its way before the process ends
 _HANG_UP: Final = getattr(signal, "SIGHUP", None)  # Windows has none
 _SIGNALS: Final = (
@@ -150,8 +154,10 @@ async def _stop_when_erased(
 
 
 async def _stop_when_drained(node: relay.RelayNode, scope: trio.CancelScope) -> None:
-    """End the process of a relay that has handed everything on."""
+    """End the process of a relay that was asked to go; an error if it could not give all away."""
     await node.draining.done.wait()
+    if not node.draining.complete:
+        raise UserError(LEFT)
     log.info("node stops: it is drained")
     scope.cancel()
 

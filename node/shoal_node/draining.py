@@ -8,7 +8,7 @@
 
 Others learn in seconds that it takes nothing new; until their packets stop coming it mixes as
 ever. What nobody takes from it within MOST_S stays in its store, for its next start, and is
-said. spec: replication §7
+said. spec: directory §5.3, replication §2
 """
 
 import enum
@@ -18,10 +18,13 @@ from typing import Final
 
 import trio
 
+from shoal_node import supervisor
+
 log = logging.getLogger(__name__)
 
 QUIET_S: Final = 10.0  # without a packet that crossed it
-MOST_S: Final = 3_600.0  # then it goes all the same
+MOST_S: Final = 3_600.0  # of handing on; what is left then stays in the store
+QUIET_MOST_S: Final = 300.0  # of waiting for quiet; longer than any request waits here
 LOOK_S: Final = 0.5  # between two looks
 
 
@@ -32,6 +35,7 @@ class Stage(enum.Enum):
     ANNOUNCING = "announcing"
     HANDING_ON = "handing on"
     QUIETENING = "waiting for quiet"
+    SOME_LEFT = "waiting for quiet, some left"  # records that nobody took
     DONE = "done"
 
 
@@ -39,8 +43,10 @@ class Draining:
     """One relay's way out.
 
     Args:
-        announce: publishes that this relay takes nothing new.
-        handed_on: whether all that is kept has come to others.
+        announce: publishes that this relay takes nothing new; as soon as that can be said.
+        leaving: whether it has been said.
+        handed_on: whether all that anybody takes has come to others.
+        left_behind: how many records nobody took.
         crossed: counts the packets that went on their way through this relay.
         held: packets and records that wait inside it now.
     """
@@ -49,7 +55,9 @@ class Draining:
         self,
         *,
         announce: Callable[[], Awaitable[None]],
+        leaving: Callable[[], bool],
         handed_on: Callable[[], bool],
+        left_behind: Callable[[], int],
         crossed: Callable[[], int],
         held: Callable[[], int],
     ) -> None:
@@ -57,7 +65,9 @@ class Draining:
         self.done: Final = trio.Event()
         self.complete = False  # whether everything was handed on before it was done
         self._announce = announce
+        self._leaving = leaving
         self._handed_on = handed_on
+        self._left_behind = left_behind
         self._crossed = crossed
         self._held = held
         self._asked = trio.Event()
@@ -70,17 +80,21 @@ class Draining:
         """Wait until asked, then go; ``done`` is set in the end."""
         await self._asked.wait()
         self.stage = Stage.ANNOUNCING
-        log.info("draining: nothing new is taken from now on")
-        await self._announce()
+        log.info("draining: this relay takes nothing new")
+        await supervisor.contain("drain", self._announce)  # whoever announces tries again
+        await self._until(self._leaving)
+        self.stage = Stage.HANDING_ON
         with trio.move_on_after(MOST_S):
-            self.stage = Stage.HANDING_ON
             await self._until(self._handed_on)
-            self.complete = True
+            self.complete = self._left_behind() == 0
+        if self.complete:
             self.stage = Stage.QUIETENING
             log.info("draining: what was kept here has been handed on")
+        else:
+            self.stage = Stage.SOME_LEFT
+            log.warning("draining: nobody took some records; they stay in the store")
+        with trio.move_on_after(QUIET_MOST_S):
             await self._quiet()
-        if not self.complete:
-            log.warning("draining: not everything was taken in time; the rest stays in the store")
         self.stage = Stage.DONE
         self.done.set()
 

@@ -11,7 +11,6 @@ force stay. What a change of limits takes away from anybody is only what is new:
 are sent on, clients connected stay, and what is stored is kept until it expires.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
@@ -106,7 +105,7 @@ def parse(table: Any, where: str) -> OperatorLimits:
         least, most = _RANGES[key]
         whole = kinds[key] is int
         good = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-        if not good or not math.isfinite(value) or not least <= value <= most:
+        if not good or not least <= value <= most:  # what is no number lies nowhere
             raise UsageError(
                 f"limits.{key} in {where} must be a {'whole ' if whole else ''}number, "
                 f"{least:,.10g} to {most:,.10g}."

@@ -35,7 +35,9 @@ from shoal_node.transport.interface import (
 from shoal_protocol import crypto, identity
 from shoal_protocol.client.guards import GuardSet, KeptGuard
 from shoal_protocol.client.person import PersonMachine
+from shoal_protocol.clock import SECOND
 from shoal_protocol.directory.sync import DirectorySync
+from shoal_protocol.directory.traffic import PERIODS
 from shoal_protocol.directory.view import DirectoryView
 from shoal_protocol.rng import Rng
 
@@ -145,8 +147,14 @@ class PersonLinks:
         self, machine: PersonMachine, *, task_status: TaskStatus[None]
     ) -> None:
         task_status.started(None)
+        period = self._params.lease_s * SECOND // PERIODS
+        counted, classes = -1, tuple[int, ...]()
         while True:
             now = self._clock.now()
+            if now // period != counted:
+                # At instants that are everybody's: leases come one by one, and no draw waits
+                # for a relay that joins or leaves.
+                counted, classes = now // period, self._view.traffic(now)
             relays = self._view.relays(now)
             changed = self._guards.replenish(relays, now) if relays else False
             leaving = self._view.leaving(now)
@@ -155,10 +163,12 @@ class PersonLinks:
             if changed:
                 self._save()
                 self._pin()
+            machine.directory_changed(relays, classes, now)
             if self._guard is not None and self._guard.relay_id in {g.relay_id for g in leaving}:
                 await self._leave_guard()
-            machine.directory_changed(relays, self._view.traffic(now), now)
-            await self._directory.wait_changed()
+                continue  # the directory may have changed meanwhile
+            with trio.move_on_after(((counted + 1) * period - now) / SECOND):
+                await self._directory.wait_changed()
 
     def _pin(self, *, all_rest: bool = False) -> None:
         """Take the directory from the guards; from the bootstrap addresses, too, without one."""
@@ -186,6 +196,9 @@ class PersonLinks:
             channel = None if guard is None else await self._open(transport, guard)
             if guard is None or channel is None:
                 await trio.sleep(PAUSE_S)
+                continue
+            if guard not in self._guards.guards():  # it gave way while it was dialled
+                await channel.aclose()
                 continue
             self._guard, self._channel, self._since = guard, channel, self._clock.now()
             machine.guard_up(guard.relay_id, self._clock.now())

@@ -133,7 +133,9 @@ class RelayNode:
         mixed = self.machine.mix.counters
         self.draining: Final = Draining(
             announce=self._directory.leave,
+            leaving=lambda: self.peer.relay_id in self._leaving_ids(),
             handed_on=lambda: self._replicas.machine.handed_on,
+            left_behind=lambda: self._replicas.machine.left_behind,
             crossed=lambda: mixed["forwarded"] + mixed["to client"] + mixed["requests"],
             held=lambda: self.machine.mix.pool_size + self._commits.queue,
         )

@@ -30,7 +30,7 @@ class NetworkParameters:
     surb_lifetime_s: int = 1800
     max_hop_delay_ms: int = 60_000
     path_mixes: int = 3  # mixes before the relay asked, the guard among them
-    active_least: int = 3  # mixes of a layer that serve at least; with fewer all serve all
+    active_least: int = 8  # mixes of a layer that serve at least; with fewer all serve all
     active_pool: int = 8  # packets on their way up that are to wait at a mix of a layer
     active_delay_ms: int = 50  # at a mix, taken for everybody's
     guards: int = 3

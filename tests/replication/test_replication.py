@@ -111,6 +111,71 @@ def test_a_relay_that_leaves_does_not_wait_for_a_keeper_that_is_full() -> None:
     assert all(len(net.holders(put.record)) >= PARAMS.replicas - 1 for put in puts)
 
 
+def all_keepers_of_one(net: Net, puts: list[Put]) -> tuple[Put, list[Relay], Relay]:
+    """A record, its keepers, and the first of those who should keep it once they have gone."""
+    record = puts[0]
+    going = net.among(keepers(record.address, net.directory))
+    rest = [relay for relay in net.directory if relay not in going]
+    return record, going, net.relay(keepers(record.address, rest)[0])
+
+
+def gone_without_waiting(net: Net, *going: Relay) -> None:
+    """Have relays leave in good order, while others don't get all that they would keep."""
+    net.drain(*going)
+    net.run(1)
+    assert net.run(900, lambda: all(relay.machine.handed_on for relay in going))
+    assert not any(relay.machine.left_behind for relay in going)
+    net.down |= {relay.id for relay in going}
+
+
+def test_what_the_first_new_keeper_has_no_room_for_comes_to_the_next() -> None:
+    net, puts = filled(relays=12)
+    record, going, first = all_keepers_of_one(net, puts)
+    first.store.capacity = len(first.store)
+    gone_without_waiting(net, *going)
+    assert len(net.holders(record.record)) == PARAMS.replicas - 1
+
+
+def test_what_a_silent_first_new_keeper_does_not_take_comes_to_the_next() -> None:
+    net, puts = filled(relays=12)
+    record, going, first = all_keepers_of_one(net, puts)
+    net.mute.add(first.id)
+    gone_without_waiting(net, *going)
+    assert len(net.holders(record.record)) >= PARAMS.replicas - 1
+
+
+def test_what_nobody_takes_is_counted_as_left_behind() -> None:
+    net, puts = filled(relays=12)
+    record, going, _ = all_keepers_of_one(net, puts)
+    going[0].put(box_of("alone"))
+    for relay in net.directory:
+        relay.store.capacity = len(relay.store)
+    net.drain(going[0])
+    net.run(1)
+    assert net.run(900, lambda: going[0].machine.handed_on)
+    assert going[0].machine.left_behind == 1
+    assert record.record in going[1].records()
+
+
+def test_more_than_half_leave_in_good_order_and_are_not_taken_for_a_cut() -> None:
+    net, puts = filled(relays=9)
+    began = net.now
+    drained(net, *net.relays[:5])
+    assert net.now - began < 2 * PARAMS.lease_s * clock.SECOND
+    assert_kept(net, puts)
+
+
+def test_a_relay_that_knows_no_earlier_keepers_hands_on_all_the_same() -> None:
+    net, puts = filled(relays=12)
+    (first, *_) = net.among(keepers(puts[0].address, net.directory))
+    alone = box_of("alone")
+    first.put(alone)
+    first.kept = b""
+    net.restart(first)
+    drained(net, first)
+    assert net.holders(alone.record)
+
+
 def test_a_relay_that_stays_has_handed_on_nothing() -> None:
     net, _ = filled()
     assert not any(relay.machine.handed_on for relay in net.relays)

@@ -97,8 +97,8 @@ def test_the_active_set_follows_traffic_by_the_protocols_rule() -> None:
         sum(len(layer) for layer in mixing.drawn(1000, rate, MAIN, rng))
         for rate in (40.0, 30_000.0, 4e6)
     ]
-    assert 6 <= sizes[0] < 30 and 400 < sizes[1] < 700 and sizes[2] == 1000
-    assert [len(layer) for layer in mixing.drawn(4, 40.0, MAIN, rng)] == [4, 4]
+    assert 16 <= sizes[0] < 60 and 400 < sizes[1] < 700 and sizes[2] == 1000
+    assert [len(layer) for layer in mixing.drawn(15, 40.0, MAIN, rng)] == [15, 15]
 
 
 @pytest.mark.parametrize(

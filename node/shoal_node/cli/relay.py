@@ -12,6 +12,8 @@ _SAID: Final = {
     "announcing": "It tells the others that it takes nothing new.",
     "handing on": "It hands on what it keeps.",
     "waiting for quiet": "All it kept has been handed on; it mixes until no packets come.",
+    "waiting for quiet, some left": "No other relay took some of what it keeps; it mixes until no "
+    "packets come.",
 }
 
 
@@ -68,6 +70,11 @@ def _drain(arguments: argparse.Namespace) -> None:
             stage = now
             time.sleep(LOOK_S)
     except NodeGone:
+        if stage not in ("waiting for quiet", "done"):
+            raise UserError(
+                "The relay has ended with some records left in its store; its log says why, and "
+                "its next start offers them again."
+            ) from None
         console.note(f"The relay has ended, after {time.monotonic() - began:.0f} s.")
     except KeyboardInterrupt:
         console.note("The relay goes on draining; `shoal status` says how far it is.")

@@ -12,7 +12,7 @@
         an item is offered to the newcomers if one of the others holds it too, or if none of
         them says that it lacks it; so what was put on one relay alone is not multiplied
         stranded  = this relay ranks for it no longer: if none of the new top K holds it, the
-        first of them is offered it
+        first of them who takes it gets it
 
 What a walk holds is bounded by one batch; who is silent is passed over for the rest of the
 pass. spec: replication §2
@@ -52,7 +52,7 @@ class Plan:
     @property
     def targets(self) -> tuple[bytes, ...]:
         """All to whom it may come to be offered."""
-        return self.newcomers + (self.keepers[:1] if self.stranded else ())
+        return self.newcomers + (self.keepers if self.stranded else ())
 
 
 def plan_for(
@@ -84,6 +84,7 @@ class _Job:
     stored: Stored
     plan: Plan
     answers: dict[bytes, State] = field(default_factory=dict[bytes, State])
+    offered: set[bytes] = field(default_factory=set[bytes])  # to whom, silent ones included
 
     @property
     def ask(self) -> tuple[bytes, ...]:
@@ -95,12 +96,17 @@ class _Job:
         """Return whom to offer it, once the others have been asked."""
         answers = [self.answers[peer] for peer in self.plan.ask if peer in self.answers]
         if self.plan.stranded and State.HELD not in answers:
-            return self.plan.keepers[:1]
+            return tuple(p for p in self.plan.keepers if p not in self.offered)[:1]
         if State.HELD in answers or State.ABSENT not in answers:
             return tuple(
                 peer for peer in self.plan.newcomers if self.answers.get(peer) is not State.HELD
             )
         return ()
+
+    @property
+    def homeless(self) -> bool:
+        """Whether it ranks here no longer, and nobody is known to hold it."""
+        return self.plan.stranded and State.HELD not in self.answers.values()
 
 
 @dataclass(slots=True, eq=False)
@@ -137,7 +143,8 @@ class Walk:
         old, new: relay ids.
         number: gives numbers of requests and tickets, each once.
 
-    ``owing`` names the peers that a walk which is DONE has given up.
+    ``owing`` names the peers that a walk which is DONE has given up; ``homeless`` counts the
+    items of its last pass that rank here no longer and that nobody took.
     """
 
     def __init__(
@@ -155,6 +162,7 @@ class Walk:
         self.stage = Stage.REST
         self.owing: set[bytes] = set()
         self.passes = 0
+        self.homeless = 0
         self._own_id = own_id
         self._params = params
         self._limits = limits
@@ -248,6 +256,7 @@ class Walk:
         if self.stage is Stage.PAUSE:
             self._only, self.owing = self.owing, set()
             self._silent, self._after, self._ended = set(), b"", False
+            self.homeless = 0
             return self._scan()
         events: list[Event] = []
         for talk in [talk for talk in self._talks.values() if talk.due <= now]:
@@ -292,10 +301,23 @@ class Walk:
 
     def _offer(self, now: int) -> list[Event]:
         self.stage = Stage.OFFER
-        targets = {
-            job: tuple(p for p in job.targets() if self._only is None or p in self._only)
-            for job in self._jobs
-        }
+        targets: dict[_Job, tuple[bytes, ...]] = {}
+        for job in self._jobs:
+            peers = job.targets()
+            job.offered.update(peers)
+            targets[job] = tuple(p for p in peers if self._only is None or p in self._only)
+        return self._offer_to(targets, now)
+
+    def _offer_again(self, now: int) -> list[Event] | None:
+        """Offer what nobody took to the next who should keep it; None when there is none."""
+        targets: dict[_Job, tuple[bytes, ...]] = {}
+        for job in self._jobs:
+            if job.homeless and (peers := job.targets()):
+                job.offered.update(peers)
+                targets[job] = peers
+        return self._offer_to(targets, now) if targets else None
+
+    def _offer_to(self, targets: dict[_Job, tuple[bytes, ...]], now: int) -> list[Event]:
         self.owing |= {p for peers in targets.values() for p in peers if p in self._silent}
         self.owing.intersection_update(self._there)
         return self._talk(targets, now, offering=True)
@@ -371,6 +393,10 @@ class Walk:
         """Go on when nobody of this stage is left to hear from."""
         if self.stage is Stage.ASK:
             return self._offer(now)
+        again = self._offer_again(now)
+        if again is not None:
+            return again
+        self.homeless += sum(job.homeless for job in self._jobs)
         spare = tuple(
             job.stored.item
             for job in self._jobs

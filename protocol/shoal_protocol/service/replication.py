@@ -92,6 +92,7 @@ class Replicator:
         self._changed: tuple[int, int] | None = None  # ns: first and last change not settled
         self._isolated: int | None = None  # ns, since when
         self._epoch_at: int | None = None  # ns, when the epoch's walk is due
+        self.left_behind = 0  # items of the last walk that nobody took and that rank elsewhere
         self._look_again = False  # whether it is before this relay goes
         self._next_number = 0
         self._intake = Intake(own_id, params, limits, self._number)
@@ -108,7 +109,7 @@ class Replicator:
 
     @property
     def handed_on(self) -> bool:
-        """Whether this relay is leaving, and all that it keeps has been handed on."""
+        """Whether this relay is leaving, and has handed on all but what is ``left_behind``."""
         gone = self._own_id not in self._present and self._own_id in self._leaving
         return gone and self.settled and not self._look_again
 
@@ -134,7 +135,7 @@ class Replicator:
         self._present = present
         self._intake.keep_only(present | self._leaving)
         self._changed = (self._changed[0] if self._changed else now), now
-        before = self._old or frozenset()
+        before = (self._old or frozenset()) - self._leaving
         if len(before - present) * 2 <= len(before):
             self._isolated = None
         elif self._isolated is None:
@@ -241,8 +242,9 @@ class Replicator:
             self._changed = self._isolated = None
             if self._old is None or self._hourly is None:
                 # There is no telling what was where: what is kept stays where it is.
-                self._old = self._hourly = self._present
-                return [self._keep()]
+                self._old = self._hourly = self._present | (self._leaving & {self._own_id})
+                if self._old == self._present:
+                    return [self._keep()]
             if self._old != self._present:
                 return self._start(self._old, of_epoch=False, now=now)
             self._passes = 0
@@ -281,12 +283,12 @@ class Replicator:
         if walk.stage is Stage.PAUSE and tried < most:
             return events
         self.counters["silent relays"] += len(walk.owing)
-        self._walk, self._passes = None, 0
+        self._walk, self._passes, self.left_behind = None, 0, walk.homeless
         self._old = walk.new
         if self._of_epoch:
             self._hourly = walk.new
             self._look_again = False
-        elif leaves and len(self._leaving) > 1:
+        elif leaves and (self._look_again or len(self._leaving) > 1):
             # Others who leave may have asked at the same time, and all have heard "absent".
             self._look_again, self._epoch_at = True, now + self._settle
         return [*events, self._keep()]

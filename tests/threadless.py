@@ -1,0 +1,22 @@
+"""Virtual time for whole nodes: what they do in threads takes none of it.
+
+The clock jumps as soon as every task waits, and doesn't know of threads: a commit of a
+millisecond would else seem to take whole seconds now and then, and answers to be lost.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+
+
+async def _at_once(work: Callable[..., Any], *args: Any, **_: Any) -> Any:
+    await trio.lowlevel.checkpoint()
+    return work(*args)
+
+
+@pytest.fixture
+def threads_take_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run what is meant for a thread right here."""
+    monkeypatch.setattr(trio.to_thread, "run_sync", _at_once)
