@@ -156,6 +156,15 @@ CHECKS = (
         own_judge,
     ),
     Check(
+        "drain",
+        "3 of 12 relays leave in good order, then 2 are killed, and one has a full disk",
+        (
+            *("python", "-m", "processes.survivors", "--network", "lab", "--relays", "12"),
+            *("--drained", "3", "--killed", "2", "--full", "1", "--readers", "2"),
+        ),
+        own_judge,
+    ),
+    Check(
         "bench",
         "10,000 seeds of the bench",
         ("python", str(ROOT / "tools" / "run_bench.py"), "--seeds", "10000"),
