@@ -5,13 +5,26 @@ packet keys, handshakes and blinded keys, so that two networks never mix. A
 :class:`Preset` is one person's choice of traffic. ``docs/spec/parameters.md`` is the same
 table with the reasons. Lengths of fields are no parameters: see ``constants`` and
 ``packets.geometry``.
+
+::
+
+    hash = kdf("network parameters", msgpack [[name, value], …])
+           the first parameters always, in their order; then each LATER one that differs
+           from its default, which is neutral: it does nothing
+
+A network that does not use a new parameter so keeps its hash, and its nodes of two versions
+go on speaking with each other. spec: parameters §1
 """
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Final
 
 from shoal_protocol import crypto, wire
+
+LATER: Final = MappingProxyType({"later": True})
+"""A field's metadata: this parameter joined the table when there were networks already."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +70,11 @@ class NetworkParameters:
     @cached_property
     def hash(self) -> bytes:
         """32 bytes that name this network in every key derivation."""
-        table = tuple((f.name, getattr(self, f.name)) for f in fields(self))
+        table = tuple(
+            (f.name, getattr(self, f.name))
+            for f in fields(self)
+            if not f.metadata.get("later") or getattr(self, f.name) != f.default
+        )
         return crypto.kdf(b"network parameters", wire.pack(table))
 
 

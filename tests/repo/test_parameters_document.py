@@ -1,7 +1,7 @@
 """docs/spec/parameters.md and the code's value objects hold the same numbers."""
 
 import re
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
 
 from repo.repository import ROOT, tables
@@ -53,3 +53,21 @@ def test_bandwidth_in_the_table_follows_from_rate_and_packet_size() -> None:
 
 def test_another_number_is_another_network() -> None:
     assert parameters.MAIN.hash != parameters.LAB.hash
+
+
+def test_lab_networks_keep_their_hash_so_that_two_versions_speak_with_each_other() -> None:
+    """The hashes of the first version that had them; whoever changes one parts the lab."""
+    assert {lab.name: lab.hash.hex() for lab in (parameters.LAB, parameters.LAB5)} == {
+        "lab": "c4d285ce0d80995744bb62c80a66823b27f22917df9ebcd71b7ffd8d3acd5f0f",
+        "lab5": "65c0f05d038fd4f15cbf85cb2f4e130f8dfa176d7c65b0ec75f987bf462018a1",
+    }
+
+
+def test_a_later_parameter_counts_only_where_it_does_something() -> None:
+    @dataclass(frozen=True)
+    class Next(parameters.NetworkParameters):
+        rule: int = field(default=0, metadata=parameters.LATER)
+
+    assert Next(name="lab").hash == parameters.NetworkParameters(name="lab").hash
+    assert Next(name="lab", rule=1).hash != Next(name="lab").hash != Next(name="main").hash
+    assert Next(name="lab", rule=2).hash != Next(name="lab", rule=1).hash
