@@ -39,7 +39,7 @@ class Network:
     replicas: int | None = None  # K; the parameters' own unless it is given
     cryptography: Literal["null", "real"] = "null"  # exact tier
     nodes: Literal["cover", "whole"] = "cover"  # exact tier: what people's nodes run
-    active: Literal["all", "drawn"] = "all"
+    active: Literal["all", "drawn"] = "drawn"  # all: as no node does it, for comparison
     layout: Literal["free", "layers"] = "free"
     layers: int = 3
     relay_packets_per_s: float = 0.0  # exact tier: what a relay takes in; 0 for any number
@@ -123,7 +123,7 @@ class Adversary:
 class Time:
     """What is measured: ``length_s`` after ``warm_up_s`` that are not, in virtual seconds."""
 
-    warm_up_s: float = 5.0
+    warm_up_s: float | None = None  # exact tier; None: by the preset
     length_s: float = 60.0
 
 
@@ -142,6 +142,19 @@ class Scenario:
     adversary: Adversary = field(default_factory=Adversary)
     time: Time = field(default_factory=Time)
     sweep: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+
+    @property
+    def warm_up_s(self) -> float:
+        """Virtual seconds in which a crowd comes to rest: what is asked for, or by the preset.
+
+        Who begins has no reads that wait, and has them all when those end that it sent first:
+        none waits longer than three times the mean.
+        """
+        if self.time.warm_up_s is not None:
+            return self.time.warm_up_s
+        preset = self.traffic.chosen
+        longest_s = WAITS_MOST * preset.get_wait_mean_ms / 1000
+        return max(WARM_UP_LEAST_S, longest_s if preset.quick_share < 1 else 0.0)
 
     def configurations(self) -> Iterator[tuple[dict[str, Any], "Scenario"]]:
         """Yield (values of the swept keys, scenario without a sweep), in the sweep's order."""
@@ -169,6 +182,8 @@ TABLES: Final = {
     "churn": Churn,
     "time": Time,
 }
+WARM_UP_LEAST_S: Final = 5.0
+WAITS_MOST: Final = 3  # times the mean: the longest that a read waits
 MOST_CONFIGURATIONS: Final = 10_000  # of a sweep
 _RANGES: Final[Mapping[str, tuple[float, float]]] = {  # least and most, both allowed
     "seeds": (1, 100_000),

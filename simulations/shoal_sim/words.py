@@ -41,8 +41,7 @@ _MOST_SHOWN: Final = 6
 NAMES: Final[Mapping[str, str]] = {  # metrics whose own name says too little, without units
     "alone_alike_share": "share of people left alone, alike",
     "alone_spread_share": "share of people left alone, spread",
-    "answered_share": "share of requests answered",
-    "delivered_share": "share of messages delivered",
+    "delivered_share": "share delivered",
     "each_bit_gb_per_month": "traffic for each bit",
     "eclipsed_share": "share of lookups eclipsed",
     "followed_people_share": "share of people followed",

@@ -236,7 +236,7 @@ def test_relays_that_nobody_can_dial_answer_nobody() -> None:
     asked = scenario.parse(text.replace("[traffic]", "unreachable = 0.2\n[traffic]"))
     metrics = simulate(asked, 1).metrics
     forward = 15 / 19 * 14 / 18 * 13 / 17
-    assert metrics["answered_share"] == pytest.approx(forward * 14 / 18 * 13 / 17, rel=0.1)
+    assert metrics["delivered_share"] == pytest.approx(forward * 14 / 18 * 13 / 17, rel=0.1)
 
 
 def served(rate: float, seconds: float, seed: str, queue: int = 256) -> tuple[Queues, int]:

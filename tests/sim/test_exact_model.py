@@ -32,6 +32,7 @@ messages_per_hour = 900.0
 [links]
 latency_ms = 1.0
 [time]
+warm_up_s = 5.0
 length_s = 40.0
 """
 
@@ -56,6 +57,7 @@ def test_people_who_talk_have_every_text_once() -> None:
     assert results.metrics["texts"] > 5
     assert results.metrics["delivered_share"] == 1.0
     assert results.metrics["twice"] == 0
+    assert results.metrics["active_relays"] == 8  # too few for layers of their own
     assert 100 < results.metrics["latency_p50_ms"] < 600
     table = results.tables["texts"]
     assert table["copies"].to_list() == [1] * len(table)
@@ -82,6 +84,26 @@ def test_what_the_tier_does_not_do_is_told(more: str, sentence: str) -> None:
         if more.startswith("["):
             simulate(scenario.parse(COVER + more), 1)
         simulate(scenario.parse(COVER.replace("[traffic]\n", f"[traffic]\n{more}\n")), 1)
+
+
+def test_a_crowd_keeps_to_relays_that_its_traffic_fills_unless_all_are_asked_for() -> None:
+    """160 packets/s and 50 ms fill one mix of a layer, and a layer has eight at least."""
+    text = COVER.replace("relays = 20", "relays = 200").replace("length_s = 10.0", "length_s = 1.0")
+    everybody = text.replace("[network]", '[network]\nactive = "all"')
+    assert 16 <= simulate(scenario.parse(text), 1).metrics["active_relays"] < 60
+    assert simulate(scenario.parse(everybody), 1).metrics["active_relays"] == 200
+
+
+def test_whole_nodes_draw_whom_they_ask_and_say_so() -> None:
+    with pytest.raises(UserError, match=r'^All relays mix where network\.nodes = "cover"'):
+        simulate(scenario.parse(WHOLE.replace("[network]", '[network]\nactive = "all"')), 1)
+
+
+def test_what_is_not_measured_lasts_as_long_as_reads_that_wait() -> None:
+    one = scenario.parse('question = "How long?"\ntier = "exact"\n[traffic]\npreset = "saver"')
+    assert one.warm_up_s == 360.0
+    assert scenario.parse(COVER).warm_up_s == 3.0
+    assert scenario.parse(COVER.replace("warm_up_s = 3.0\n", "")).warm_up_s == 5.0
 
 
 def test_whole_nodes_are_of_a_lab_network() -> None:

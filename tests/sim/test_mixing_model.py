@@ -71,7 +71,7 @@ def test_more_relays_hide_people_less_unless_the_active_set_follows_traffic() ->
         run("[network]\npeople = 200\nrelays = 8\n"),
         "[network]\npeople = 200\nrelays = 200\n",
     )
-    everyone, drawn = run(many), run(many + 'active = "drawn"\n')
+    everyone, drawn = run(many + 'active = "all"\n'), run(many)
     assert everyone["sender_entropy_bits"] < few["sender_entropy_bits"] - 3
     assert drawn["sender_entropy_bits"] > everyone["sender_entropy_bits"] + 2
     assert drawn["active_relays"] < 40

@@ -176,7 +176,7 @@ def test_an_answer_is_a_sentence_with_units(
 def test_one_network_is_said_to_tell_nothing_of_others() -> None:
     told = words.answer(replace(SWEPT, seeds=1), summary(delivered_share=[(50.0, 0.5, None)]))
     assert told == (
-        "Share of messages delivered is 0.5. That is one network, which says nothing of how much "
+        "Share delivered is 0.5. That is one network, which says nothing of how much "
         "networks differ."
     )
 

@@ -319,6 +319,13 @@ class Mixnet:
             classes = [traffic.class_of(self._rate * 60 / max(1, count))] * count
             self.layers[:] = active.draw(self.relays, classes, epoch, self.params).layers
 
+    @property
+    def active_relays(self) -> int:
+        """How many relays ways are drawn from just now, beside guards and the relay asked."""
+        if self.layers is None:
+            return len(self.relays)
+        return len({relay.relay_id for layer in self.layers for relay in layer})
+
     def relay_ids(self) -> Sequence[bytes]:
         """Return all relays' ids."""
         return self._ids

@@ -10,6 +10,7 @@
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final
 
 import numpy
@@ -30,7 +31,7 @@ from shoal_sim.exact.null import NullFormat
 from shoal_sim.exact.queues import Queues, limited
 from shoal_sim.exact.relays import Relay
 from shoal_sim.exact.talk import Talks
-from shoal_sim.exact.world import PARAMS, World
+from shoal_sim.exact.world import World
 from shoal_sim.results import Results
 from shoal_sim.scenario import Scenario
 from shoal_sim.seeds import seeded
@@ -87,7 +88,7 @@ def _cover(scenario: Scenario, seed: int) -> Results:
     time = scenario.time
     adversary, plan = planning.cast(scenario, seed, watched.STAGE)
     relays = scenario.network.relays + plan.added
-    lead, warm_up_s = 0, time.warm_up_s
+    lead, warm_up_s = 0, scenario.warm_up_s
     if adversary is not None:
         lead = watched.lead_ns(scenario, relays, seed)
         warm_up_s = max(warm_up_s, 3 * lead / SECOND)
@@ -139,9 +140,10 @@ def _cover(scenario: Scenario, seed: int) -> Results:
             "round_trip_mean_ms": float(prompt.mean()) / MILLISECOND if len(prompt) else _NAN,
             "packets_up_per_s": up / seconds,
             "answered_per_s": answered / seconds,
-            "answered_share": answered / up if up else _NAN,
+            "delivered_share": answered / up if up else _NAN,
             "hops_per_s": counted["crossed"] / seconds,
             "pool_mean": float(numpy.mean(pools)) / len(net.hubs),
+            "active_relays": float(net.active_relays),
             "lost": float(counted["lost"]),
             "overdue": float(counted["overdue"]),
             "nobody_there": float(counted["nobody there"]),
@@ -158,11 +160,12 @@ def _cover(scenario: Scenario, seed: int) -> Results:
 def _whole(scenario: Scenario, seed: int) -> Results:
     network, time = scenario.network, scenario.time
     for asked, what in (
-        (network.unreachable, "can't be dialled"),
-        (scenario.adversary.name != "none", "are watched"),
+        (network.unreachable, "Nodes can't be dialled"),
+        (scenario.adversary.name != "none", "Nodes are watched"),
+        (network.active == "all", "All relays mix"),
     ):
         if asked:
-            raise UserError(f'Nodes {what} where network.nodes = "cover".')
+            raise UserError(f'{what} where network.nodes = "cover".')
     if network.parameters == "main":
         raise UserError(
             "Whole nodes start together, and the main network trusts no relay that is younger "
@@ -181,7 +184,7 @@ def _whole(scenario: Scenario, seed: int) -> Results:
             network.people,
             seed=seed,
             preset=scenario.traffic.chosen,
-            params=PARAMS,
+            params=replace(network.protocol, announce_work_bits=1, put_work_bits=1),
             calm=not churn,
             board=Gossip if churn else Board,
             relay=ComingRelay if churn else Relay,
@@ -195,7 +198,7 @@ def _whole(scenario: Scenario, seed: int) -> Results:
             world.carry = queues.through(world.links.send)
         if churn:
             world.begin()
-        world.run(time.warm_up_s)
+        world.run(scenario.warm_up_s)
         talks = Talks(world, scenario.traffic.messages_per_hour)
         if scenario.traffic.messages_per_hour:
             talks.begin()
@@ -224,11 +227,19 @@ def _whole(scenario: Scenario, seed: int) -> Results:
             "latency_max_ms": _quantile(took, 1.0),
             "texts": float(len(measured)),
             "delivered_share": len(took) / len(measured) if measured else _NAN,
+            "active_relays": _active(world),
             "twice": float(sum(text.copies > 1 for text in measured)),
             "hops_per_s": world.links.sent / (world.engine.seconds() or _NAN),
         },
         {"texts": table},
     )
+
+
+def _active(world: World) -> float:
+    """Return how many relays a person draws ways from, in the mean of those who are there."""
+    sets = [person.machine.mixing.layers for person in world.people if person.up]
+    counts = [len({relay.relay_id for layer in layers for relay in layer}) for layers in sets]
+    return float(numpy.mean(counts)) if counts else _NAN
 
 
 _NAN: Final = float("nan")
