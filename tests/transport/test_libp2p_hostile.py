@@ -22,6 +22,7 @@ from shoal_node.transport import address as addresses
 from shoal_node.transport import framing, libp2p_link, libp2p_yamux
 from shoal_node.transport.interface import Channel, ChannelClosed, DialError, TransportLimits
 from shoal_node.transport.libp2p_host import Libp2pTransport, run_libp2p
+from shoal_node.transport.metering import Meter
 from shoal_protocol.errors import UserError
 from transport_support import ECHO, LOOPBACK, Start, seed_of
 
@@ -82,7 +83,7 @@ async def hostile(
     """An authenticated connection whose frames the test makes itself."""
     stream = await connect(node, small=small)
     keys = libp2p_link.Identity(seed_of("hostile"))
-    _, muxed = await keys.secure(stream, node.peer_id, TransportLimits(), Counter())
+    _, muxed = await keys.secure(stream, node.peer_id, TransportLimits(), Counter(), Meter())
     async with trio.open_nursery() as nursery:
 
         async def contained(fn: Callable[[], Any]) -> None:

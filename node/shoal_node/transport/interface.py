@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from shoal_node.transport.metering import Meter
 from shoal_protocol import identity
 from shoal_protocol.errors import ShoalError
 
@@ -165,6 +166,11 @@ class Transport(Protocol):
     @property
     def counters(self) -> Counter[str]:
         """Events by fixed label: refused, dropped and failed things; spec: transport §6."""
+        ...
+
+    @property
+    def meter(self) -> Meter:
+        """The bytes that this node moved."""
         ...
 
     async def open(self, address: str, protocol: str) -> Channel:

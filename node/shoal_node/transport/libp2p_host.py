@@ -31,6 +31,7 @@ from shoal_node.transport.interface import (
     TaskStatus,
     TransportLimits,
 )
+from shoal_node.transport.metering import Meter
 from shoal_protocol import crypto, identity
 from shoal_protocol.errors import RemoteProtocolError, UserError
 
@@ -150,6 +151,7 @@ class Libp2pTransport:
         self.peer_id = identity.peer_id(self.public_key)
         self.addresses: tuple[str, ...] = ()
         self.counters: Counter[str] = Counter()
+        self.meter: Final = Meter()
         self._keys = libp2p_link.Identity(seed)
         self._half_open: dict[trio.CancelScope, None] = {}
         self._connections: dict[bytes, list[Connection]] = {}
@@ -270,7 +272,9 @@ class Libp2pTransport:
         secured: list[tuple[Peer, SteadyYamux]] = []
 
         async def handshake() -> None:
-            secured.append(await self._keys.secure(stream, target, self.limits, self.counters))
+            secured.append(
+                await self._keys.secure(stream, target, self.limits, self.counters, self.meter)
+            )
 
         connection = None
         try:

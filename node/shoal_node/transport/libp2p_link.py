@@ -24,6 +24,7 @@ import trio
 from shoal_node import supervisor
 from shoal_node.transport.interface import DialError, Handlers, Peer, TransportLimits
 from shoal_node.transport.libp2p_yamux import SteadyYamux  # first: it silences the library
+from shoal_node.transport.metering import Meter
 from shoal_protocol import crypto, identity
 from shoal_protocol.errors import RemoteProtocolError
 
@@ -54,11 +55,14 @@ class Socket(IRawConnection):
 
     Args:
         stream: the connected socket.
+        meter: counts the bytes that cross it.
         is_initiator: whether this side dialled.
     """
 
-    def __init__(self, stream: trio.SocketStream, *, is_initiator: bool) -> None:
+    def __init__(self, stream: trio.SocketStream, meter: Meter, *, is_initiator: bool) -> None:
         self.is_initiator = is_initiator
+        self._meter = meter
+        meter.connected()
         self.heard = trio.current_time()
         self.ended = False  # the peer closed it, it broke, or we did
         self.budget: int | None = HANDSHAKE_BUDGET
@@ -83,6 +87,7 @@ class Socket(IRawConnection):
                 self.ended = True
                 raise ConnectionClosedError("connection closed")
             self.heard = trio.current_time()
+            self._meter.read(len(data))
             self._buffer += data
         taken = bytes(self._buffer[:n])
         del self._buffer[: len(taken)]
@@ -92,6 +97,7 @@ class Socket(IRawConnection):
 
     async def write(self, data: bytes) -> None:
         """Write all of ``data``; raises ConnectionClosedError."""
+        self._meter.wrote(len(data))
         try:
             await self._stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -162,6 +168,7 @@ class Identity:
         target: bytes | None,
         limits: TransportLimits,
         counters: Counter[str],
+        meter: Meter,
     ) -> tuple[Peer, SteadyYamux]:
         """Shake hands over a fresh TCP connection.
 
@@ -170,6 +177,7 @@ class Identity:
             target: the peer id that was dialled, or None for an accepted connection.
             limits: for the multiplexer.
             counters: for the multiplexer.
+            meter: counts the connection's bytes.
 
         Returns:
             the authenticated peer and the multiplexer, not yet started.
@@ -178,7 +186,7 @@ class Identity:
             RemoteProtocolError: the peer isn't identified by an Ed25519 key.
             Exception: whatever py-libp2p meets in garbage; run it contained.
         """
-        socket = Socket(stream, is_initiator=target is not None)
+        socket = Socket(stream, meter, is_initiator=target is not None)
         await self._security.select(socket, socket.is_initiator)
         if target is not None:
             session = await self._noise.secure_outbound(socket, ID(target))

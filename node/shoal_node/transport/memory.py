@@ -31,6 +31,7 @@ from shoal_node.transport.interface import (
     TaskStatus,
     TransportLimits,
 )
+from shoal_node.transport.metering import Meter
 from shoal_protocol import crypto, identity
 from shoal_protocol.errors import LocalProtocolError, RemoteProtocolError
 
@@ -169,6 +170,7 @@ class MemoryTransport:
         self.peer_id = identity.peer_id(self.public_key)
         self.addresses: tuple[str, ...] = ()
         self.counters: Counter[str] = Counter()
+        self.meter: Final = Meter()
         self.links: set[_Link] = set()
         self.alive = True
 
@@ -289,6 +291,9 @@ class _Link:
             for frame in batch:
                 await network.wait_until_cut(here.peer_id, there.peer_id, cut=False)
                 due = trio.current_time() + network.delay(here.peer_id, there.peer_id)
+                if frame is not None:
+                    here.meter.wrote(framing.size_of(frame))
+                    there.meter.read(framing.size_of(frame))
                 if frame is not None and network.crossings is not None:
                     network.crossings.append(
                         Crossing(
