@@ -194,7 +194,7 @@ class Writer:
         wrong = list(self.complaints)
         sent = [m for m in self.source.history(self.target.name) if m["outgoing"]]
         came = [m for m in self.target.history(self.source.name) if not m["outgoing"]]
-        hello = sent[0]["text"] == "hello"
+        hello = bool(sent) and sent[0]["text"] == "hello"
         expected = ["hello"] * hello + self.acknowledged
         for whose, texts in (("writer", sent), ("reader", came)):
             found = [m["text"] for m in texts]
