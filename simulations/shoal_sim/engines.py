@@ -3,7 +3,9 @@
 ::
 
     tasks, in order ─► each(work, tasks, crew) ─► results, in the same order
-                          └─ workers 1: here · loky: processes · dask, ray: machines
+                          ├─ workers 1: here · loky: processes · ray: machines
+                          └─ dask: machines, by its own client, since behind joblib's call a
+                             task whose worker is killed never ends
 
 Results come in the order of the tasks, whoever finishes first, so that what is written of them
 is the same whatever the engine. Randomness is named by seed and purpose (``seeds``), so no
@@ -14,8 +16,9 @@ import importlib
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -24,6 +27,9 @@ from shoal_protocol.errors import UserError
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 ENGINES: Final = ("loky", "dask", "ray")
+KILLED: Final = "A worker was killed, as when memory runs out; fewer workers need less of it."
+LOOKS_S: Final = 5  # how often it is looked whether anybody works
+WITHOUT_WORKERS_S: Final = 60  # before a cluster that has no worker is given up
 _BATCH: Final = 4  # tasks of a worker whose results come together
 
 
@@ -71,23 +77,22 @@ def each(
         for task in tasks:
             yield work(task)
         return
+    if crew.engine == "dask":
+        yield from _by_dask(work, tasks, crew)
+        return
     calls = [joblib.delayed(_quietly)(work, task, os.getpid()) for task in tasks]
-    with _engine(crew):
+    with _ray() if crew.engine == "ray" else nullcontext():
         if crew.engine == "ray":  # whose backend gives all results of a call at once
             size = _BATCH * joblib.effective_n_jobs(-1)
             for first in range(0, len(calls), size):
                 yield from joblib.Parallel(n_jobs=-1)(calls[first : first + size])
             return
-        parallel = joblib.Parallel(
-            n_jobs=workers if crew.engine == "loky" else -1, return_as="generator"
-        )
+        parallel = joblib.Parallel(n_jobs=workers, return_as="generator")
         found = parallel(calls)
         try:
             yield from found
         except BrokenProcessPool:
-            raise UserError(
-                "A worker was killed, as when memory runs out; fewer workers need less of it."
-            ) from None
+            raise UserError(KILLED) from None
         finally:
             found.close()
 
@@ -99,16 +104,48 @@ def _quietly(work: Callable[[Task], Result], task: Task, leader: int) -> Result:
     return work(task)
 
 
-def _engine(crew: Crew) -> AbstractContextManager[Any]:
-    if crew.engine == "dask":
-        return _dask(crew)
-    if crew.engine == "ray":
-        return _ray()
-    return nullcontext()
+def _by_dask(work: Callable[[Task], Result], tasks: Sequence[Task], crew: Crew) -> Iterator[Result]:
+    with _cluster(crew) as client:
+        left = deque(client.submit(_quietly, work, task, os.getpid(), pure=False) for task in tasks)
+        try:
+            while left:
+                yield _result(client, left[0])
+                left.popleft()
+        finally:
+            client.cancel(list(left))
+
+
+def _result(client: Any, future: Any) -> Any:
+    """Wait for what becomes of a task. Raises UserError: nobody will do it any more."""
+    from distributed import CancelledError, KilledWorker
+
+    gone = 0
+    while gone < WITHOUT_WORKERS_S:
+        try:
+            return future.result(timeout=LOOKS_S)
+        except KilledWorker:
+            raise UserError(KILLED) from None
+        except CancelledError:
+            break
+        except TimeoutError:
+            if future.done():  # the work's own
+                raise
+            gone = 0 if _has_workers(client) else gone + LOOKS_S
+    raise UserError(
+        f"Dask's cluster has had no worker for {WITHOUT_WORKERS_S} s, or its scheduler ended; "
+        "what is finished is kept, and `shoal sim resume` goes on."
+    )
+
+
+def _has_workers(client: Any) -> bool:
+    try:
+        return bool(client.ncores())
+    except (OSError, TimeoutError):  # no scheduler
+        return False
 
 
 @contextmanager
-def _dask(crew: Crew) -> Iterator[None]:
+def _cluster(crew: Crew) -> Iterator[Any]:
     import joblib
 
     try:
@@ -120,7 +157,11 @@ def _dask(crew: Crew) -> Iterator[None]:
     settings = (
         {"address": crew.scheduler}
         if crew.scheduler
-        else {"n_workers": crew.workers or joblib.cpu_count(), "threads_per_worker": 1}
+        else {
+            "n_workers": crew.workers or joblib.cpu_count(),
+            "threads_per_worker": 1,
+            "dashboard_address": "127.0.0.1:0",  # any port: another run may have the usual one
+        }
     )
     begin: Any = Client
     try:
@@ -128,10 +169,10 @@ def _dask(crew: Crew) -> Iterator[None]:
     except (OSError, ValueError) as error:
         where = f" at {crew.scheduler}" if crew.scheduler else ""
         raise UserError(f"Dask's scheduler{where} can't be reached: {error}.") from None
-    with client, joblib.parallel_config(backend="dask"):
+    with client:
         if crew.scheduler:
             _alike(client)
-        yield
+        yield client
 
 
 def _alike(client: Any) -> None:

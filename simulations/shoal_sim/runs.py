@@ -3,6 +3,7 @@
 ::
 
     runs/how-many-bits-3f2a…/
+    ├── lock               held by whoever works on it: one process at a time
     ├── scenario.toml      resolved: every key with its value
     ├── versions.json      code, Python, libraries
     ├── seeds.json         seed tree: configurations, networks, streams
@@ -27,7 +28,7 @@ import os
 import platform
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -37,6 +38,7 @@ import polars
 
 from shoal_protocol import crypto
 from shoal_protocol.errors import UserError
+from shoal_sim import locks
 from shoal_sim.scenario import Scenario, load
 
 FORMAT: Final = 1  # of the directory
@@ -84,18 +86,32 @@ def begin(scenario: Scenario, under: Path) -> Run:
     """Return the run of this scenario under ``under``: a new one, or one to go on with.
 
     Raises:
-        UserError: the directory can't be made.
+        UserError: the directory can't be made, or another process works on it.
     """
     directory = under / name_of(scenario)
     run = Run(directory, scenario)
     with _written_to(directory):
         for folder in ("parts", "tables", "plots"):
             (directory / folder).mkdir(parents=True, exist_ok=True)
-        _tidy(directory)
-    write(directory / "scenario.toml", as_toml(scenario).encode())
-    write(directory / "versions.json", _json(versions()))
-    write(directory / "seeds.json", _json(seed_tree(scenario)))
+    with held(run):
+        write(directory / "scenario.toml", as_toml(scenario).encode())
+        write(directory / "versions.json", _json(versions()))
+        write(directory / "seeds.json", _json(seed_tree(scenario)))
     return run
+
+
+@contextmanager
+def held(run: Run) -> Iterator[None]:
+    """Work on a run alone, without what a process that was killed left half written.
+
+    Raises:
+        UserError: another process works on it, or nothing can be written there.
+    """
+    with ExitStack() as stack:
+        with _written_to(run.directory):
+            stack.enter_context(locks.held(run.directory))
+            _tidy(run.directory)
+        yield
 
 
 def reopen(directory: Path, *, to_go_on: bool = True) -> Run:
@@ -111,14 +127,11 @@ def reopen(directory: Path, *, to_go_on: bool = True) -> Run:
     if not resolved.is_file():
         raise UserError(f"{directory} is no run: there is no scenario.toml in it.")
     run = Run(directory, load(resolved))
-    if to_go_on:
-        if not directory.resolve().name.endswith(name_of(run.scenario)[-16:]):
-            raise UserError(
-                f"{directory} was run with {_other(directory)}, so its parts don't fit; run "
-                f"`shoal sim run {resolved}` for all of it."
-            )
-        with _written_to(directory):
-            _tidy(directory)
+    if to_go_on and not directory.resolve().name.endswith(name_of(run.scenario)[-16:]):
+        raise UserError(
+            f"{directory} was run with {_other(directory)}, so its parts don't fit; run "
+            f"`shoal sim run {resolved}` for all of it."
+        )
     return run
 
 

@@ -110,12 +110,22 @@ def go_on(
     tables: bool = False,
     opened: Callable[[Run], None] | None = None,
 ) -> Run:
-    """Finish a run: the configurations that have no part yet, then what is made of all parts."""
-    (opened or _unseen)(run)
+    """Finish a run: the configurations that have no part yet, then what is made of all parts.
+
+    Raises:
+        UserError: another process works on it, or what is asked can't be run.
+    """
+    with runs.held(run):
+        (opened or _unseen)(run)
+        _complete(run, crew, told or _silent, tables=tables)
+    return run
+
+
+def _complete(run: Run, crew: Crew, tell: Told, *, tables: bool) -> None:
     asked, done = run.scenario, run.finished()
     everything = list(enumerate(asked.configurations()))
     left = [one for one in everything if one[0] not in done]
-    tell, before = told or _silent, (len(everything) - len(left)) * asked.seeds
+    before = (len(everything) - len(left)) * asked.seeds
     tell(before)
     working = _finished(asked, left, crew, lambda count: tell(before + count), tables=tables)
     for number, keys, found in working:
@@ -128,7 +138,6 @@ def go_on(
     rows = polars.concat(parts, how="diagonal")
     runs.write_frame(run.results, rows)
     runs.write_frame(run.summary, summarise(rows, [name for name, _ in asked.sweep]))
-    return run
 
 
 def _finished(

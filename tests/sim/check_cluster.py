@@ -5,8 +5,10 @@ Not of `make test`, which installs no Dask: ``pytest tests/sim/check_cluster.py`
 """
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -103,7 +105,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def cluster() -> Iterator[str]:
     """A cluster of two processes; gives its scheduler's address."""
     begin: Any = LocalCluster
-    with begin(n_workers=2, threads_per_worker=1, dashboard_address=None) as made:
+    with begin(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as made:
         yield made.scheduler_address
 
 
@@ -162,6 +164,50 @@ def test_fresh_processes_write_the_same_bytes_whatever_else_is_not_the_same(
 
 def squared(number: int) -> int:
     return number * number
+
+
+def die(number: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def refused(number: int) -> int:
+    raise UserError(f"{number} can't be run.")
+
+
+def unending(number: int) -> int:
+    threading.Event().wait()
+    return number
+
+
+def test_a_task_that_kills_its_workers_is_told_in_a_sentence() -> None:
+    """Of three deaths each, after which Dask gives a task up; the workers begin anew."""
+    with pytest.raises(UserError, match="A worker was killed, as when memory runs out"):
+        list(engines.each(die, [1, 2], Crew(2, "dask")))
+
+
+def test_what_the_work_raises_comes_through_a_cluster(cluster: str) -> None:
+    with pytest.raises(UserError, match=r"7 can't be run\."):
+        list(engines.each(refused, [7, 8], Crew(engine="dask", scheduler=cluster)))
+
+
+@pytest.mark.parametrize("ends", ["workers", "scheduler"])
+def test_a_cluster_that_goes_away_is_told_in_a_sentence(
+    ends: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "LOOKS_S", 1)
+    monkeypatch.setattr(engines, "WITHOUT_WORKERS_S", 3)
+    begin: Any = LocalCluster
+    with begin(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as made:
+        asked = Crew(engine="dask", scheduler=made.scheduler_address)
+        end = made.close if ends == "scheduler" else lambda: made.scale(0)
+        later = threading.Timer(2.0, end)
+        later.start()
+        try:
+            with pytest.raises(UserError, match="Dask's cluster has had no worker for 3 s, or"):
+                list(engines.each(unending, [1, 2], asked))
+        finally:
+            later.join()
 
 
 def test_a_cluster_that_is_not_there_is_told_in_a_sentence() -> None:

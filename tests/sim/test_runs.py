@@ -1,6 +1,8 @@
 """The directory of a run: what its name covers, what it is refused for, what a kill leaves."""
 
 import resource
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,9 +87,8 @@ def test_half_written_files_are_no_results_and_go_when_a_run_goes_on(tmp_path: P
     half = run.part(1).with_name("00001.parquet.99.new")
     half.write_bytes(rows[: len(rows) // 2])
     assert run.finished() == {0}
-    again = runs.reopen(run.directory)
+    again = study.go_on(runs.reopen(run.directory))
     assert not half.exists()
-    study.go_on(again)
     assert again.results.read_bytes() == whole.results.read_bytes()
     assert again.summary.read_bytes() == whole.summary.read_bytes()
     assert polars.read_parquet(again.results)["network.people"].to_list() == [10, 12]
@@ -114,6 +115,29 @@ def test_a_run_of_other_code_or_of_another_question_does_not_go_on(
     told = capsys.readouterr().err
     assert "`shoal sim run " in told
     assert len(told.strip().splitlines()) == 1
+
+
+def test_one_process_works_on_a_run_and_one_that_was_killed_on_none(tmp_path: Path) -> None:
+    run = runs.begin(scenario.parse(ASKED), tmp_path)
+    program = (
+        "import sys; from pathlib import Path; from shoal_sim import locks\n"
+        "with locks.held(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(run.directory)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        try:
+            assert other.stdout is not None and other.stdout.readline() == "held\n"
+            with pytest.raises(UserError, match=f"^Process {other.pid} works on "):
+                runs.begin(run.scenario, tmp_path)
+            with pytest.raises(UserError, match=f"^Process {other.pid} works on "):
+                study.go_on(run)
+        finally:
+            other.kill()
+    assert study.go_on(run).results.is_file()
 
 
 def test_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:
