@@ -165,6 +165,18 @@ CHECKS = (
         own_judge,
     ),
     Check(
+        "upgrade",
+        "12 relays and two people upgraded one by one, from the previous version",
+        ("python", "-m", "processes.upgrade"),
+        own_judge,
+    ),
+    Check(
+        "soak",
+        "8 relays and 4 people for two hours",
+        ("python", "-m", "processes.soak", "--minutes", "120", "--json"),
+        own_judge,
+    ),
+    Check(
         "bench",
         "10,000 seeds of the bench",
         ("python", str(ROOT / "tools" / "run_bench.py"), "--seeds", "10000"),
