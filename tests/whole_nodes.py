@@ -106,9 +106,9 @@ class Lab:
 
 
 @contextlib.asynccontextmanager
-async def lab(home: Path, relays: int, people: int) -> AsyncIterator[Lab]:
+async def lab(home: Path, relays: int, people: int, *, start: int = START) -> AsyncIterator[Lab]:
     async with trio.open_nursery() as nursery:
-        made = Lab(nursery, home, MemoryNetwork(latency=0.001), NodeClock(START))
+        made = Lab(nursery, home, MemoryNetwork(latency=0.001), NodeClock(start))
         for _ in range(relays):
             await made.relay()
         for _ in range(people):

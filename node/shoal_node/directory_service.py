@@ -126,11 +126,11 @@ class DirectoryService:
                 await self._mine(self._entry.refresh(addresses, mix_keys, self._now()))
             self._poke()
 
-    async def leave(self) -> None:
-        """Ask everybody to give this relay nothing new; as ``OwnEntry.leave``."""
+    async def leave(self, *, leaving: bool = True) -> None:
+        """Ask everybody to give this relay nothing new, or to do so again; ``OwnEntry.leave``."""
         if self._entry is not None:
             async with self._entry_lock:
-                await self._mine(self._entry.leave(self._now()))
+                await self._mine(self._entry.leave(self._now(), leaving=leaving))
             self._poke()
 
     async def run(

@@ -14,6 +14,7 @@
       settings        what a person chose that is known while locked (``choices``)
       relay.db        a relay's boxes and entries (``store.relay_store``)
       relay, replicas a relay's identity, and whom it last kept boxes with
+      volume          what a relay moved this month (``volume``)
 """
 
 import contextlib

@@ -68,7 +68,7 @@ class PacketLinks:
 
     ``received`` yields (relay id of the sender, packet of 3,072 bytes). ``counters`` has:
     outbox full, queue full, unreachable, not connected, not running, evicted (packets not sent);
-    received full (packets not taken); client limit (channels refused).
+    received full (packets not taken); client limit, silent (channels refused).
     """
 
     def __init__(self, resolve: Resolve, *, limits: LinkLimits | None = None) -> None:
@@ -78,6 +78,7 @@ class PacketLinks:
         self._clients: dict[bytes, _Neighbour] = {}
         self._transport: Transport | None = None
         self._nursery: trio.Nursery | None = None
+        self._silent = False
         self._push, self.received = trio.open_memory_channel[tuple[bytes, bytes]](
             self._limits.received
         )
@@ -89,6 +90,14 @@ class PacketLinks:
         ``received`` keeps the length that it was made with.
         """
         self._limits = limits
+
+    def set_silent(self, *, silent: bool) -> None:
+        """Close every channel, take and open none; or do so again."""
+        self._silent = silent
+        if silent and self._nursery is not None:
+            for neighbour in (*self._neighbours.values(), *self._clients.values()):
+                for channel in neighbour.channels:
+                    self._nursery.start_soon(channel.aclose)
 
     async def run(
         self, transport: Transport, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -111,6 +120,9 @@ class PacketLinks:
     async def accept(self, channel: Channel) -> None:
         """Handle an incoming packet channel: read from it, and send over it."""
         relay_id = channel.peer.relay_id
+        if self._silent:
+            self.counters["silent"] += 1
+            return
         neighbour = self._find(relay_id)
         if neighbour is None and self._has_room(host_of(channel.address)):
             neighbour = self._clients[relay_id] = _Neighbour(
@@ -144,7 +156,7 @@ class PacketLinks:
                 self.counters["outbox full"] += 1
         elif neighbour.is_client:
             self.counters["not connected"] += 1
-        elif self._nursery is None:
+        elif self._nursery is None or self._silent:
             self.counters["not running"] += 1
         elif len(neighbour.waiting) >= self._limits.waiting:
             self.counters["queue full"] += 1

@@ -4,7 +4,8 @@
 
     config.toml ─ [limits] ─► OperatorLimits ─┬─► mix: packets a second, in all and of a peer; pool
         ▲ SIGHUP reads it again               ├─► links: clients, in all and from one subnet
-        └ `shoal relay --print-config`        └─► store: the disk
+        └ `shoal relay --print-config`        ├─► store: the disk
+                                              └─► volume: a month's bytes
 
 Every key has a default; a wrong one is a sentence with its name, and on SIGHUP the limits in
 force stay. What a change of limits takes away from anybody is only what is new: packets held
@@ -18,6 +19,7 @@ from typing import Any, Final
 from shoal_node.links import LinkLimits
 from shoal_node.store import relay_store
 from shoal_node.usage import UsageError
+from shoal_node.volume import Cap
 from shoal_protocol.relay.limits import Limits
 
 TABLE: Final = "limits"
@@ -38,6 +40,8 @@ class OperatorLimits:
         clients: people's nodes that are connected.
         clients_per_subnet: of these, from one /24 (IPv4) or /48 (IPv6).
         disk_gb: 10^9 bytes of the store's database.
+        month_gb: 10^9 bytes of traffic in a month, both ways; 0 for no limit.
+        month_begins: the day of the month on which it begins, at midnight UTC.
     """
 
     packets_per_s: float = _MIX.rate
@@ -47,6 +51,8 @@ class OperatorLimits:
     clients: int = _LINKS.clients
     clients_per_subnet: int = _LINKS.clients_per_host
     disk_gb: float = relay_store.LIMIT / _GB
+    month_gb: float = 0.0
+    month_begins: int = 1
 
     @property
     def mix(self) -> Limits:
@@ -69,6 +75,11 @@ class OperatorLimits:
         """The store's part, bytes."""
         return round(self.disk_gb * _GB)
 
+    @property
+    def month(self) -> Cap:
+        """The volume's part."""
+        return Cap(round(self.month_gb * _GB), self.month_begins)
+
 
 DEFAULT: Final = OperatorLimits()
 
@@ -80,6 +91,8 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = {  # least and most, both al
     "clients": (0, 100_000),
     "clients_per_subnet": (1, 100_000),
     "disk_gb": (0.0001, 100_000),
+    "month_gb": (0, 10_000_000),
+    "month_begins": (1, 28),
 }
 
 
@@ -151,4 +164,10 @@ def commented() -> str:
 
 # Disk for what it stores for others, 10^9 bytes. When it is full nothing new is taken.
 # disk_gb = {one.disk_gb:.3f}
+
+# Traffic in a month, both ways, 10^9 bytes as a provider bills them; 0 for no limit. The month
+# begins on this day (1 to 28) at midnight UTC. Near the limit the relay takes nothing new and
+# hands on what it keeps; it comes back by itself when the month turns.
+# month_gb = {one.month_gb:.0f}
+# month_begins = {one.month_begins}
 """

@@ -13,6 +13,7 @@ import importlib.metadata
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -31,6 +32,8 @@ from shoal_node.store import relay_store
 from shoal_node.store.group_commit import GroupCommit
 from shoal_node.transport import framing
 from shoal_node.transport.interface import Handler, Peer, StartTransport, TaskStatus, Transport
+from shoal_node.volume import Stage as Allowance
+from shoal_node.volume_service import VolumeService
 from shoal_protocol import crypto, identity
 from shoal_protocol.dht import contacts, lookup
 from shoal_protocol.directory.descriptor import MAX_ADDRESSES, Descriptor
@@ -139,6 +142,16 @@ class RelayNode:
             crossed=lambda: mixed["forwarded"] + mixed["to client"] + mixed["requests"],
             held=lambda: self.machine.mix.pool_size + self._commits.queue,
         )
+        self._limits = config.limits
+        self.volume: Final = VolumeService(
+            config.data,
+            config.limits.month,
+            params.lease_s,
+            now=ticking.now,
+            moved=lambda: 0 if self._transport is None else self._transport.meter.moved,
+            stored=lambda: self._store.usage.bytes,
+            changed=self._give,
+        )
         self._events: backend.Hub = backend.Hub(now)
         self._wake = trio.Event()
         self._transport: Transport | None = None
@@ -149,9 +162,24 @@ class RelayNode:
 
     def set_limits(self, limits: OperatorLimits) -> None:
         """Give at most ``limits`` from now on; what was given stays."""
+        self._limits = limits
         self.machine.mix.set_limits(limits.mix)
-        self._links.set_limits(limits.links)
         self._store.set_limit(limits.disk)
+        self.volume.set_cap(limits.month)
+        self._limit_links()
+
+    def _limit_links(self) -> None:
+        links = self._limits.links
+        if self.volume.stage is not Allowance.OPEN:
+            links = replace(links, clients=0)
+        self._links.set_limits(links)
+        self._links.set_silent(silent=self.volume.stage is Allowance.SILENT)
+
+    async def _give(self, stage: Allowance) -> None:
+        """Go by what is left of the month."""
+        self._limit_links()
+        leaving = stage is not Allowance.OPEN or self.draining.stage is not Stage.STAYING
+        await self._directory.leave(leaving=leaving)
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Be a relay until cancelled, and close its store."""
@@ -187,6 +215,7 @@ class RelayNode:
                 "store": self._commits.run,
                 "replication": partial(self._replicas.run, transport),
                 "mixing": self._take_packets,
+                "volume": self.volume.run,
                 "clock": self._keep_time,
                 "directory follower": self._follow_directory,
             }
@@ -381,11 +410,15 @@ class RelayNode:
             network=self._params.name,
             warnings=self._warnings(kept),
             draining=None if self.draining.stage is Stage.STAYING else self.draining.stage.value,
+            month=self.volume.month,
             counters=counters,
         )
 
     def _warnings(self, kept: relay_store.Usage) -> Sequence[str]:
         found = [] if self._commits.warning is None else [self._commits.warning]
+        month = self.volume.volume.sentence()
+        if month is not None:
+            found.append(month)
         if kept.full:
             found.append("This relay's store is full: it keeps nothing new until older things go.")
         return found

@@ -29,6 +29,7 @@ PASSPHRASE: Final = "heron"
 WEEK: Final = 7 * 86_400 * SECOND
 MAX_INVITES: Final = 8
 
+MONTH = backend.Month(500.0, 12.5, 1_796_083_200 * SECOND, "open")
 TRAFFIC = backend.Traffic(
     preset="fast",
     packets_per_s=10.0,
@@ -76,6 +77,7 @@ class Relay:
             expected_latency_ms=backend.Latency(630.0, 980.0),
             traffic=TRAFFIC if self.role == "person" else None,
             traffic_class=14 if self.role == "relay" else None,
+            month=MONTH if self.role == "relay" else None,
             dht=backend.Dht(1, 1, 12.5),
             warnings=("Two people are no crowd.",),
             warning_codes=("crowd",),

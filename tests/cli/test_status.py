@@ -60,4 +60,11 @@ def test_a_relays_operator_reads_its_class_of_traffic(
         status = shoal_json(capsys, "status", "--data", str(tmp_path))
     assert rows(out)["traffic"] == "class 14: about 2.5 requests a second"
     assert rows(out)["entropy"] == "unknown"
+    assert rows(out)["month"] == "12.500 GB of 500 GB moved, until 2026-12-01"
     assert (status["traffic_class"], status["traffic"]) == (14, None)
+    assert status["month"] == {
+        "limit_gb": 500.0,
+        "used_gb": 12.5,
+        "ends": "2026-12-01T00:00:00.000000Z",
+        "state": "open",
+    }

@@ -47,6 +47,7 @@ from shoal_node.api.values import LockState as LockState
 from shoal_node.api.values import Message as Message
 from shoal_node.api.values import MessageState as MessageState
 from shoal_node.api.values import MessageStatus as MessageStatus
+from shoal_node.api.values import Month as Month
 from shoal_node.api.values import NetworkState as NetworkState
 from shoal_node.api.values import PeerInfo as PeerInfo
 from shoal_node.api.values import Persona as Persona

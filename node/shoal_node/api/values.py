@@ -46,6 +46,7 @@ Language: TypeAlias = Literal["auto", "en", "zh"]
 Theme: TypeAlias = Literal["auto", "light", "dark"]
 PresetName: TypeAlias = Literal["saver", "balanced", "fast"]
 LockName: TypeAlias = Literal["open", "locked", "empty"]
+MonthState: TypeAlias = Literal["open", "leaving", "silent"]
 
 MESSAGE_STATES: Final[tuple[MessageState, ...]] = ("queued", "stored", "fetched", "read")
 
@@ -84,6 +85,16 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
+class Month:
+    """What a relay moved since its month began, both ways, as it weighs on the line."""
+
+    limit_gb: float | None  # 10^9 bytes; None without a limit
+    used_gb: float  # never too few
+    ends: Time
+    state: MonthState  # leaving: nothing new is taken; silent: no packets cross
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """What the node sees. Unknown figures are None, never a guess."""
 
@@ -106,6 +117,7 @@ class Status:
     traffic_class: int | None = None  # a relay's own, as in its lease
     dht: Dht | None = None
     draining: str | None = None  # how far a relay is that was asked to go
+    month: Month | None = None  # a relay's
     warnings: Sequence[str] = ()  # whole sentences for the user
     warning_codes: Sequence[str] = ()  # of a person's, in the same order, for other languages
     counters: Mapping[str, int] = field(default_factory=dict)  # by fixed labels, for operators

@@ -42,6 +42,8 @@ def _status(arguments: argparse.Namespace) -> None:
         rows += _traffic_rows(traffic)
     if status["traffic_class"] is not None:
         rows.append(("traffic", _class(status["traffic_class"])))
+    if status["month"] is not None:
+        rows.append(("month", _month(status["month"])))
     if dht is not None:
         rows.append(("DHT", f"{dht['announcements']} announced, {dht['lookups']} looked up"))
     console.table(rows)
@@ -89,6 +91,12 @@ def _class(traffic: int) -> str:
     if traffic == 0:
         return "class 0: less than a request in two minutes"
     return f"class {traffic}: about {per_second(traffic):.2g} requests a second"
+
+
+def _month(month: dict[str, Any]) -> str:
+    limit = month["limit_gb"]
+    allowed = "" if limit is None else f" of {limit:g} GB"
+    return f"{month['used_gb']:.3f} GB{allowed} moved, until {month['ends'][:10]}"
 
 
 def _peers(arguments: argparse.Namespace) -> None:
