@@ -28,6 +28,7 @@ from shoal_protocol.dht import contacts, messages
 from shoal_protocol.dht.calls import Answers, Call, Calls
 from shoal_protocol.dht.contacts import Contact
 from shoal_protocol.dht.lookup import Found, Lookups, admit_all
+from shoal_protocol.dht.members import Members
 from shoal_protocol.dht.routing import Table
 from shoal_protocol.dht.server import DhtServer, ServerLimits
 from shoal_protocol.dht.storage import RecordStore, Validate
@@ -67,7 +68,8 @@ class DhtService:
         rng: draws.
         now: the node's clock, ns since the Unix epoch.
         validate: checks records; announcements by default.
-        admit: who may serve the DHT; see ``Lookups``.
+        solution: the nonce of the node's work, where identities cost some.
+        members: who may serve the DHT and where they stand; without, everybody who answers.
     """
 
     def __init__(
@@ -78,7 +80,8 @@ class DhtService:
         now: Callable[[], int],
         *,
         validate: Validate | None = None,
-        admit: Callable[[Contact], bool] = admit_all,
+        solution: bytes = b"",
+        members: Members | None = None,
         server_limits: ServerLimits | None = None,
         link_limits: LinkLimits | None = None,
     ) -> None:
@@ -86,9 +89,13 @@ class DhtService:
         self._rng = rng
         self._now = now
         self._link_limits = link_limits
-        position = contacts.position_of(identity.peer_id(public_key))
+        asked = solution if parameters.descriptor_work_bits else b""
+        position = contacts.position_of(identity.peer_id(public_key), asked)
         validate = validate or partial(announcement.validate, params=parameters)
-        self._table = Table(position, parameters.dht_k, now())
+        place = contacts.by_key if members is None else members.place
+        admit = admit_all if members is None else members.admit
+        apart = parameters.distinct_subnets
+        self._table = Table(position, parameters.dht_k, now(), place, apart=apart)
         self._store = RecordStore(position, validate, parameters, rng)
         self._lookups = Lookups(self._table, self._store, parameters, rng, admit=admit)
         self._server = DhtServer(self._table, self._store, parameters, server_limits)
@@ -161,10 +168,14 @@ class DhtService:
             self._news.set()
 
     def remove_contacts(self, peer_ids: Iterable[bytes]) -> None:
-        """Forget nodes that left the relay directory; the table finds out by itself."""
+        """Forget nodes that left the relay directory, or may not serve any more.
+
+        Where everybody is admitted who answers, the table finds out by itself.
+        """
         for peer_id in peer_ids:
             self._known.pop(peer_id, None)
             self._tried.pop(peer_id, None)
+        self._lookups.prune()
 
     async def handler(self, channel: Channel) -> None:
         """Answer the peer that opened ``channel`` until it closes.

@@ -36,6 +36,7 @@ from shoal_node.volume import Stage as Allowance
 from shoal_node.volume_service import VolumeService
 from shoal_protocol import crypto, identity
 from shoal_protocol.dht import contacts, lookup
+from shoal_protocol.dht.members import Members
 from shoal_protocol.directory.descriptor import MAX_ADDRESSES, Descriptor
 from shoal_protocol.directory.envelope import Version
 from shoal_protocol.directory.own import Identity, OwnEntry
@@ -119,7 +120,14 @@ class RelayNode:
             entry=entry,
             persist=self._persist,
         )
-        self._dht = DhtService(public, params, rng, ticking.now)
+        self._dht = DhtService(
+            public,
+            params,
+            rng,
+            ticking.now,
+            solution=self._state.nonce,
+            members=Members(self._view, ticking.now),
+        )
         self._links = PacketLinks(self._resolve, limits=config.limits.links)
         self._replicas = ReplicaService(
             self.peer.relay_id,
@@ -282,18 +290,17 @@ class RelayNode:
 
     async def _follow_directory(self, *, task_status: TaskStatus[None]) -> None:
         task_status.started(None)
-        known: dict[bytes, bytes] = {}
+        known: dict[bytes, contacts.Contact] = {}
         while True:
-            relays = self._view.relays(self._clock.now())
-            others = {r.relay_id: r for r in relays if r.relay_id != self.peer.relay_id}
-            self._dht.add_contacts(
-                contacts.contact_at(relay.peer_id, relay.addresses[0])
-                for relay_id, relay in others.items()
-                if relay_id not in known
-            )
+            others = {
+                relay.relay_id: contacts.contact_at(relay.peer_id, relay.addresses[0])
+                for relay in self._view.relays(self._clock.now())
+                if relay.relay_id != self.peer.relay_id
+            }
             gone = known.keys() - others.keys()
-            self._dht.remove_contacts(known[relay_id] for relay_id in gone)
-            known = {relay_id: relay.peer_id for relay_id, relay in others.items()}
+            self._dht.remove_contacts(known[relay_id].peer_id for relay_id in gone)
+            self._dht.add_contacts(others.values())
+            known = others
             self._replicas.directory_changed()
             status = self.status()
             self._events.publish(

@@ -16,7 +16,7 @@ A network that does not use a new parameter so keeps its hash, and its nodes of 
 go on speaking with each other. spec: parameters §1
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Final
@@ -66,6 +66,7 @@ class NetworkParameters:
     two_sources: bool = True  # a descriptor needs two /16s and an epoch's notice
     descriptor_work_bits: int = 20  # hashcash over a relay's identity, once in its life
     private_addresses: bool = False  # descriptors may name loopback, private and memory addresses
+    dht_keys: int = field(default=1, metadata=LATER)  # places at which a record is put and sought
 
     @cached_property
     def hash(self) -> bytes:
@@ -78,7 +79,7 @@ class NetworkParameters:
         return crypto.kdf(b"network parameters", wire.pack(table))
 
 
-MAIN: Final = NetworkParameters(name="main")
+MAIN: Final = NetworkParameters(name="main", dht_keys=2)
 LAB: Final = replace(
     MAIN,
     name="lab",
@@ -92,6 +93,7 @@ LAB: Final = replace(
     two_sources=False,
     descriptor_work_bits=0,
     private_addresses=True,
+    dht_keys=1,
 )
 LAB5: Final = replace(LAB, name="lab5", replicas=5)
 NETWORKS: Final = {network.name: network for network in (MAIN, LAB, LAB5)}

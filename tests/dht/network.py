@@ -20,6 +20,7 @@ from shoal_protocol.dht.routing import Table
 from shoal_protocol.dht.server import DhtServer, ServerLimits
 from shoal_protocol.dht.storage import RecordStore
 from shoal_protocol.errors import RemoteProtocolError
+from shoal_protocol.parameters import NetworkParameters
 from support import START, seeded
 
 T = TypeVar("T")
@@ -70,15 +71,26 @@ def contact_of(name: object) -> Contact:
 
 
 class Node:
-    """One honest node."""
+    """One honest node; ``address`` where it isn't in memory."""
 
-    def __init__(self, name: object, now: int, limits: ServerLimits | None = None) -> None:
+    def __init__(
+        self,
+        name: object,
+        now: int,
+        limits: ServerLimits | None = None,
+        *,
+        parameters: NetworkParameters = PARAMETERS,
+        address: str | None = None,
+    ) -> None:
         rng = seeded(f"node {name}")
         self.contact = contact_of(name)
-        self.table = Table(self.contact.position, PARAMETERS.dht_k, now)
-        self.store = RecordStore(self.contact.position, validate, PARAMETERS, rng)
-        self.server = DhtServer(self.table, self.store, PARAMETERS, limits)
-        self.lookups = Lookups(self.table, self.store, PARAMETERS, rng, self.contact.address)
+        if address is not None:
+            self.contact = Contact(self.contact.public_key, address)
+        own, apart = self.contact.position, parameters.distinct_subnets
+        self.table = Table(own, parameters.dht_k, now, apart=apart)
+        self.store = RecordStore(self.contact.position, validate, parameters, rng)
+        self.server = DhtServer(self.table, self.store, parameters, limits)
+        self.lookups = Lookups(self.table, self.store, parameters, rng, self.contact.address)
         self.alive = True
 
     def answer(self, asker: bytes, message: bytes, now: int) -> bytes | None:
@@ -95,8 +107,10 @@ Say = Callable[[Request], Reply | bytes | None]
 class Liar:
     """A node that answers every request with what ``say`` returns: bytes, a reply or silence."""
 
-    def __init__(self, name: object, say: Say) -> None:
+    def __init__(self, name: object, say: Say, address: str | None = None) -> None:
         self.contact = contact_of(name)
+        if address is not None:
+            self.contact = Contact(self.contact.public_key, address)
         self.alive = True
         self._say = say
 
@@ -112,17 +126,30 @@ class Network:
     ``calls`` counts calls by kind of request; ``log`` holds (asker, asked) of each.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, parameters: NetworkParameters | None = None) -> None:
+        """Make ``count`` nodes, with ``parameters`` each in a /16 of its own."""
         self.now = START
         self.calls: Counter[str] = Counter()
         self.log: list[tuple[str, str]] = []
         self.peers: dict[bytes, Node | Liar] = {}
-        self.nodes = [self.add(Node(index, self.now)) for index in range(count)]
+        self.nodes = [self.add(self._node(index, parameters)) for index in range(count)]
+
+    def _node(self, index: int, parameters: NetworkParameters | None) -> Node:
+        if parameters is None:
+            return Node(index, self.now)
+        address = f"/ip4/{20 + index // 250}.{1 + index % 250}.7.1/tcp/4001"
+        return Node(index, self.now, parameters=parameters, address=address)
 
     def add(self, peer: P) -> P:
         """Put a node or liar at its contact."""
         self.peers[peer.contact.peer_id] = peer
         return peer
+
+    def replace(self, node: Node, say: Say) -> None:
+        """Let a liar speak where ``node`` did."""
+        liar = Liar("liar", say)
+        liar.contact = node.contact
+        self.peers[node.contact.peer_id] = liar
 
     def join_all(self) -> None:
         """Let every node join through the first, one after the other."""

@@ -32,7 +32,7 @@ def test_every_position_belongs_to_exactly_the_bucket_whose_range_holds_it() -> 
     assert table.buckets[-1].range[1] == 2**256 - 1
     for index, bucket in enumerate(table.buckets):
         for edge in bucket.range:
-            node = node_of(those[0])
+            node = node_of(those[0], those[0].position)
             node.long_id = edge
             assert table.get_bucket_for(node) == index
         assert all(bucket.has_in_range(node) for node in bucket.nodes.values())

@@ -110,7 +110,7 @@ class Announcer:
         state = self._days[day]
         state.in_flight = True
         key = announcement.lookup_key(self._me.pseudonym, day, self._params.hash)
-        state.holders = storers.nearest(self._relays.values(), key, self._params.dht_k)
+        state.holders = storers.nearest(self._relays.values(), key, self._params)
         state.asked = len(state.holders)
 
     def answered(self, day: int, kept: bool, now: int) -> None:

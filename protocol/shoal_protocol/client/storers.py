@@ -13,25 +13,34 @@ the DHT: whoever lists another key for the same epoch has begun anew. Its store'
 its addresses say nothing of that; they outlive a restart, or change without one.
 """
 
-import heapq
 from collections.abc import Iterable, Mapping
+from itertools import islice
 
 from shoal_protocol.dht import contacts
+from shoal_protocol.directory import subnets
 from shoal_protocol.directory.descriptor import Descriptor
+from shoal_protocol.parameters import NetworkParameters
 
 MixKeys = tuple[tuple[int, bytes], ...]
 Holders = dict[bytes, MixKeys]
 """Relays by their 16-byte ids, with the mix keys that they were last seen to have."""
 
 
-def nearest(relays: Iterable[Descriptor], key: bytes, count: int) -> Holders:
-    """Return the ``count`` relays nearest to a DHT key of 32 bytes."""
-    near = heapq.nsmallest(
-        count,
-        relays,
-        key=lambda relay: contacts.distance(key, contacts.position_of(relay.peer_id)),
-    )
-    return {relay.relay_id: relay.mix_keys for relay in near}
+def nearest(relays: Iterable[Descriptor], key: bytes, params: NetworkParameters) -> Holders:
+    """Return the relays that keep the record of a DHT key (32 bytes): k near each of its keys."""
+    relays = tuple(relays)
+    near: Holders = {}
+    for place in contacts.keys_of(key, params.dht_keys):
+
+        def away(relay: Descriptor, place: bytes = place) -> int:
+            return contacts.distance(place, contacts.place_of(relay, params))
+
+        ordered: Iterable[Descriptor] = sorted(relays, key=away)
+        if params.distinct_subnets:
+            ordered = subnets.apart(ordered, lambda relay: relay.addresses[0])
+        for relay in islice(ordered, params.dht_k):
+            near[relay.relay_id] = relay.mix_keys
+    return near
 
 
 def remaining(holders: Holders, relays: Mapping[bytes, Descriptor]) -> Holders:

@@ -2,20 +2,26 @@
 
 ::
 
-    public key 32 ──► peer id 38 ──kdf "dht position"──► position 32 ──XOR──► distance
+    public key 32 ──► peer id 38 ─┬─kdf "dht position"──► position 32 ──XOR──► distance
+    its work's nonce, if any ─────┘
+    record ──► key ──kdf "dht key"──► its other keys, as many as the network has
 
 A contact that another node names is a rumour. Its position can't be chosen apart from its
-key, since it is computed here and never sent; its address can name no other identity, and
-outside labs no private host; it is believed for one dial, which authenticates the key. Only
-contacts that answered such a dial stand in a routing table. spec: dht §1
+key, since it is computed here and never sent. Where identities cost work the position follows
+from the work's solution, which the relay signs in its descriptor: each further place that one
+looks at costs the work again. Its address can name no other identity, and outside labs no
+private host; it is believed for one dial, which authenticates the key. Only contacts that
+answered such a dial stand in a routing table. spec: dht §1
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Final
 
 from shoal_protocol import crypto, identity, wire
 from shoal_protocol.directory import addresses
+from shoal_protocol.directory.descriptor import Descriptor
 from shoal_protocol.parameters import NetworkParameters
 
 KEY_LENGTH: Final = 32  # bytes, of DHT keys and positions alike; spec: dht §1
@@ -25,9 +31,25 @@ _POSITIONS_KEPT: Final = 8192  # so that a crawl doesn't hash the same keys agai
 
 
 @lru_cache(maxsize=_POSITIONS_KEPT)
-def position_of(peer_id: bytes) -> bytes:
-    """Return the 32-byte place in the key space of the node with this 38-byte peer id."""
-    return crypto.kdf(b"dht position", peer_id, size=KEY_LENGTH)
+def position_of(peer_id: bytes, solution: bytes = b"") -> bytes:
+    """Return the 32-byte place in the key space of the node with this 38-byte peer id.
+
+    ``solution`` is the nonce of its identity's work, empty where a network asks for none.
+    """
+    parts = (peer_id, solution) if solution else (peer_id,)
+    return crypto.kdf(b"dht position", *parts, size=KEY_LENGTH)
+
+
+def place_of(relay: Descriptor, parameters: NetworkParameters) -> bytes:
+    """Return the place of a relay by what it signed: its key, and its work if that costs."""
+    solution = relay.nonce if parameters.descriptor_work_bits else b""
+    return position_of(relay.peer_id, solution)
+
+
+def keys_of(key: bytes, count: int) -> tuple[bytes, ...]:
+    """Return the ``count`` keys of a record whose content gives ``key``: that one, and others."""
+    others = (number.to_bytes(1, "big") for number in range(1, count))
+    return key, *(crypto.kdf(b"dht key", key, number, size=KEY_LENGTH) for number in others)
 
 
 def distance(a: bytes, b: bytes) -> int:
@@ -52,13 +74,22 @@ class Contact:
 
     @property
     def position(self) -> bytes:
-        """The 32-byte place in the key space."""
+        """The 32-byte place in the key space of a network in which identities cost no work."""
         return position_of(self.peer_id)
 
     @property
     def full_address(self) -> str:
         """The address with ``/p2p/<peer id>`` behind, as transports dial it."""
         return self.address + addresses.suffix(self.peer_id)
+
+
+Place = Callable[[Contact], bytes | None]
+"""Where a contact stands; None for one whose work isn't known, who stands nowhere."""
+
+
+def by_key(contact: Contact) -> bytes:
+    """The :data:`Place` of a network in which identities cost no work."""
+    return contact.position
 
 
 def contact_at(peer_id: bytes, address: str) -> Contact:

@@ -19,8 +19,9 @@ calls are bounded; the package's loggers hear of no peers and no values. spec: d
 # pyright: reportIncompatibleMethodOverride=false, reportIncompatibleVariableOverride=false
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, Protocol
 
 from kademlia.crawling import NodeSpiderCrawl, RPCFindResponse, SpiderCrawl, ValueSpiderCrawl
@@ -29,6 +30,7 @@ from kademlia.node import Node, NodeHeap
 from shoal_protocol.dht import routing
 from shoal_protocol.dht.calls import Call, Calls
 from shoal_protocol.dht.contacts import Contact
+from shoal_protocol.directory import subnets
 
 ROUNDS_MOST: Final = 24  # batches of one crawl; spec: dht §5
 CALLS_PER_K: Final = 6  # calls of one crawl, as a multiple of k; spec: dht §5
@@ -48,6 +50,15 @@ class Shown:
 class Asker(Protocol):
     """What a crawl needs of the node: how to ask, and how to read what came."""
 
+    @property
+    def apart(self) -> bool:
+        """Whether of the nodes in view only the nearest in each /16 counts."""
+        ...
+
+    def node_of(self, contact: Contact) -> Any | None:
+        """Return the package's node for ``contact``, or None if it stands nowhere."""
+        ...
+
     def call_find_node(self, peer: Any, target: Any) -> Call:
         """Return the call that asks ``peer`` for contacts near ``target``."""
         ...
@@ -62,12 +73,17 @@ class Asker(Protocol):
 
 
 class Heap(NodeHeap):  # type: ignore[misc]
-    """Nodes by distance to a target: k in view, a bounded number behind them."""
+    """Nodes by distance to a target: k in view, a bounded number behind them.
+
+    With ``apart`` those in view are of as many /16s: who is in one with somebody nearer
+    waits behind, until that one has failed.
+    """
 
     heap: list[tuple[int, Any]]
 
-    def __init__(self, node: Any, maxsize: int, own: bytes) -> None:
+    def __init__(self, node: Any, maxsize: int, own: bytes, *, apart: bool = False) -> None:
         super().__init__(node, maxsize)
+        self._apart = apart
         self._ids: set[bytes] = {own}
         self._refused: set[tuple[Any, ...]] = set()
         self._own = own
@@ -97,6 +113,15 @@ class Heap(NodeHeap):  # type: ignore[misc]
     def __contains__(self, node: Any) -> bool:
         return node.id in self._ids
 
+    def __iter__(self) -> Iterator[Any]:
+        if not self._apart:
+            return iter(super().__iter__())
+        ordered = (node for _, node in sorted(self.heap))
+        return islice(subnets.apart(ordered, lambda node: str(node.port)), self.maxsize)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self) if self._apart else int(super().__len__())
+
 
 class _Rounds(SpiderCrawl):  # type: ignore[misc]
     """The shared step of both crawls: the package's ``_find``, over ``Calls``."""
@@ -105,8 +130,8 @@ class _Rounds(SpiderCrawl):  # type: ignore[misc]
 
     def begin(self, seeds: Iterable[Contact], own: bytes) -> None:
         """Put the seeds in; the package's own way of doing so writes them to its log."""
-        self.nearest = Heap(self.node, self.ksize, own)
-        self.nearest.push([routing.node_of(contact) for contact in seeds])
+        self.nearest = Heap(self.node, self.ksize, own, apart=self.protocol.apart)
+        self.nearest.push(self._nodes(seeds))
         self.rounds = 0
         self.calls = 0
 
@@ -138,7 +163,11 @@ class _Rounds(SpiderCrawl):  # type: ignore[misc]
             return False, None
         if isinstance(said, Shown):
             return True, {"value": said}
-        return True, [tuple(routing.node_of(contact)) for contact in said]
+        return True, [tuple(node) for node in self._nodes(said)]
+
+    def _nodes(self, contacts: Iterable[Contact]) -> list[Any]:
+        nodes = (self.protocol.node_of(contact) for contact in contacts)
+        return [node for node in nodes if node is not None]
 
 
 class NodeCrawl(_Rounds, NodeSpiderCrawl):  # type: ignore[misc]

@@ -3,8 +3,9 @@
 ::
 
     bootstrap(contacts) ─► walk to the own position ─► look into each range further away ─► ping
-    put(record) ─► verify ─► walk to its key ─► Store at the k nearest that answer
-    get(key)    ─► walk; best of QUORUM verified ─► Found ─► repair(Found) gives it to laggards
+    put(record) ─► verify ─► for each of its keys: walk there ─► Store at the k nearest
+    get(key)    ─► for each of its keys: walk; best of QUORUM verified ─► the best is Found
+                                                     └► repair(Found) gives it to laggards
     introduce(contacts) ─► ping those that would find room
     greet()     ─► ping those that asked to be dialled
     maintain()  ─► expire, greet, ping doubtful contacts, look into quiet ranges, put records again
@@ -64,8 +65,8 @@ class Lookups:
         parameters: the network's: k, α.
         rng: draws targets and samples.
         address: where this node serves, in wire form; told to those it pings.
-        admit: whether a contact may be dialled and stand in the table at all; the seam for
-            rules of tenure and of subnets.
+        admit: whether a contact may be dialled and stand in the table at all: the relays of
+            the directory that serve, in a network with such rules.
 
     ``counters``: calls, silent, refused, lookups, found, puts.
     """
@@ -85,6 +86,7 @@ class Lookups:
         self.counters: Counter[str] = Counter()
         self._own = table.own
         self._parameters = parameters
+        self.apart: Final = parameters.distinct_subnets
         self._k = parameters.dht_k
         self._alpha = parameters.dht_alpha
         self._rng = rng
@@ -118,27 +120,38 @@ class Lookups:
     async def get(self, key: bytes, now: int) -> Found | None:
         """Return the best verified record under ``key`` (32 bytes), or None.
 
-        A record is as good as the k nodes nearest to its key, or those of QUORUM that show
-        it first: the highest signed revision among them wins.
+        A record is as good as the k nodes nearest to one of its keys, or those of QUORUM
+        that show it first: the highest signed revision among all of them wins. All keys are
+        asked, always: whoever owns the places around one can show an old record there.
         """
         self.counters["lookups"] += 1
-        seeds = self.table.nearest(key, self._k)
-        self.table.touch(key, now)
         held = self.store.get(key, now)
         local = None if held is None else self._verify(key, held, now)
-        walk = crawl.ValueCrawl(self, key, seeds, self._k, self._alpha, self._own, local)
-        best = await walk.run()
-        if best is None:
+        walks: list[tuple[crawl.ValueCrawl, Shown | None]] = []
+        for place in contacts.keys_of(key, self._parameters.dht_keys):
+            seeds = self.table.nearest(place, self._k)
+            self.table.touch(place, now)
+            walk = crawl.ValueCrawl(self, place, seeds, self._k, self._alpha, self._own, local)
+            walks.append((walk, await walk.run()))
+        shown = [best for _, best in walks if best is not None]
+        if not shown:
             return None
+        best = max(shown, key=lambda each: each.revision)
         self.counters["found"] += 1
-        return Found(key, best.record, walk.rounds, walk.calls, tuple(walk.lagging(best)))
+        return Found(
+            key,
+            best.record,
+            sum(walk.rounds for walk, _ in walks),
+            sum(walk.calls for walk, _ in walks),
+            tuple(contact for walk, _ in walks for contact in walk.lagging(best)),
+        )
 
     async def repair(self, found: Found) -> int:
         """Give the record to nodes that lack it; returns how many took it."""
-        return await self._store_at(found.lagging, found.record)
+        return len(await self._store_at(found.lagging, found.record))
 
     async def put(self, record: bytes, now: int) -> int:
-        """Store ``record`` at the k nodes nearest to its key.
+        """Store ``record`` at the k nodes nearest to each of its keys.
 
         Returns:
             The number of nodes, this one included, that hold it now.
@@ -151,12 +164,21 @@ class Lookups:
     async def maintain(self, now: int) -> None:
         """Do what is due: to be called every minute or so."""
         self.store.expire(now)
+        self.prune()
         await self.greet()
         await self._ping(self.table.checks()[:CHECKS_A_TURN])
         for target in self.table.stale(now, self._rng):
             await self._walk(target, (), now)
         for key, record in self.store.due(now, RECORDS_A_TURN):
             await self._spread(key, record, now)
+
+    def prune(self) -> None:
+        """Let go of contacts that may not serve any more; for when the directory has changed."""
+        self.table.keep(self._admit)
+
+    def node_of(self, contact: Contact) -> Any | None:
+        """Return the package's node for ``contact``; see ``crawl.Asker``."""
+        return self.table.node_of(contact)
 
     def call_find_node(self, peer: Any, target: Any) -> Call:
         """Return the call of a node crawl; see ``crawl.Asker``."""
@@ -170,7 +192,7 @@ class Lookups:
         """Return what the reply to a crawl's call says; see ``crawl.Asker``."""
         match self._read(call, reply, now):
             case messages.Nodes(named):
-                return tuple(self._known(contact) for contact in self._admitted(named))
+                return tuple(self.table.known(contact) for contact in self._admitted(named))
             case Shown() as shown:
                 return shown
             case None:
@@ -203,13 +225,9 @@ class Lookups:
 
     def _verify(self, key: bytes, record: bytes, now: int) -> Shown:
         verified = self.store.validate(record, now)
-        if verified.key != key:
+        if key not in contacts.keys_of(verified.key, self._parameters.dht_keys):
             raise RemoteProtocolError("dht key")
         return Shown(verified.revision, record)
-
-    def _known(self, contact: Contact) -> Contact:
-        """Prefer the address that answered before over the one that somebody names."""
-        return self.table.find(contact.position) or contact
 
     def _admitted(self, named: Iterable[Contact]) -> list[Contact]:
         return [contact for contact in named if self._admit(contact)]
@@ -232,23 +250,34 @@ class Lookups:
         return sum(message is not None for message in read)
 
     async def _spread(self, key: bytes, record: bytes, now: int) -> int:
+        """Put a record at each of its keys; return how many nodes hold it."""
         self.counters["puts"] += 1
-        nearest = await self._walk(key, (), now)
-        own_distance = contacts.distance(key, self._own)
-        nearer = sum(contacts.distance(key, c.position) < own_distance for c in nearest)
-        holders = 0
-        if nearer < self._k:
-            nearest = nearest[: self._k - 1]
-            holders += self.store.put(record, now) in _SAFE
-        return holders + await self._store_at(nearest, record)
+        holders: set[bytes] = set()
+        for place in contacts.keys_of(key, self._parameters.dht_keys):
+            nearest = await self._walk(place, (), now)
+            if self._is_near(place, nearest):
+                nearest = nearest[: self._k - 1]
+                if self.store.put(record, now) in _SAFE:
+                    holders.add(self._own)
+            holders |= await self._store_at(nearest, record)
+        return len(holders)
 
-    async def _store_at(self, those: Iterable[Contact], record: bytes) -> int:
+    def _is_near(self, key: bytes, nearest: Iterable[Contact]) -> bool:
+        """Whether this node is among the k nearest to ``key``, as ``nearest`` are otherwise."""
+        own = contacts.distance(key, self._own)
+        nodes = (self.table.node_of(contact) for contact in nearest)
+        nearer = sum(node is not None and contacts.distance(key, node.id) < own for node in nodes)
+        return nearer < self._k
+
+    async def _store_at(self, those: Iterable[Contact], record: bytes) -> set[bytes]:
+        """Store a record at these; return the public keys of those that hold it."""
         calls = tuple(Call(contact, messages.Store(record)) for contact in those)
         if not calls:
-            return 0
+            return set()
         answers = await Calls(calls)
-        holders = 0
+        holders: set[bytes] = set()
         for call, reply in zip(calls, answers.replies, strict=True):
             message = self._read(call, reply, answers.now)
-            holders += isinstance(message, messages.Stored) and message.status in _SAFE
+            if isinstance(message, messages.Stored) and message.status in _SAFE:
+                holders.add(call.contact.public_key)
         return holders

@@ -24,15 +24,16 @@ distance); failures are counted; nothing is pickled. spec: dht §3
 # pyright: reportIncompatibleMethodOverride=false, reportIncompatibleVariableOverride=false
 
 import heapq
-from collections.abc import Iterable
-from itertools import chain
+from collections.abc import Callable, Iterable
+from itertools import chain, islice
 from typing import Any, Final
 
 from kademlia.node import Node
 from kademlia.routing import KBucket, RoutingTable
 
 from shoal_protocol.clock import SECOND
-from shoal_protocol.dht.contacts import KEY_BITS, KEY_LENGTH, Contact
+from shoal_protocol.dht.contacts import KEY_BITS, KEY_LENGTH, Contact, Place, by_key
+from shoal_protocol.directory import subnets
 from shoal_protocol.rng import Rng
 
 REFRESH_S: Final = 3600  # a bucket unheard of so long is looked into; spec: dht §3
@@ -46,14 +47,19 @@ _REPLACED_AFTER: Final = 2  # failures in a row, when a replacement waits; spec:
 _DROPPED_AFTER: Final = 5  # failures in a row; spec: dht §3
 
 
-def node_of(contact: Contact) -> Any:
+def node_of(contact: Contact, position: bytes) -> Any:
     """Return the package's node for ``contact``: (position, public key, address)."""
-    return Node(contact.position, contact.public_key, contact.address)
+    return Node(position, contact.public_key, contact.address)
 
 
 def contact_of(node: Any) -> Contact:
     """Undo :func:`node_of`."""
     return Contact(node.ip, node.port)
+
+
+def _address_of(node: Any) -> str:
+    address: str = node.port
+    return address
 
 
 class Bucket(KBucket):  # type: ignore[misc]
@@ -91,13 +97,19 @@ class Table(RoutingTable):  # type: ignore[misc]
         own: this node's position, 32 bytes; it is never in its own table.
         k: nodes in a bucket.
         now: nanoseconds since the Unix epoch.
+        place: where contacts stand; those that stand nowhere are not taken.
+        apart: whether of neighbours only the nearest in each /16 counts.
     """
 
     buckets: list[Bucket]
 
-    def __init__(self, own: bytes, k: int, now: int) -> None:
+    def __init__(
+        self, own: bytes, k: int, now: int, place: Place = by_key, *, apart: bool = False
+    ) -> None:
         self.own: Final = own
         self.now = now
+        self._place = place
+        self._apart = apart
         self._failures: dict[bytes, int] = {}
         self._checks: dict[bytes, Any] = {}
         self._candidates: dict[bytes, Contact] = {}
@@ -110,11 +122,26 @@ class Table(RoutingTable):  # type: ignore[misc]
         """Return every contact, by position of its bucket."""
         return [contact_of(node) for node in self._nodes()]
 
+    def node_of(self, contact: Contact) -> Any | None:
+        """Return the package's node for ``contact``, or None if it stands nowhere."""
+        position = self._place(contact)
+        return None if position is None else node_of(contact, position)
+
+    def keep(self, admit: Callable[[Contact], bool]) -> None:
+        """Let go of whoever isn't admitted any more, or stands elsewhere now."""
+        for bucket in self.buckets:
+            for node in (*bucket.replacement_nodes.values(), *bucket.nodes.values()):
+                contact = contact_of(node)
+                if self._place(contact) != node.id or not admit(contact):
+                    bucket.remove_node(node)
+                    self._failures.pop(node.id, None)
+                    self._checks.pop(node.id, None)
+
     def heard(self, contact: Contact, now: int) -> None:
         """Note an answer from ``contact``, whose key the dial authenticated."""
         self.now = now
-        node = node_of(contact)
-        if node.id == self.node.id:
+        node = self.node_of(contact)
+        if node is None or node.id == self.node.id:
             return
         self._failures.pop(node.id, None)
         self._checks.pop(node.id, None)
@@ -123,8 +150,9 @@ class Table(RoutingTable):  # type: ignore[misc]
 
     def asked(self, contact: Contact) -> None:
         """Note that ``contact`` asks to be dialled; it stands in no bucket until it was."""
-        if len(self._candidates) < CANDIDATES_MOST:
-            self._candidates[contact.position] = contact
+        position = self._place(contact)
+        if position is not None and len(self._candidates) < CANDIDATES_MOST:
+            self._candidates[position] = contact
 
     @property
     def has_candidates(self) -> bool:
@@ -143,7 +171,9 @@ class Table(RoutingTable):  # type: ignore[misc]
         must not speak against the node whose key it names.
         """
         self.now = now
-        node = node_of(contact)
+        node = self.node_of(contact)
+        if node is None:
+            return
         bucket = self.buckets[self.get_bucket_for(node)]
         held = bucket[node.id]
         if held is None or not held.same_home_as(node):
@@ -163,9 +193,16 @@ class Table(RoutingTable):  # type: ignore[misc]
         held = self.buckets[self.get_bucket_for(node)][position]
         return None if held is None else contact_of(held)
 
+    def known(self, contact: Contact) -> Contact:
+        """Return the contact of the same key whose address answered, or ``contact``."""
+        position = self._place(contact)
+        return contact if position is None else self.find(position) or contact
+
     def wants(self, contact: Contact) -> bool:
         """Whether ``contact`` is new and would find room without pushing anybody out."""
-        node = node_of(contact)
+        node = self.node_of(contact)
+        if node is None:
+            return False
         bucket = self.buckets[self.get_bucket_for(node)]
         if node.id == self.node.id or node.id in bucket.nodes:
             return False
@@ -184,13 +221,18 @@ class Table(RoutingTable):  # type: ignore[misc]
         sound = [n for n in self._nodes() if n.id not in self._failures and n.id != exclude]
         if not sound:
             sound = [n for n in self._nodes() if n.id != exclude]
+        if self._apart:
+            ordered = subnets.apart(sorted(sound, key=goal.distance_to), _address_of)
+            return [contact_of(n) for n in islice(ordered, count)]
         return [contact_of(n) for n in heapq.nsmallest(count, sound, key=goal.distance_to)]
 
     def nearer_than_own(self, key: bytes) -> int:
         """Return how many sound contacts are nearer to ``key`` than this node is."""
         goal = Node(key)
         own = goal.distance_to(self.node)
-        return sum(n.id not in self._failures and goal.distance_to(n) < own for n in self._nodes())
+        sound = (n for n in self._nodes() if n.id not in self._failures)
+        nearer = (n for n in sound if goal.distance_to(n) < own)
+        return sum(1 for _ in (subnets.apart(nearer, _address_of) if self._apart else nearer))
 
     def checks(self) -> list[Contact]:
         """Return who should be pinged: heads of full buckets, and contacts that failed."""

@@ -116,8 +116,9 @@ class DhtServer:
             self._table.asked(contact)
 
     def _nodes(self, target: bytes, peer_id: bytes) -> messages.Nodes:
-        asker = contacts.position_of(peer_id)
-        return messages.Nodes(tuple(self._table.nearest(target, self._contacts, asker)))
+        asker = self._table.node_of(contacts.contact_at(peer_id, ""))
+        exclude = b"" if asker is None else asker.id
+        return messages.Nodes(tuple(self._table.nearest(target, self._contacts, exclude)))
 
     def _put(self, record: bytes, peer_id: bytes, now: int) -> Status:
         if self._store.holds(record, now):
@@ -131,6 +132,7 @@ class DhtServer:
                 self._puts.take(peer_id, now)
             self.counters[error.reason] += 1
             return Status.REFUSED
-        if self._table.nearer_than_own(verified.key) >= self._far:
+        keys = contacts.keys_of(verified.key, self._parameters.dht_keys)
+        if all(self._table.nearer_than_own(key) >= self._far for key in keys):
             return Status.FAR
         return self._store.keep(record, verified, now)

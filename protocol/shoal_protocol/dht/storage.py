@@ -11,7 +11,8 @@
 Nothing is evicted for being old: a flood of fresh records pushes out only what is farther
 from this node than the flood is, and each of its keys costs the work that the validator
 demands (T12). Records leave when their period does. Of two records with one revision the first
-stays, or an owner could rewrite storers for ever on one piece of work. spec: dht §4
+stays, or an owner could rewrite storers for ever on one piece of work. A record is found under
+each of its keys, and is as far away as the nearest of them. spec: dht §4
 """
 
 import heapq
@@ -22,7 +23,7 @@ from typing import Final, Protocol
 from shoal_protocol import crypto
 from shoal_protocol.clock import SECOND
 from shoal_protocol.constants import RECORD_LENGTH
-from shoal_protocol.dht.contacts import distance
+from shoal_protocol.dht.contacts import distance, keys_of
 from shoal_protocol.dht.messages import Status
 from shoal_protocol.parameters import NetworkParameters
 from shoal_protocol.rng import Rng
@@ -91,9 +92,11 @@ class RecordStore:
         self._position = position
         self._day_s = parameters.day_s
         self._behind = parameters.announce_days_behind
+        self._keys = parameters.dht_keys
         self._rng = rng
         self._most = most
         self._entries: dict[bytes, _Entry] = {}
+        self._first: dict[bytes, bytes] = {}  # the key of an entry, by each of its keys
         self._digests: dict[bytes, bytes] = {}
         self._farthest: list[tuple[int, bytes]] = []  # heap of (−distance, key), some gone
 
@@ -150,8 +153,8 @@ class RecordStore:
         return Status.STORED
 
     def get(self, key: bytes, now: int) -> bytes | None:
-        """Return the record under ``key`` if it is held and its period isn't over."""
-        entry = self._entries.get(key)
+        """Return the record under any of its keys if it is held and its period isn't over."""
+        entry = self._entries.get(self._first.get(key, key))
         if entry is None or self._is_over(entry.period, now):
             return None
         return entry.record
@@ -191,7 +194,7 @@ class RecordStore:
             heapq.heappop(self._farthest)
         distance_farthest = -self._farthest[0][0]
         farthest = self._farthest[0][1]
-        if distance(key, self._position) >= distance_farthest:
+        if self._distance(key) >= distance_farthest:
             return False
         self._remove(farthest)
         return True
@@ -199,7 +202,8 @@ class RecordStore:
     def _insert(self, key: bytes, record: bytes, verified: Verified, now: int) -> None:
         replaced = self._entries.get(key)
         if replaced is None:
-            heapq.heappush(self._farthest, (-distance(key, self._position), key))
+            heapq.heappush(self._farthest, (-self._distance(key), key))
+            self._first.update((each, key) for each in keys_of(key, self._keys))
         else:
             del self._digests[replaced.digest]
         digest = crypto.digest(record, size=_DIGEST_LENGTH)
@@ -211,6 +215,12 @@ class RecordStore:
     def _remove(self, key: bytes) -> None:
         entry = self._entries.pop(key)
         del self._digests[entry.digest]
+        for each in keys_of(key, self._keys):
+            del self._first[each]
         if len(self._farthest) > 2 * len(self._entries) + self._most // 8:
-            self._farthest = [(-distance(held, self._position), held) for held in self._entries]
+            self._farthest = [(-self._distance(held), held) for held in self._entries]
             heapq.heapify(self._farthest)
+
+    def _distance(self, key: bytes) -> int:
+        """Return how far the nearest of a record's keys is from this node."""
+        return min(distance(each, self._position) for each in keys_of(key, self._keys))

@@ -23,6 +23,7 @@ from two /16s and before its epoch (``two_sources``) belongs where entries keep 
 spec: directory §5, §7
 """
 
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -130,6 +131,13 @@ class DirectoryView:
         leaving = tuple(entry.descriptor for entry in live if entry.descriptor.leaving)
         self._cache = (self.revision, ends, here, leaving)
         return here, leaving
+
+    def serving(self, relay_id: bytes, now: int) -> Descriptor | None:
+        """Return the descriptor of a relay if it is one of :meth:`relays` at ``now`` (ns)."""
+        relays = self.relays(now)
+        place = bisect_left(relays, relay_id, key=lambda relay: relay.relay_id)
+        found = relays[place] if place < len(relays) else None
+        return found if found is not None and found.relay_id == relay_id else None
 
     def get(self, relay_id: bytes) -> Descriptor | None:
         """Return the descriptor of a relay, leaving or not, live at the last :meth:`expire`."""
