@@ -14,6 +14,8 @@
     passphrase_file = "/run/user/1000/shoal-passphrase"
     [limits]                              # a relay's: operator.py
     disk_gb = 4.0
+    [metrics]                             # a relay's
+    listen = "127.0.0.1:9469"
 
 Every refusal is one sentence that names where the bad value stands. The network is ``lab``
 without being asked for when all bootstrap addresses, or with none all listen addresses, are
@@ -68,6 +70,7 @@ class NodeConfig:
     passphrase_file: Path | None = None  # its first line locks the person's store
     browser: bool = True  # open the page when somebody sits at the terminal
     limits: operator.OperatorLimits = operator.DEFAULT  # a relay's
+    metrics: tuple[str, int] | None = None  # where a relay's figures are answered
 
     @property
     def network_parameters(self) -> parameters.NetworkParameters:
@@ -159,6 +162,7 @@ def load(
         passphrase_file=_file(settings.get("passphrase_file")) if role == "person" else None,
         browser=browser,
         limits=operator.DEFAULT if limits is None else limits.value,
+        metrics=_metrics(role, settings.get(operator.METRICS_TABLE)),
     )
 
 
@@ -195,6 +199,9 @@ def _read_file(path: Path) -> dict[str, _Setting]:
             good, kind = isinstance(value, bool), "true or false"
         elif name == operator.TABLE:
             settings[name] = _Setting(operator.parse(value, str(path)), where)
+            continue
+        elif name == operator.METRICS_TABLE:
+            settings[name] = _Setting(operator.parse_metrics(value, str(path)), where)
             continue
         else:
             raise UsageError(f"{where}: there is no such setting.")
@@ -268,6 +275,13 @@ def _switch(flag: bool | None, variable: str | None, setting: _Setting | None) -
 def _file(setting: _Setting | None) -> Path | None:
     """Return the file that a setting names; it is read when the store is opened."""
     return None if setting is None else Path(setting.value).expanduser()
+
+
+def _metrics(role: Role, setting: _Setting | None) -> tuple[str, int] | None:
+    found: tuple[str, int] | None = None if setting is None else setting.value
+    if found is not None and role == "person":
+        raise UsageError("metrics.listen: only a relay answers metrics; a person's node has none.")
+    return found
 
 
 def _check_relay(role: Role, setting: _Setting | None) -> None:

@@ -6,6 +6,7 @@
                                               │              relay: its limits are read again
                                               ├─ RelayNode.run or Household.run
                                               ├─ run_api ─► api.json
+                                              ├─ a relay's metrics, if wanted
                                               ├─ a relay that has drained ──► cancel everything
                                               └─ an erasure, answered ──► cancel everything
 
@@ -124,8 +125,37 @@ async def _run(config: NodeConfig, directory: home.Home) -> None:
             nursery.start_soon(_stop_when_drained, node, nursery.cancel_scope)
         if isinstance(node, household.Household):
             nursery.start_soon(_stop_when_erased, node, answered, nursery.cancel_scope)
+        if config.metrics is not None and isinstance(node, relay.RelayNode):
+            url = await nursery.start(_answer_metrics, node, config, rng, ticking)
+            print(f"Metrics at {url}", file=sys.stderr)  # noqa: T201
         for address in node.status().addrs:
             print(f"Listening on {address}", file=sys.stderr)  # noqa: T201
+
+
+async def _answer_metrics(
+    node: relay.RelayNode,
+    config: NodeConfig,
+    rng: Rng,
+    ticking: clock.NodeClock,
+    *,
+    task_status: TaskStatus[str],
+) -> None:
+    """Take a relay's figures at their instants, and answer whoever asks for them."""
+    from shoal_node import metrics, metrics_server  # only who wants them pays for the library
+
+    assert config.metrics is not None
+    figures = metrics.Metrics(
+        partial(metrics.facts_of, node, config.data),
+        now=ticking.now,
+        period_s=config.network_parameters.lease_s,
+        rng=rng,
+    )
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(figures.run)
+        url = await nursery.start(
+            partial(metrics_server.run_metrics, figures.text, *config.metrics)
+        )
+        task_status.started(url)
 
 
 def _show_page(answers: server.Address, *, browser: bool) -> None:

@@ -1,4 +1,4 @@
-"""What a relay's operator allows it: the table ``[limits]`` of config.toml; spec: mix §3.
+"""What a relay's operator chooses: tables ``[limits]`` and ``[metrics]`` of config.toml; mix §3.
 
 ::
 
@@ -12,6 +12,7 @@ force stay. What a change of limits takes away from anybody is only what is new:
 are sent on, clients connected stay, and what is stored is kept until it expires.
 """
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
@@ -23,6 +24,8 @@ from shoal_node.volume import Cap
 from shoal_protocol.relay.limits import Limits
 
 TABLE: Final = "limits"
+METRICS_TABLE: Final = "metrics"
+METRICS_PORT: Final = 9469
 _GB: Final = 10**9  # bytes
 _MIX: Final = Limits()
 _LINKS: Final = LinkLimits()
@@ -127,6 +130,39 @@ def parse(table: Any, where: str) -> OperatorLimits:
     return OperatorLimits(**found)
 
 
+def parse_metrics(table: Any, where: str) -> tuple[str, int] | None:
+    """Read the table ``[metrics]``: an IP address and a port, None when nothing is to listen.
+
+    Args:
+        table: as TOML gives it.
+        where: the file, for sentences.
+
+    Raises:
+        UsageError: a key is unknown, or its value wrong.
+    """
+    if not isinstance(table, dict):
+        raise UsageError(f"{METRICS_TABLE} in {where} must be a table: write [metrics] above it.")
+    for key in table:
+        if key != "listen":
+            raise UsageError(f"metrics.{key} in {where}: there is no such setting; listen is one.")
+    value = table.get("listen", "")
+    if value == "":
+        return None
+    wrong = UsageError(
+        f'metrics.listen in {where} must be "ADDRESS:PORT", such as "127.0.0.1:{METRICS_PORT}".'
+    )
+    if not isinstance(value, str):
+        raise wrong
+    host, _, port = value.rpartition(":")
+    host = "127.0.0.1" if host == "localhost" else host.removeprefix("[").removesuffix("]")
+    if not (port.isascii() and port.isdigit()) or len(port) > 5 or int(port) > 65_535:
+        raise wrong
+    try:
+        return str(ipaddress.ip_address(host)), int(port)
+    except ValueError:
+        raise wrong from None
+
+
 def commented() -> str:
     """Return a commented config.toml with every setting of a relay, all at their defaults."""
     one = DEFAULT
@@ -170,4 +206,9 @@ def commented() -> str:
 # hands on what it keeps; it comes back by itself when the month turns.
 # month_gb = {one.month_gb:.0f}
 # month_begins = {one.month_begins}
+
+# Figures for Prometheus, at http://ADDRESS:PORT/metrics; docs/relay.md has each of them. Without
+# listen nothing answers; 127.0.0.1:{METRICS_PORT} is the usual place. A change needs a restart.
+[metrics]
+# listen = ""
 """

@@ -364,6 +364,11 @@ class RelayNode:
         """What this relay last published about itself."""
         return self._view.get(self.peer.relay_id)
 
+    @property
+    def failures(self) -> int:
+        """Errors of our own that were contained since the start."""
+        return self._failures.total()
+
     def drain(self) -> None:
         """Begin to leave in good order; ``draining.done`` is set in the end."""
         self.draining.begin()

@@ -19,6 +19,7 @@ from shoal_node.api.client import Client
 from shoal_node.operator import OperatorLimits
 from shoal_node.usage import UsageError
 
+SOMEBODY = "12D3KooWRRfeqRUT3vtvG73hwfaE7SGHWXbjs1vRN1QR1CUoaGFs"
 START_S = 30.0  # s for a node to answer
 END_S = 20.0
 
@@ -37,7 +38,7 @@ def test_the_printed_settings_are_read_and_are_the_defaults(
 
 
 def test_each_limit_is_printed_with_its_default() -> None:
-    _, _, limits = operator.commented().partition("[limits]\n")
+    limits = operator.commented().partition("[limits]\n")[2].partition("[metrics]\n")[0]
     given = tomllib.loads("".join(line.removeprefix("# ") for line in _settings(limits)))
     assert given == asdict(OperatorLimits()) | {"disk_gb": 4.295}
 
@@ -82,6 +83,48 @@ def test_limits_come_where_they_hold(tmp_path: Path) -> None:
         400,
     )
     assert (links.clients, links.clients_per_host, limits.disk) == (3, 2, 500_000_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("", None),
+        ("[metrics]", None),
+        ('[metrics]\nlisten = ""', None),
+        ('[metrics]\nlisten = "127.0.0.1:9469"', ("127.0.0.1", 9469)),
+        ('[metrics]\nlisten = "localhost:1"', ("127.0.0.1", 1)),
+        ('[metrics]\nlisten = "[::1]:9469"', ("::1", 9469)),
+        ('[metrics]\nlisten = "0.0.0.0:9469"', ("0.0.0.0", 9469)),
+    ],
+)
+def test_metrics_listen_where_the_operator_says_and_nowhere_by_default(
+    tmp_path: Path, text: str, place: tuple[str, int] | None
+) -> None:
+    assert settings_of(tmp_path, text).metrics == place
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "metrics = 1",
+        "[metrics]\nlisten = 9469",
+        '[metrics]\nlisten = "9469"',
+        '[metrics]\nlisten = "127.0.0.1"',
+        '[metrics]\nlisten = "127.0.0.1:65536"',
+        '[metrics]\nlisten = "relay.example:9469"',
+        "[metrics]\nport = 9469",
+    ],
+)
+def test_metrics_at_no_address_are_one_sentence(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UsageError, match=r"^metrics"):
+        settings_of(tmp_path, text)
+
+
+def test_a_persons_node_answers_no_metrics(tmp_path: Path) -> None:
+    (tmp_path / home.CONFIG_FILE).write_text('[metrics]\nlisten = "127.0.0.1:9469"')
+    flags = {"bootstrap": [f"/ip4/192.0.2.7/tcp/4001/p2p/{SOMEBODY}"]}
+    with pytest.raises(UsageError, match="only a relay answers metrics"):
+        config.load("person", tmp_path, flags, {})
 
 
 @contextmanager
