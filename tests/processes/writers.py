@@ -92,12 +92,15 @@ class Writer:
         source, target: whose texts go to whom.
         rng: of texts and pace.
         pause_s: mean time between two messages.
+        series: sets this writer's calls apart from those of another of the same direction.
 
     ``acknowledged`` holds every text that the API took, in order; ``counters`` counts calls
     made again; ``complaints`` is what must not happen.
     """
 
-    def __init__(self, source: Person, target: Person, rng: Rng, pause_s: float) -> None:
+    def __init__(
+        self, source: Person, target: Person, rng: Rng, pause_s: float, series: str = ""
+    ) -> None:
         self.source: Final = source
         self.target: Final = target
         self.acknowledged: list[str] = []
@@ -106,6 +109,7 @@ class Writer:
         self.complaints: list[str] = []
         self._rng = rng
         self._pause_s = pause_s
+        self._series = series
         self._stop = threading.Event()
         self._ranks: dict[str, int] = {}
         self._thread = threading.Thread(target=self._go_on, daemon=True)
@@ -128,7 +132,7 @@ class Writer:
             number = len(self.acknowledged)
             words = self._rng.below(900) if self._rng.below(LONG_SHARE) == 0 else 5
             text = " ".join([f"{number}:", *(self._rng.choice(WORDS) for _ in range(words))])
-            answer = self._call(text, f"{self.name} {number}")
+            answer = self._call(text, f"{self.name} {number}{self._series}")
             if answer is None:
                 return
             if answer["text"] != text or answer["id"] in self.ids:
