@@ -35,11 +35,12 @@ from shoal_protocol.clock import SECOND
 GB: Final = 10**9  # bytes
 LOOK_S: Final = 1.0  # between two looks at what was moved
 GRANT: Final = 10**6  # bytes; the least that is written ahead
-GRANT_LOOKS: Final = 30  # looks at the present pace that a grant lasts for
+GRANT_LOOKS: Final = 30  # looks at the present pace that a grant lasts for, within GRANT_PART
+GRANT_PART: Final = 200  # of the cap that a grant is at most, unless the pace asks for more
 _RECORDS: Final = 1.2
 _TRICKLE: Final = 0.02
 _MOST: Final = 0.5
-_WARN_LOOKS: Final = 2  # looks at the present pace that must be left of a grant
+_WARN_LOOKS: Final = 2  # looks at the present pace that must be left of a grant; one more is given
 
 
 class Stage(enum.Enum):
@@ -165,7 +166,11 @@ class Volume:
         news = (kept.until, kept.rested) != (self._until, self._rested)
         if not news and kept.used - self._used >= _WARN_LOOKS * self._last:
             return None
-        return Kept(self._until, self._used + max(GRANT, GRANT_LOOKS * self._last), self._rested)
+        grant = GRANT_LOOKS * self._last
+        if self._cap.bytes:
+            grant = min(grant, self._cap.bytes // GRANT_PART)
+        grant = max(grant, GRANT, (_WARN_LOOKS + 1) * self._last)
+        return Kept(self._until, self._used + grant, self._rested)
 
     def made_durable(self, kept: Kept) -> None:
         """Learn that the disk holds ``kept``."""

@@ -183,6 +183,14 @@ def test_what_is_durable_is_never_less_than_what_was_used_unless_the_pace_leaps(
         assert of(1000, durable, now=NOW + second * SECOND).used >= moved
 
 
+def test_under_a_small_cap_a_kill_costs_little() -> None:
+    volume = of(0.01)
+    volume.count(10**6, 0, NOW + SECOND)
+    due = volume.due()
+    assert due is not None
+    assert due.used == 4 * 10**6
+
+
 def test_a_quiet_relay_writes_its_account_once_and_a_busy_one_now_and_then() -> None:
     def writes(step: int) -> int:
         volume, count = of(1000), 0
