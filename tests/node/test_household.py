@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from shoal_node import choices, home, household, person, person_views
 from shoal_node.api import backend, events
@@ -18,8 +19,6 @@ from shoal_node.household import Household
 from shoal_node.store import keys
 from shoal_node.transport.memory import MemoryNetwork
 from support import START, seeded
-
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 PASSPHRASE = "a passphrase"
 TEXT = "nobody else reads this sentence"
@@ -55,7 +54,7 @@ async def talk(node: Household, *, ephemeral: bool = False) -> str:
 
 
 async def test_a_store_without_a_passphrase_opens_by_itself_and_can_be_locked(
-    tmp_path: Path,
+    tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     async with living(tmp_path) as node:
         assert node.lock_state() == backend.LockState("open", False)
@@ -75,7 +74,7 @@ async def test_a_store_without_a_passphrase_opens_by_itself_and_can_be_locked(
 
 
 async def test_a_locked_store_waits_for_its_passphrase_and_attempts_are_limited(
-    tmp_path: Path,
+    tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     keys.secret_of(tmp_path, PASSPHRASE)
     async with living(tmp_path) as node:
@@ -100,7 +99,9 @@ async def test_a_locked_store_waits_for_its_passphrase_and_attempts_are_limited(
         assert node.lock_state() == backend.LockState("open", True)
 
 
-async def test_ephemeral_personas_end_with_the_lock_and_lasting_ones_stay(tmp_path: Path) -> None:
+async def test_ephemeral_personas_end_with_the_lock_and_lasting_ones_stay(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
     async with living(tmp_path) as node:
         lasting = await node.person.create_persona("Heron", ephemeral=False)
         await talk(node, ephemeral=True)
@@ -110,7 +111,9 @@ async def test_ephemeral_personas_end_with_the_lock_and_lasting_ones_stay(tmp_pa
         assert node.person.conversations() == []
 
 
-async def test_a_fresh_persona_is_there_after_each_unlocking(tmp_path: Path) -> None:
+async def test_a_fresh_persona_is_there_after_each_unlocking(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
     async with living(tmp_path) as node:
         await node.change_settings(backend.SettingsChange(fresh_persona=True, persona_slots=5))
         assert node.person.personas() == []
@@ -127,7 +130,9 @@ async def test_a_fresh_persona_is_there_after_each_unlocking(tmp_path: Path) -> 
         assert len(node.person.personas()) == 1
 
 
-async def test_a_locked_process_holds_nothing_of_the_person(tmp_path: Path) -> None:
+async def test_a_locked_process_holds_nothing_of_the_person(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
     async with living(tmp_path) as node:
         await talk(node, ephemeral=True)
         for persona in node.person.personas():
@@ -140,7 +145,9 @@ async def test_a_locked_process_holds_nothing_of_the_person(tmp_path: Path) -> N
             assert known.cache_info().currsize == 0
 
 
-async def test_who_asks_for_another_preset_and_goes_leaves_no_locked_node(tmp_path: Path) -> None:
+async def test_who_asks_for_another_preset_and_goes_leaves_no_locked_node(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
     async with living(tmp_path) as node:
         before = node.person
         with trio.CancelScope() as asking:
@@ -154,7 +161,9 @@ async def test_who_asks_for_another_preset_and_goes_leaves_no_locked_node(tmp_pa
         assert node.person is not before and node.status().preset == "fast"
 
 
-async def test_nothing_of_before_is_told_after_a_lock(tmp_path: Path) -> None:
+async def test_nothing_of_before_is_told_after_a_lock(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
     async with living(tmp_path) as node:
         before = node.events.last
         await talk(node)
@@ -169,7 +178,7 @@ async def test_nothing_of_before_is_told_after_a_lock(tmp_path: Path) -> None:
 
 
 async def test_settings_last_and_what_the_store_holds_is_unknown_while_locked(
-    tmp_path: Path,
+    tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     async with living(tmp_path) as node:
         assert node.settings() == backend.Settings("balanced", "auto", "auto", False, False, 3)
@@ -193,7 +202,9 @@ async def test_settings_last_and_what_the_store_holds_is_unknown_while_locked(
     assert choices.load(tmp_path) == choices.Choices()
 
 
-async def test_another_preset_starts_the_node_anew_and_keeps_what_is_kept(tmp_path: Path) -> None:
+async def test_another_preset_starts_the_node_anew_and_keeps_what_is_kept(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
     async with living(tmp_path) as node:
         conversation = await talk(node)
         before, peer = node.person, node.status().peer_id
@@ -214,7 +225,9 @@ def everything(path: Path) -> bytes:
 
 
 @pytest.mark.parametrize("locked", [False, True])
-async def test_panic_leaves_no_key_and_no_store(tmp_path: Path, locked: bool) -> None:
+async def test_panic_leaves_no_key_and_no_store(
+    tmp_path: Path, locked: bool, autojump_clock: MockClock
+) -> None:
     (tmp_path / home.CONFIG_FILE).write_text("# stays\n")
     (tmp_path / "guards").write_bytes(b"guards")
     async with living(tmp_path, passphrase=PASSPHRASE) as node:
@@ -239,7 +252,9 @@ async def test_panic_leaves_no_key_and_no_store(tmp_path: Path, locked: bool) ->
         assert node.person.personas() == []
 
 
-async def test_a_passphrase_is_set_changed_and_removed(tmp_path: Path) -> None:
+async def test_a_passphrase_is_set_changed_and_removed(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
     async with living(tmp_path) as node:
         conversation = await talk(node)
         assert await node.change_passphrase(None, "one") == backend.LockState("open", True)
@@ -265,7 +280,9 @@ async def test_a_passphrase_is_set_changed_and_removed(tmp_path: Path) -> None:
         assert node.person.messages(conversation, None, 10)[0].text == TEXT
 
 
-async def test_a_message_that_is_gone_is_not_sent_again_under_its_key(tmp_path: Path) -> None:
+async def test_a_message_that_is_gone_is_not_sent_again_under_its_key(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
     async with living(tmp_path) as node:
         conversation = await talk(node)
         for _ in range(2):
@@ -279,7 +296,9 @@ async def test_a_message_that_is_gone_is_not_sent_again_under_its_key(tmp_path: 
         assert len(node.person.messages(conversation, None, 10)) == 1
 
 
-async def test_no_event_quotes_a_message_that_is_gone(tmp_path: Path) -> None:
+async def test_no_event_quotes_a_message_that_is_gone(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
     async with living(tmp_path) as node:
         conversation = await talk(node)
         [quoted] = node.person.messages(conversation, None, 10)
@@ -293,7 +312,7 @@ async def test_no_event_quotes_a_message_that_is_gone(tmp_path: Path) -> None:
 
 
 async def test_a_blocked_contact_whose_conversation_is_deleted_is_told_of_and_can_be_unblocked(
-    tmp_path: Path,
+    tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     async with living(tmp_path) as node:
         mine = await node.person.create_persona(None, ephemeral=False)
@@ -314,7 +333,7 @@ async def test_a_blocked_contact_whose_conversation_is_deleted_is_told_of_and_ca
 
 
 async def test_a_backup_that_would_take_too_much_memory_is_refused_and_says_why(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     async with living(tmp_path) as node:
         monkeypatch.setattr(person, "MAX_BACKUP", 2**20)
@@ -325,7 +344,7 @@ async def test_a_backup_that_would_take_too_much_memory_is_refused_and_says_why(
         assert 2**20 < len(made.content) <= 2**21
 
 
-async def test_one_backup_is_made_at_a_time(tmp_path: Path) -> None:
+async def test_one_backup_is_made_at_a_time(tmp_path: Path, autojump_clock: MockClock) -> None:
     async with living(tmp_path) as node:
         made: list[backend.Attachment] = []
         refused: list[backend.Unavailable] = []
@@ -344,7 +363,9 @@ async def test_one_backup_is_made_at_a_time(tmp_path: Path) -> None:
         assert len(made) == 2
 
 
-async def test_calls_that_wait_while_the_node_is_locked_come_back(tmp_path: Path) -> None:
+async def test_calls_that_wait_while_the_node_is_locked_come_back(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
     async with living(tmp_path) as node:
         person = node.person
         await node.lock()
@@ -353,7 +374,9 @@ async def test_calls_that_wait_while_the_node_is_locked_come_back(tmp_path: Path
                 await person.create_persona(None, ephemeral=False)
 
 
-async def test_what_is_read_is_durable_before_it_is_told(tmp_path: Path) -> None:
+async def test_what_is_read_is_durable_before_it_is_told(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
     async with living(tmp_path) as node:
         conversation = await talk(node)
         machine = node.person.machine

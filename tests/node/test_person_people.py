@@ -5,14 +5,13 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
 from shoal_node import person_talks
 from shoal_node.api import backend
 from shoal_node.person import PersonNode
 from shoal_protocol.clock import SECOND
 from whole_nodes import Lab, eventually, lab, meet, received
-
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 
 def only_contact(node: PersonNode) -> backend.Contact:
@@ -33,7 +32,9 @@ async def friends(made: Lab) -> tuple[PersonNode, PersonNode, str, str]:
     return a, b, contact.conversation, talk
 
 
-async def test_a_request_says_nothing_back_until_it_is_accepted(tmp_path: Path) -> None:
+async def test_a_request_says_nothing_back_until_it_is_accepted(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
     async with lab(tmp_path, relays=4, people=2) as made:
         a, b = made.people
         contact, theirs = await meet(a, b)
@@ -53,7 +54,7 @@ async def test_a_request_says_nothing_back_until_it_is_accepted(tmp_path: Path) 
         await eventually(120, lambda: only_contact(b).name == "Heron")
 
 
-async def test_an_ignored_request_is_gone(tmp_path: Path) -> None:
+async def test_an_ignored_request_is_gone(tmp_path: Path, autojump_clock: MockClock) -> None:
     async with lab(tmp_path, relays=4, people=2) as made:
         a, b = made.people
         contact, theirs = await meet(a, b)
@@ -69,7 +70,9 @@ async def test_an_ignored_request_is_gone(tmp_path: Path) -> None:
             await b.ignore_contact(theirs.id, contact.id)
 
 
-async def test_who_is_ignored_is_listed_until_it_is_undone(tmp_path: Path) -> None:
+async def test_who_is_ignored_is_listed_until_it_is_undone(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
     async with lab(tmp_path, relays=4, people=2) as made:
         a, b = made.people
         contact, theirs = await meet(a, b)
@@ -88,7 +91,9 @@ async def test_who_is_ignored_is_listed_until_it_is_undone(tmp_path: Path) -> No
         assert b.ignored(theirs.id) == []
 
 
-async def test_a_blocked_contact_is_not_heard_until_it_is_unblocked(tmp_path: Path) -> None:
+async def test_a_blocked_contact_is_not_heard_until_it_is_unblocked(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
     async with lab(tmp_path, relays=4, people=2) as made:
         a, b, talk, _ = await friends(made)
         persona = b.personas()[0].id
@@ -106,7 +111,9 @@ async def test_a_blocked_contact_is_not_heard_until_it_is_unblocked(tmp_path: Pa
         await eventually(240, lambda: any(m.text == "here again" for m in received(a)))
 
 
-async def test_who_comes_by_an_invite_is_accepted_at_both_ends(tmp_path: Path) -> None:
+async def test_who_comes_by_an_invite_is_accepted_at_both_ends(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
     async with lab(tmp_path, relays=4, people=2) as made:
         a, b = made.people
         host = await a.create_persona("Host", ephemeral=False)
@@ -134,7 +141,9 @@ async def test_who_comes_by_an_invite_is_accepted_at_both_ends(tmp_path: Path) -
             await a.cancel_invite(host.id, again.id)
 
 
-async def test_reading_is_told_only_where_both_want_it(tmp_path: Path) -> None:
+async def test_reading_is_told_only_where_both_want_it(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
     async with lab(tmp_path, relays=4, people=2) as made:
         a, b, talk, back = await friends(made)
         [conversation] = b.conversations()
@@ -155,7 +164,7 @@ async def test_reading_is_told_only_where_both_want_it(tmp_path: Path) -> None:
 
 
 async def test_a_profile_goes_to_contacts_and_names_that_look_alike_are_named(
-    tmp_path: Path,
+    tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     async with lab(tmp_path, relays=4, people=2) as made:
         a, b, talk, _ = await friends(made)
@@ -192,7 +201,9 @@ async def test_a_profile_goes_to_contacts_and_names_that_look_alike_are_named(
                 await a.change_persona(mine.id, backend.PersonaChange(name=name))
 
 
-async def test_replies_are_looked_up_and_messages_disappear_at_both_ends(tmp_path: Path) -> None:
+async def test_replies_are_looked_up_and_messages_disappear_at_both_ends(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
     async with lab(tmp_path, relays=4, people=2) as made:
         a, b, talk, back = await friends(made)
         hello = received(b)[0]
@@ -223,7 +234,9 @@ async def test_replies_are_looked_up_and_messages_disappear_at_both_ends(tmp_pat
         assert never.expires_after is None
 
 
-async def test_a_forgotten_conversation_is_gone_with_its_contact(tmp_path: Path) -> None:
+async def test_a_forgotten_conversation_is_gone_with_its_contact(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
     async with lab(tmp_path, relays=4, people=2) as made:
         _, b, _, back = await friends(made)
         await b.forget_conversation(back)
@@ -232,7 +245,9 @@ async def test_a_forgotten_conversation_is_gone_with_its_contact(tmp_path: Path)
             b.messages(back, None, 10)
 
 
-async def test_messages_are_found_and_written_out(tmp_path: Path) -> None:
+async def test_messages_are_found_and_written_out(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
     async with lab(tmp_path, relays=4, people=2) as made:
         a, _, talk, _ = await friends(made)
         for text in ("明天见", "ＡＢＣ and abc", "nothing"):
@@ -252,7 +267,7 @@ async def test_messages_are_found_and_written_out(tmp_path: Path) -> None:
 
 
 async def test_writing_a_conversation_out_leaves_turns_to_others_and_out_what_goes_meanwhile(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     monkeypatch.setattr(person_talks, "EXPORT_SLICE", 1)
     async with lab(tmp_path, relays=4, people=2) as made:
@@ -274,7 +289,9 @@ async def test_writing_a_conversation_out_leaves_turns_to_others_and_out_what_go
         assert b"text 6" in written[0].content and b"text 7" not in written[0].content
 
 
-async def test_what_would_link_two_personas_is_named(tmp_path: Path) -> None:
+async def test_what_would_link_two_personas_is_named(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
     async with lab(tmp_path, relays=4, people=2) as made:
         a, b = made.people
         theirs = await b.create_persona(None, ephemeral=True)

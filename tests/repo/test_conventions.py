@@ -61,6 +61,18 @@ def test_no_test_sleeps_in_real_time() -> None:
     assert slept == []
 
 
+def test_virtual_time_is_an_argument_of_the_test() -> None:
+    # pytest-trio runs a test by the clock among its own arguments; one that is merely used by
+    # it, or by all of its file, is made and never asked, and the test waits in real time.
+    used = [
+        shown(path, node)
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        if called(node).endswith("usefixtures") and "autojump_clock" in ast.unparse(node)
+    ]
+    assert used == []
+
+
 def test_no_test_is_skipped() -> None:
     skipped = [
         shown(path, node)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
 from shoal_node.links import LinkLimits, PacketLinks, host_of
 from shoal_node.transport.framing import PACKET, PACKET_FRAME
@@ -14,8 +15,6 @@ from shoal_node.transport.interface import Peer
 from shoal_node.transport.memory import MemoryNetwork, MemoryTransport
 from shoal_protocol.errors import LocalProtocolError
 from transport_support import seed_of
-
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 
 def packet(number: int) -> bytes:
@@ -65,7 +64,9 @@ async def town(nursery: trio.Nursery) -> Town:
     return Town(nursery)
 
 
-async def test_a_packet_reaches_a_relay_that_was_never_dialled(town: Town) -> None:
+async def test_a_packet_reaches_a_relay_that_was_never_dialled(
+    town: Town, autojump_clock: MockClock
+) -> None:
     (a, a_id), (b, b_id) = await town.join("a"), await town.join("b")
     for number in range(50):
         a.send(b_id, packet(number))
@@ -74,7 +75,7 @@ async def test_a_packet_reaches_a_relay_that_was_never_dialled(town: Town) -> No
     assert (a.connected, b.connected) == (1, 1)
 
 
-async def test_one_channel_serves_both_ways(town: Town) -> None:
+async def test_one_channel_serves_both_ways(town: Town, autojump_clock: MockClock) -> None:
     (a, a_id), (b, b_id) = await town.join("a"), await town.join("b")
     a.send(b_id, packet(1))
     await b.received.receive()
@@ -84,7 +85,9 @@ async def test_one_channel_serves_both_ways(town: Town) -> None:
     assert link.channels[0].protocol == PACKET
 
 
-async def test_a_client_is_answered_over_its_own_channel_and_never_dialled(town: Town) -> None:
+async def test_a_client_is_answered_over_its_own_channel_and_never_dialled(
+    town: Town, autojump_clock: MockClock
+) -> None:
     (client, client_id), (relay, relay_id) = (
         await town.join("client", relay=False),
         await town.join("relay"),
@@ -98,7 +101,9 @@ async def test_a_client_is_answered_over_its_own_channel_and_never_dialled(town:
     assert (relay.clients, relay.connected) == (1, 0)
 
 
-async def test_what_is_for_a_relay_never_goes_to_a_client_nor_the_other_way(town: Town) -> None:
+async def test_what_is_for_a_relay_never_goes_to_a_client_nor_the_other_way(
+    town: Town, autojump_clock: MockClock
+) -> None:
     (client, client_id), (relay, relay_id) = (
         await town.join("client", relay=False),
         await town.join("relay"),
@@ -119,7 +124,9 @@ async def test_what_is_for_a_relay_never_goes_to_a_client_nor_the_other_way(town
     assert await other.received.receive() == (relay_id, packet(6))
 
 
-async def test_a_client_that_leaves_is_forgotten(town: Town, nursery: trio.Nursery) -> None:
+async def test_a_client_that_leaves_is_forgotten(
+    town: Town, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     (client, client_id), (relay, relay_id) = (
         await town.join("client", relay=False),
         await town.join("relay"),
@@ -133,13 +140,15 @@ async def test_a_client_that_leaves_is_forgotten(town: Town, nursery: trio.Nurse
     assert relay.counters == {"not connected": 1}
 
 
-async def test_packets_for_nobody_are_dropped_and_counted(town: Town) -> None:
+async def test_packets_for_nobody_are_dropped_and_counted(
+    town: Town, autojump_clock: MockClock
+) -> None:
     a, _ = await town.join("a")
     a.send(bytes(16), packet(1))
     assert a.counters == {"not connected": 1}
 
 
-async def test_a_dead_relay_costs_one_dial_a_pause(town: Town) -> None:
+async def test_a_dead_relay_costs_one_dial_a_pause(town: Town, autojump_clock: MockClock) -> None:
     (a, _), (_, b_id) = await town.join("a"), await town.join("b")
     town.kill(b_id)
     for number in range(3):
@@ -150,7 +159,9 @@ async def test_a_dead_relay_costs_one_dial_a_pause(town: Town) -> None:
     assert a.counters == {"unreachable": 4}, "within the pause nobody dials"
 
 
-async def test_a_relay_that_comes_back_is_dialled_again(town: Town) -> None:
+async def test_a_relay_that_comes_back_is_dialled_again(
+    town: Town, autojump_clock: MockClock
+) -> None:
     (a, a_id), (b, b_id) = await town.join("a"), await town.join("b")
     a.send(b_id, packet(1))
     await b.received.receive()
@@ -163,7 +174,9 @@ async def test_a_relay_that_comes_back_is_dialled_again(town: Town) -> None:
     assert await again.received.receive() == (a_id, packet(2))
 
 
-async def test_too_many_packets_while_dialling_are_dropped_and_counted(town: Town) -> None:
+async def test_too_many_packets_while_dialling_are_dropped_and_counted(
+    town: Town, autojump_clock: MockClock
+) -> None:
     (a, _), (b, b_id) = await town.join("a", waiting=10), await town.join("b")
     for number in range(15):
         a.send(b_id, packet(number))
@@ -171,7 +184,7 @@ async def test_too_many_packets_while_dialling_are_dropped_and_counted(town: Tow
     assert [(await b.received.receive())[1] for _ in range(10)] == [packet(n) for n in range(10)]
 
 
-async def test_a_full_outbox_drops_and_counts(town: Town) -> None:
+async def test_a_full_outbox_drops_and_counts(town: Town, autojump_clock: MockClock) -> None:
     (a, _), (b, b_id) = await town.join("a"), await town.join("b")
     a.send(b_id, packet(0))
     await b.received.receive()
@@ -180,7 +193,9 @@ async def test_a_full_outbox_drops_and_counts(town: Town) -> None:
     assert a.counters == {"outbox full": 72}
 
 
-async def test_a_node_that_takes_nothing_holds_a_bounded_number(town: Town) -> None:
+async def test_a_node_that_takes_nothing_holds_a_bounded_number(
+    town: Town, autojump_clock: MockClock
+) -> None:
     (a, _), (b, b_id) = await town.join("a"), await town.join("b", received=20)
     for number in range(60):
         a.send(b_id, packet(number))
@@ -189,7 +204,9 @@ async def test_a_node_that_takes_nothing_holds_a_bounded_number(town: Town) -> N
     assert b.received.statistics().current_buffer_used == 20
 
 
-async def test_the_least_recently_used_neighbour_gives_way(town: Town) -> None:
+async def test_the_least_recently_used_neighbour_gives_way(
+    town: Town, autojump_clock: MockClock
+) -> None:
     a, _ = await town.join("a", neighbours=2)
     others = [await town.join(name) for name in "bcd"]
     for links, relay_id in others:
@@ -214,7 +231,7 @@ def test_addresses_of_one_owner_count_as_one_host(one: str, other: str, same: bo
     assert (host_of(one) == host_of(other)) == same
 
 
-async def test_clients_beyond_the_bound_are_refused(town: Town) -> None:
+async def test_clients_beyond_the_bound_are_refused(town: Town, autojump_clock: MockClock) -> None:
     relay, relay_id = await town.join("relay", clients=2)
     for name in "xyz":
         client, _ = await town.join(name, relay=False)
@@ -224,7 +241,9 @@ async def test_clients_beyond_the_bound_are_refused(town: Town) -> None:
     assert relay.counters == {"client limit": 1}
 
 
-async def test_both_may_dial_at_once_and_nothing_is_lost(town: Town) -> None:
+async def test_both_may_dial_at_once_and_nothing_is_lost(
+    town: Town, autojump_clock: MockClock
+) -> None:
     (a, a_id), (b, b_id) = await town.join("a"), await town.join("b")
     for number in range(20):
         a.send(b_id, packet(number))
@@ -234,7 +253,9 @@ async def test_both_may_dial_at_once_and_nothing_is_lost(town: Town) -> None:
         assert sorted(got) == sorted(packet(n) for n in range(20))
 
 
-async def test_a_packet_of_another_length_is_our_own_bug(town: Town) -> None:
+async def test_a_packet_of_another_length_is_our_own_bug(
+    town: Town, autojump_clock: MockClock
+) -> None:
     (a, _), (b, b_id) = await town.join("a"), await town.join("b")
     a.send(b_id, packet(1))
     await b.received.receive()
@@ -242,7 +263,9 @@ async def test_a_packet_of_another_length_is_our_own_bug(town: Town) -> None:
         a.send(b_id, bytes(100))
 
 
-async def test_stopping_the_links_closes_every_channel(town: Town) -> None:
+async def test_stopping_the_links_closes_every_channel(
+    town: Town, autojump_clock: MockClock
+) -> None:
     async with trio.open_nursery() as inner:
         stopped = Town(inner)
         stopped.network, stopped.directory = town.network, town.directory
