@@ -8,17 +8,18 @@
 
 ``Neighbours`` says whom to dial and which channels stay, ``DirectorySync`` what is said on
 them. The handler can be given to a transport before the service runs; until then it closes
-what comes. spec: directory §6, §9
+what comes. Who was there since when is kept in a file of the node's. spec: directory §6, §7.1, §9
 """
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import trio
 
-from shoal_node import supervisor
+from shoal_node import keep, supervisor
 from shoal_node.transport import address as multiaddr
 from shoal_node.transport import framing
 from shoal_node.transport.interface import (
@@ -38,6 +39,7 @@ from shoal_protocol.directory.sync import DirectorySync
 from shoal_protocol.errors import RemoteProtocolError
 from shoal_protocol.rng import Rng
 
+SAVE_S: Final = 600.0  # between two writes of who was there since when; spec: directory §7.1
 FLOOD_S: Final = 1.0  # a peer that floods isn't read for so long
 SHORTEST_S: Final = 0.001  # between two looks at a machine's time
 
@@ -60,6 +62,7 @@ class DirectoryService:
         bootstrap: full addresses, ending in ``/p2p/<peer id>``; a person's guards.
         neighbours: channels that a relay keeps to others.
         entry: a relay's own entry, with ``persist``, which makes a version durable.
+        tenure: the file in which the view's book of who was there since when is kept.
 
     Raises:
         RemoteProtocolError: a bootstrap address that can't be read.
@@ -75,6 +78,7 @@ class DirectoryService:
         neighbours: int = choice.NEIGHBOURS,
         entry: OwnEntry | None = None,
         persist: Persister | None = None,
+        tenure: Path | None = None,
     ) -> None:
         self.machine: Final = machine
         self.counters: Final[Counter[str]] = Counter()
@@ -82,6 +86,7 @@ class DirectoryService:
         self._neighbours = Neighbours(machine.view, rng=rng, serve=machine.serve, count=neighbours)
         self._entry = entry
         self._persist = persist
+        self._tenure = tenure if machine.view.judges else None
         self._entry_lock = trio.Lock()
         self._links: dict[bytes, _Link] = {}
         self._changed = trio.Event()
@@ -142,8 +147,11 @@ class DirectoryService:
             async with trio.open_nursery() as nursery:
                 task_status.started(None)
                 nursery.start_soon(self._keep_neighbours, transport, nursery)
+                nursery.start_soon(self._keep_tenure)
                 await self._keep_time()
         finally:
+            if self.machine.serve:  # a person's home may be being erased
+                self._save_tenure()
             for relay_id in self._neighbours.stop():
                 self._unlink(relay_id, self._links[relay_id].channel)
 
@@ -258,6 +266,20 @@ class DirectoryService:
                 )
             with trio.move_on_after(self._wait(self._neighbours.next_deadline())):
                 await self._look.wait()
+
+    async def _keep_tenure(self) -> None:
+        """Write now and then: what is lost by a crash is not counted, and that is all."""
+        while self._tenure is not None:
+            await trio.sleep(SAVE_S)
+            self._save_tenure()
+
+    def _save_tenure(self) -> None:
+        if self._tenure is None:
+            return
+        try:
+            keep.write(self._tenure, self.machine.view.tenure.dump())
+        except OSError:
+            self.counters["tenure not kept"] += 1
 
     def _wait(self, deadline: int | None) -> float:
         """Return the seconds until a machine's time."""

@@ -4,6 +4,7 @@
 
     DIR/relay    a relay's identity: Ed25519 seed, work, last version signed    (mode 0600)
     DIR/guards   a person's guards, sampled once and kept for months            (mode 0600)
+    DIR/tenure   which relays were seen since when, in networks with such rules (mode 0600)
 
     write    beside, synced, renamed                destroy    overwritten, synced, unlinked
     replace_secret   written; then what was there before is overwritten
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 _BLOCK: Final = 4096  # bytes; what a small file takes on a disk
 RELAY_FILE: Final = "relay"
 GUARDS_FILE: Final = "guards"
+TENURE_FILE: Final = "tenure"
 
 
 def write(path: Path, data: bytes) -> None:

@@ -37,6 +37,7 @@ from shoal_protocol.client.guards import GuardSet, KeptGuard
 from shoal_protocol.client.person import PersonMachine
 from shoal_protocol.clock import SECOND
 from shoal_protocol.directory.sync import DirectorySync
+from shoal_protocol.directory.tenure import Tenure
 from shoal_protocol.directory.traffic import PERIODS
 from shoal_protocol.directory.view import DirectoryView
 from shoal_protocol.rng import Rng
@@ -74,10 +75,15 @@ class PersonLinks:
         self.peer: Final = Peer.of(identity.peer_id(crypto.ed25519_public(seed)))
         self.counters: Counter[str] = Counter()
         self.addresses: tuple[str, ...] = ()
-        self._view = DirectoryView(self._params, tolerance_s=self._params.epoch_s)
+        book = Tenure(self._params, keep.read(config.data / keep.TENURE_FILE), told=True)
+        self._view = DirectoryView(self._params, tolerance_s=self._params.epoch_s, tenure=book)
         self._sync = DirectorySync(self._view, rng=rng, serve=False)
         self._directory = DirectoryService(
-            self._sync, now=ticking.now, rng=rng, bootstrap=config.bootstrap
+            self._sync,
+            now=ticking.now,
+            rng=rng,
+            bootstrap=config.bootstrap,
+            tenure=config.data / keep.TENURE_FILE,
         )
         kept = keep.read(config.data / keep.GUARDS_FILE)
         self._guards = GuardSet(self._params, rng, kept)

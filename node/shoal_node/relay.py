@@ -41,6 +41,7 @@ from shoal_protocol.directory.descriptor import MAX_ADDRESSES, Descriptor
 from shoal_protocol.directory.envelope import Version
 from shoal_protocol.directory.own import Identity, OwnEntry
 from shoal_protocol.directory.sync import DirectorySync
+from shoal_protocol.directory.tenure import Tenure
 from shoal_protocol.directory.view import DirectoryView
 from shoal_protocol.errors import RemoteProtocolError, StoreError, StoreFull, UserError
 from shoal_protocol.packets.keys import MixKeyring
@@ -78,7 +79,8 @@ class RelayNode:
         self._state = keep.load_relay(config.data, params, rng)
         public = crypto.ed25519_public(self._state.seed)
         self.peer: Final = Peer.of(identity.peer_id(public))
-        self._view = DirectoryView(params)
+        book = Tenure(params, keep.read(config.data / keep.TENURE_FILE))
+        self._view = DirectoryView(params, tenure=book)
         self._store = relay_store.RelayStore(
             config.data / relay_store.FILE, params, rng, limit=config.limits.disk
         )
@@ -119,6 +121,7 @@ class RelayNode:
             bootstrap=config.bootstrap,
             entry=entry,
             persist=self._persist,
+            tenure=config.data / keep.TENURE_FILE,
         )
         self._dht = DhtService(
             public,
@@ -162,6 +165,7 @@ class RelayNode:
         )
         self._events: backend.Hub = backend.Hub(now)
         self._wake = trio.Event()
+        self._turned: trio.Event | None = None  # set, if anybody waits, when the clock has turned
         self._transport: Transport | None = None
         self._failures: Counter[str] = Counter()
         self._addresses: tuple[str, ...] = ()
@@ -274,9 +278,18 @@ class RelayNode:
             self._wake = trio.Event()
             if not await supervisor.contain("timer", self._tick, counters=self._failures):
                 await trio.sleep(FAILURE_PAUSE_S)
+            elif self._turned is not None:
+                self._turned.set()
+                self._turned = None
             wait = (self.machine.next_deadline() - self._clock.now()) / 1e9
             with trio.move_on_after(max(0.0, wait)):
                 await self._wake.wait()
+
+    async def turn(self) -> None:
+        """Wait until the clock's task has once more done what was due: a sign of life."""
+        turned = self._turned = self._turned or trio.Event()
+        self._wake.set()
+        await turned.wait()
 
     async def _tick(self) -> None:
         self._handle(self.machine.handle_timer(self._clock.now()))

@@ -67,6 +67,8 @@ class NetworkParameters:
     descriptor_work_bits: int = 20  # hashcash over a relay's identity, once in its life
     private_addresses: bool = False  # descriptors may name loopback, private and memory addresses
     dht_keys: int = field(default=1, metadata=LATER)  # places at which a record is put and sought
+    role_least: int = field(default=0, metadata=LATER)  # relays serve at least, however young
+    subnet_slots: int = field(default=0, metadata=LATER)  # relays that serve of a /16; 0: any
 
     @cached_property
     def hash(self) -> bytes:
@@ -79,7 +81,7 @@ class NetworkParameters:
         return crypto.kdf(b"network parameters", wire.pack(table))
 
 
-MAIN: Final = NetworkParameters(name="main", dht_keys=2)
+MAIN: Final = NetworkParameters(name="main", dht_keys=2, role_least=32, subnet_slots=4)
 LAB: Final = replace(
     MAIN,
     name="lab",
@@ -94,9 +96,25 @@ LAB: Final = replace(
     descriptor_work_bits=0,
     private_addresses=True,
     dht_keys=1,
+    role_least=0,
+    subnet_slots=0,
 )
+TRIAL: Final = replace(
+    MAIN,
+    name="trial",
+    serials_per_epoch=256,
+    lease_s=20,
+    clock_skew_s=30,
+    put_work_bits=4,
+    announce_work_bits=8,
+    role_age_s=36,
+    role_least=4,
+    descriptor_work_bits=8,
+)
+"""Main's rules with short times: what tests of the defences run, on hosts of their own."""
+
 LAB5: Final = replace(LAB, name="lab5", replicas=5)
-NETWORKS: Final = {network.name: network for network in (MAIN, LAB, LAB5)}
+NETWORKS: Final = {network.name: network for network in (MAIN, LAB, LAB5, TRIAL)}
 
 
 @dataclass(frozen=True, slots=True)

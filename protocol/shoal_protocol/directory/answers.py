@@ -43,6 +43,12 @@ def to_list(view: DirectoryView, asked: frames.List, rng: Rng) -> frames.Lists:
     return frames.Lists(asked.bits, frames.to_map(answered, asked.bits), tuple(items))
 
 
+def to_ages(view: DirectoryView, asked: frames.AskAges) -> frames.Ages:
+    """Say how long the next relays after an id have been there."""
+    page = view.tenure.page(asked.after, frames.MAX_AGES)
+    return frames.Ages(view.tenure.watched, tuple(frames.Age(*each) for each in page))
+
+
 def to_want(view: DirectoryView, want: frames.Want) -> frames.Records:
     """Give the wanted records that are held, as many as fit."""
     return frames.Records(*intake.gather(view, want.whole, want.leases))

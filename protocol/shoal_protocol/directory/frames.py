@@ -7,6 +7,7 @@
                            List(bits, buckets)  ─► Lists(bits, buckets, items)
                            Want(whole, leases)  ─► Records(…)
     relay to relay         News(…)                   unasked, told on while it is new
+    person ► relay         AskAges(after)       ─► Ages(watched, ages)   in networks with tenure
 
 The server keeps no state between frames. A set of buckets is a bit map, lowest bit first.
 spec: directory §6
@@ -27,6 +28,7 @@ MAX_ITEMS: Final = 1_024  # of one Lists, about 45 KB
 MAX_RECORDS: Final = 128  # of one frame; a frame of whole ones holds 85 to 128
 MAX_PROOFS: Final = 16  # of one frame
 MAX_WANTS: Final = 128  # ids of one Want
+MAX_AGES: Final = 1_024  # of one Ages, about 22 KB
 
 _Id = Annotated[bytes, wire.exactly(RELAY_ID_LENGTH)]
 _Descriptor = Annotated[bytes, wire.Size(0, MAX_DESCRIPTOR)]
@@ -116,10 +118,36 @@ class News:
     proofs: Annotated[tuple[Proof, ...], wire.Size(0, MAX_PROOFS)]
 
 
-Frame = Hello | Ask | Same | Buckets | List | Lists | Want | Records | News
+@dataclass(frozen=True, slots=True)
+class Age:
+    """A relay that is there, and how long, in steps of ``role_age_s``."""
+
+    relay_id: _Id
+    steps: Annotated[int, wire.U16]
+
+
+@dataclass(frozen=True, slots=True)
+class AskAges:
+    """How long have those been there whose ids come after ``after`` (empty: all)?"""
+
+    after: Annotated[bytes, wire.Size(0, RELAY_ID_LENGTH)]
+
+
+@dataclass(frozen=True, slots=True)
+class Ages:
+    """The next relays by ascending id; fewer than MAX_AGES are the last.
+
+    ``watched``: how long the answerer itself has watched, in steps.
+    """
+
+    watched: Annotated[int, wire.U16]
+    ages: Annotated[tuple[Age, ...], wire.Size(0, MAX_AGES)]
+
+
+Frame = Hello | Ask | Same | Buckets | List | Lists | Want | Records | News | AskAges | Ages
 
 CODEC: Final[wire.Codec[Frame]] = wire.Codec(
-    Hello, Ask, Same, Buckets, List, Lists, Want, Records, News, limit=MAX_FRAME
+    Hello, Ask, Same, Buckets, List, Lists, Want, Records, News, AskAges, Ages, limit=MAX_FRAME
 )
 
 

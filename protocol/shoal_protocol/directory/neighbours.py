@@ -168,7 +168,7 @@ class Neighbours:
         self._due, self._revision = None, self._view.revision
         if self._own_id is None:
             return []
-        relays = self._view.relays(now)
+        relays = self._view.listed(now)
         known = {relay.relay_id for relay in relays}
         self._rests = {i: r for i, r in self._rests.items() if i in known or i in self._pinned}
         # A dial whose channel was left is busy till it has ended: its relay is yet to rest.

@@ -18,13 +18,16 @@ token buckets: frames with their bytes, and signatures checked. spec: directory 
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from shoal_protocol.clock import MILLISECOND
+from shoal_protocol.clock import MILLISECOND, SECOND
 from shoal_protocol.directory import answers, frames, intake
 from shoal_protocol.directory.allowance import Allowance
 from shoal_protocol.directory.pull import Answer, Pull, Stage
+from shoal_protocol.directory.survey import Survey
+from shoal_protocol.directory.tenure import Word
 from shoal_protocol.directory.view import DirectoryView
 from shoal_protocol.errors import LocalProtocolError, RemoteProtocolError
 from shoal_protocol.rng import Rng
@@ -64,10 +67,11 @@ Event = SendFrame | Changed | Drop
 
 
 class _Peer:
-    __slots__ = ("checks", "frames", "pull", "serves")
+    __slots__ = ("checks", "frames", "pull", "serves", "survey")
 
     def __init__(self, pull: Pull, now: int) -> None:
         self.pull = pull
+        self.survey = Survey()
         self.serves = False
         self.frames = Allowance(FRAME_RATE, FRAME_BURST, now)
         self.checks = Allowance(CHECK_RATE, CHECK_BURST, now)
@@ -91,6 +95,8 @@ class DirectorySync:
         self._rng = rng
         self._peers: dict[bytes, _Peer] = {}
         self._own: bytes | None = None
+        self._words: dict[bytes, Word] = {}  # of surveys that ended while others go on
+        self._next_survey: int | None = None
         self._revision = view.revision
         self._next_pull: int | None = None
         interval = view.params.gossip_interval_ms
@@ -111,7 +117,7 @@ class DirectorySync:
         self._schedule(now)
         if self.serve:
             return [_send(peer, frames.Hello())]
-        return [self._pull(peer, now)]
+        return [self._pull(peer, now), *self._ask_ages([peer], now)]
 
     def disconnected(self, peer: bytes) -> None:
         """Forget a channel; what it brought stays."""
@@ -159,6 +165,13 @@ class DirectorySync:
                 events = [answer]
             case frames.News():
                 events = self._news(peer, state, decoded, now)
+            case frames.AskAges():
+                told = self._tell_ages(peer, decoded)
+                state.frames.spend(len(told.frame) / 1024, now)
+                events = [told]
+            case frames.Ages():
+                events = self._ages(peer, state, decoded, now)
+                state.frames.spend(-cost, now)
             case _:
                 events = self._answered(peer, state, decoded, now)
                 state.frames.spend(-cost, now)
@@ -169,8 +182,9 @@ class DirectorySync:
         self.view.expire(now)
         events = list[Event]()
         for peer in self.peers:
-            deadline = self._peers[peer].pull.deadline
-            if deadline is not None and deadline <= now:
+            state = self._peers[peer]
+            owed = (state.pull.deadline, state.survey.deadline)
+            if any(deadline is not None and deadline <= now for deadline in owed):
                 self.counters["stalled"] += 1
                 self.disconnected(peer)
                 events.append(Drop(peer, "stalled"))
@@ -182,12 +196,18 @@ class DirectorySync:
                 serving = [peer for peer in idle if self._peers[peer].serves]
                 idle = [self._rng.choice(serving)] if serving else []
             events += [self._pull(peer, now) for peer in idle]
+        if self._next_survey is not None and self._next_survey <= now:
+            events += self._ask_ages(self.peers, now)
+        self._settle(now)
         return [*events, *self._changed()]
 
     def next_deadline(self) -> int | None:
         """When :meth:`handle_timer` is next due, ns."""
         waits = [state.pull.deadline for state in self._peers.values()]
-        times = [self._next_pull if self._peers else None, self.view.next_expiry, *waits]
+        waits += [state.survey.deadline for state in self._peers.values()]
+        if self._peers:
+            waits += [self._next_pull, self._next_survey]
+        times = [self.view.next_expiry, *waits]
         return min((time for time in times if time is not None), default=None)
 
     def overlap(self) -> float:
@@ -227,6 +247,33 @@ class DirectorySync:
 
     def _answered(self, peer: bytes, state: _Peer, answer: Answer, now: int) -> list[Event]:
         return [_send(peer, frame) for frame in state.pull.receive(answer, now)]
+
+    def _ask_ages(self, peers: Iterable[bytes], now: int) -> list[Event]:
+        """Ask peers that owe nothing yet how long relays have been there, if that is asked."""
+        if not self.view.surveys:
+            return []
+        self._next_survey = now + self.view.params.epoch_s * SECOND
+        idle = [peer for peer in peers if self._peers[peer].survey.deadline is None]
+        return [_send(peer, self._peers[peer].survey.start(now)) for peer in idle]
+
+    def _tell_ages(self, peer: bytes, asked: frames.AskAges) -> SendFrame:
+        if not self.serve:
+            raise RemoteProtocolError("no server here")
+        return _send(peer, answers.to_ages(self.view, asked))
+
+    def _ages(self, peer: bytes, state: _Peer, answer: frames.Ages, now: int) -> list[Event]:
+        found = state.survey.receive(answer, now)
+        if isinstance(found, frames.AskAges):
+            return [_send(peer, found)]
+        self._words[peer] = found
+        self._settle(now)
+        return []
+
+    def _settle(self, now: int) -> None:
+        """Take the words heard once nobody owes one: never the first one's alone for a while."""
+        if self._words and all(state.survey.deadline is None for state in self._peers.values()):
+            self.view.hear(self._words, now)
+            self._words = {}
 
     def _news(self, peer: bytes, state: _Peer, news: frames.News, now: int) -> list[Event]:
         if not self.serve or not state.serves:

@@ -14,29 +14,27 @@
 
 Everything is checked before anything changes: ``check_…`` verifies and mutates nothing,
 ``accept_…`` takes what was verified. What is merely old, known or out of time is skipped and
-counted; only what no honest relay would pass on is an error.
-
-Not here yet, and the place for it: which relays may mix, store or serve the DHT. Tenure
-(``role_age_s`` seen without a break) and slots per subnet (``distinct_subnets``) belong between
-:meth:`DirectoryView.relays` and those who choose paths and replicas; that a descriptor comes
-from two /16s and before its epoch (``two_sources``) belongs where entries keep their source.
+counted; only what no honest relay would pass on is an error. Who may mix, store and serve
+the DHT is decided here once for all who ask, from ``tenure`` by ``roles``.
 spec: directory §5, §7
 """
 
 from bisect import bisect_left
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final
 
 from shoal_protocol import clock, crypto
 from shoal_protocol.clock import SECOND
 from shoal_protocol.directory import descriptor as descriptors
-from shoal_protocol.directory import envelope
+from shoal_protocol.directory import envelope, roles
 from shoal_protocol.directory import lease as leases
 from shoal_protocol.directory.descriptor import Descriptor
 from shoal_protocol.directory.lease import Lease
 from shoal_protocol.directory.lease_clock import LeaseClock
+from shoal_protocol.directory.tenure import Tenure, Word
 from shoal_protocol.directory.tree import DIGEST_LENGTH, BucketTree, Item
 from shoal_protocol.errors import RemoteProtocolError
 from shoal_protocol.parameters import NetworkParameters
@@ -52,6 +50,17 @@ class Need(Enum):
     NOTHING = auto()
     LEASE = auto()
     ALL = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _Cache:
+    """What :meth:`DirectoryView.relays` and its like say at ``revision`` before ``ends`` (ns)."""
+
+    revision: int
+    ends: int
+    serving: tuple[Descriptor, ...]
+    here: tuple[Descriptor, ...]
+    leaving: tuple[Descriptor, ...]
 
 
 @dataclass(slots=True)
@@ -79,16 +88,26 @@ class DirectoryView:
         limit: entries that may be held; half of them at most from any one source alone.
         tolerance_s: how far our clock may be off, if leases of five relays say so; 0 for a
             relay, which goes by its own.
+        tenure: who has been there since when; without, a book that is begun now.
 
     ``revision`` grows whenever the set of live descriptors changes; ``skipped`` counts, by
     fixed label, what was neither news nor a fault; ``checks`` counts signatures verified.
-    Every ``now`` is our own clock's.
+    ``judges`` says whether this network has rules about who serves. Every ``now`` is our own
+    clock's.
     """
 
     def __init__(
-        self, params: NetworkParameters, *, limit: int = MAX_RELAYS, tolerance_s: int = 0
+        self,
+        params: NetworkParameters,
+        *,
+        limit: int = MAX_RELAYS,
+        tolerance_s: int = 0,
+        tenure: Tenure | None = None,
     ) -> None:
         self.params: Final = params
+        self.tenure: Final = Tenure(params) if tenure is None else tenure
+        self.judges: Final = bool(params.role_age_s or params.subnet_slots)
+        self._next_look: int | None = None
         self.time: Final = LeaseClock(params, tolerance_s)
         self.tree: Final = BucketTree()
         self.skipped: Final[Counter[str]] = Counter()
@@ -99,28 +118,31 @@ class DirectoryView:
         self._entries: dict[bytes, _Entry] = {}
         self._told: Counter[bytes] = Counter()
         self._next_expiry: int | None = None
-        self._cache: tuple[int, int, tuple[Descriptor, ...], tuple[Descriptor, ...]]
-        self._cache = (-1, 0, (), ())
+        self._cache = _Cache(-1, 0, (), (), ())
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def relays(self, now: int) -> tuple[Descriptor, ...]:
-        """Return the relays that may be given something new at ``now`` (ns), in order of id.
+        """Return the relays that serve at ``now`` (ns), in order of id: mix, store, and the DHT.
 
-        Those whose leases hold, without those who are leaving.
+        Those whose leases hold and whose tenure suffices, without those who are leaving.
         """
-        return self._at(now)[0]
+        return self._at(now).serving
+
+    def listed(self, now: int) -> tuple[Descriptor, ...]:
+        """Return the relays that may be spoken to at ``now`` (ns), too young to serve or not."""
+        return self._at(now).here
 
     def leaving(self, now: int) -> tuple[Descriptor, ...]:
         """Return the relays whose leases hold at ``now`` (ns) and who take nothing new."""
-        return self._at(now)[1]
+        return self._at(now).leaving
 
-    def _at(self, now: int) -> tuple[tuple[Descriptor, ...], tuple[Descriptor, ...]]:
+    def _at(self, now: int) -> "_Cache":
         now = self.time.now(now)
-        revision, ends, here, leaving = self._cache
-        if revision == self.revision and now < ends:
-            return here, leaving
+        cache = self._cache
+        if cache.revision == self.revision and now < cache.ends:
+            return cache
         live = [
             entry
             for _, entry in sorted(self._entries.items())
@@ -129,8 +151,34 @@ class DirectoryView:
         ends = min((self._deadline(entry) for entry in live), default=now + SECOND)
         here = tuple(entry.descriptor for entry in live if not entry.descriptor.leaving)
         leaving = tuple(entry.descriptor for entry in live if entry.descriptor.leaving)
-        self._cache = (self.revision, ends, here, leaving)
-        return here, leaving
+        serving = here
+        if self.judges:
+            self.tenure.watch((*here, *leaving), now)
+            serving = roles.serving(here, self.tenure.steps, self.params)
+            serving = serving if self.tenure.ripe else ()
+        self._cache = _Cache(self.revision, ends, serving, here, leaving)
+        return self._cache
+
+    def hear(self, words: Mapping[bytes, Word], now: int) -> None:
+        """Take what sources (relay ids) say of how long relays have been there."""
+        for source, word in words.items():
+            self.tenure.hear(source, word)
+        self.review(now)
+
+    @property
+    def surveys(self) -> bool:
+        """Whether others are to be asked how long relays have been there."""
+        return self.judges and self.tenure.told
+
+    def review(self, now: int) -> None:
+        """Judge anew who serves; ``revision`` grows if it is others than before."""
+        before = self._cache
+        self._cache = replace(before, revision=-1)
+        after = self._at(now)
+        self._next_look = self.time.now(now) + self.tenure.look
+        if after.serving != before.serving and before.revision == self.revision:
+            self.revision += 1
+            self._cache = replace(after, revision=self.revision)
 
     def serving(self, relay_id: bytes, now: int) -> Descriptor | None:
         """Return the descriptor of a relay if it is one of :meth:`relays` at ``now`` (ns)."""
@@ -319,7 +367,9 @@ class DirectoryView:
 
     def expire(self, now: int) -> bool:
         """Drop what has ended by ``now``; return whether anything was dropped."""
-        now = self.time.now(now)
+        own, now = now, self.time.now(now)
+        if self.judges and (self._next_look is None or self._next_look <= now):
+            self.review(own)
         if self._next_expiry is None or now < self._next_expiry:
             return False
         ended = [i for i, entry in self._entries.items() if self._deadline(entry) <= now]
@@ -335,8 +385,9 @@ class DirectoryView:
 
     @property
     def next_expiry(self) -> int | None:
-        """When :meth:`expire` is next worth calling, ns; None while nothing is held."""
-        return None if self._next_expiry is None else self._next_expiry - self.time.ahead
+        """When :meth:`expire` is next worth calling, ns; None while it is not."""
+        times = (self._next_expiry, self._next_look)
+        return min((t - self.time.ahead for t in times if t is not None), default=None)
 
     def _doubt(self, data: bytes, relay_id: bytes, until: int, now: int) -> None:
         """Take a lease that is out of time as a word about the time."""
