@@ -458,6 +458,6 @@ class RelayNode:
                 connected=self._links.is_connected(relay.relay_id),
                 since=None,
             )
-            for relay in self._view.relays(self._clock.now())
+            for relay in self._view.listed(self._clock.now())
             if relay.relay_id != self.peer.relay_id
         ]

@@ -107,7 +107,7 @@ TRIAL: Final = replace(
     clock_skew_s=30,
     put_work_bits=4,
     announce_work_bits=8,
-    role_age_s=36,
+    role_age_s=18,
     role_least=4,
     descriptor_work_bits=8,
 )

@@ -85,7 +85,7 @@ class Tenure:
         self, params: NetworkParameters, kept: bytes | None = None, *, told: bool = False
     ) -> None:
         self.told: Final = told
-        self.step: Final = max(1, params.role_age_s // STEPS) * SECOND
+        self.step: Final = params.role_age_s * SECOND // STEPS or SECOND
         self.look: Final = max(1, params.lease_s // _LOOKS) * SECOND
         self._lease: Final = params.lease_s * SECOND
         self._patience: Final = params.role_age_s * SECOND // BREAK_COST
