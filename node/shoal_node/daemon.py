@@ -7,6 +7,7 @@
                                               ├─ RelayNode.run or Household.run
                                               ├─ run_api ─► api.json
                                               ├─ a relay's metrics, if wanted
+                                              ├─ what systemd is told, if it started us
                                               ├─ a relay that has drained ──► cancel everything
                                               └─ an erasure, answered ──► cancel everything
 
@@ -24,7 +25,7 @@ from typing import Final
 
 import trio
 
-from shoal_node import clock, home, household, page_link, relay, undumped
+from shoal_node import clock, home, household, notify, page_link, relay, undumped
 from shoal_node.api import server
 from shoal_node.api.tickets import PRINTED_LIFE
 from shoal_node.config import NodeConfig, reload_limits
@@ -60,11 +61,12 @@ def main(config: NodeConfig) -> int:
         UserError: it cannot start, or a service keeps failing.
     """
     _log_to_stderr(verbose=config.verbose)
+    notifier = notify.from_environment(os.environ)
     if config.role == "person":
         undumped.protect()
     with home.Home(config.data) as directory:
         try:
-            trio.run(_run, config, directory, strict_exception_groups=True)
+            trio.run(_run, config, directory, notifier, strict_exception_groups=True)
         except BaseExceptionGroup as group:
             raise _first_user_error(group) from None
     return 0
@@ -90,7 +92,7 @@ def _log_to_stderr(*, verbose: bool) -> None:
     logging.getLogger("shoal_node").setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
-async def _run(config: NodeConfig, directory: home.Home) -> None:
+async def _run(config: NodeConfig, directory: home.Home, notifier: notify.Notifier) -> None:
     rng = Rng(os.urandom)
     ticking = clock.NodeClock()
     async with trio.open_nursery() as nursery:
@@ -98,7 +100,7 @@ async def _run(config: NodeConfig, directory: home.Home) -> None:
         reload: Callable[[], None] | None = None
         if config.role == "relay":
             node = relay.RelayNode(config, rng, ticking, libp2p_host.run_libp2p)
-            reload = partial(_reload, config.data, node)
+            reload = partial(_reload, config.data, node, notifier)
         else:
             node = household.Household(config, rng, ticking, libp2p_host.run_libp2p)
         await nursery.start(_heed_signals, nursery.cancel_scope, reload)
@@ -130,6 +132,21 @@ async def _run(config: NodeConfig, directory: home.Home) -> None:
             print(f"Metrics at {url}", file=sys.stderr)  # noqa: T201
         for address in node.status().addrs:
             print(f"Listening on {address}", file=sys.stderr)  # noqa: T201
+        if notifier:
+            turn = node.turn if isinstance(node, relay.RelayNode) else trio.lowlevel.checkpoint
+            nursery.start_soon(notify.keep_told, notifier, partial(_in_a_line, node), turn)
+
+
+def _in_a_line(node: relay.RelayNode | household.Household) -> str:
+    """Say how a node is, in the words that `systemctl status` shows."""
+    status = node.status()
+    if status.draining is not None:
+        return f"Drains: {status.draining}."
+    if not status.ready:
+        return "Not ready: it knows no relay, or is locked."
+    if status.warnings:
+        return status.warnings[0]
+    return f"Ready; {status.relays} relays known."
 
 
 async def _answer_metrics(
@@ -210,12 +227,14 @@ async def _heed_signals(
             return
 
 
-def _reload(data: Path, node: relay.RelayNode) -> None:
+def _reload(data: Path, node: relay.RelayNode, notifier: notify.Notifier) -> None:
     """Read a relay's limits again; those in force stay when the file is wrong."""
+    notifier.tell_reloading()
     try:
         limits = reload_limits(data)
     except UserError as error:
         log.warning("the limits stay as they are: %s", error)
-        return
-    node.set_limits(limits)
-    log.info("limits read again: %s", limits)
+    else:
+        node.set_limits(limits)
+        log.info("limits read again: %s", limits)
+    notifier.tell(notify.READY)

@@ -64,6 +64,25 @@ async def town(nursery: trio.Nursery) -> Town:
     return Town(nursery)
 
 
+async def test_silent_links_close_and_refuse_until_they_may_speak_again(
+    town: Town, autojump_clock: MockClock
+) -> None:
+    (a, a_id), (b, b_id) = await town.join("a"), await town.join("b")
+    a.send(b_id, packet(1))
+    assert await b.received.receive() == (a_id, packet(1))
+    a.set_silent(silent=True)
+    await trio.sleep(3)
+    assert (a.connected, b.connected) == (0, 0)
+    a.send(b_id, packet(2))
+    b.send(a_id, packet(3))
+    await trio.sleep(40)
+    assert +a.counters == {"not running": 1, "silent": 1}
+    assert a.received.statistics().current_buffer_used == 0
+    a.set_silent(silent=False)
+    a.send(b_id, packet(4))
+    assert await b.received.receive() == (a_id, packet(4))
+
+
 async def test_a_packet_reaches_a_relay_that_was_never_dialled(
     town: Town, autojump_clock: MockClock
 ) -> None:
