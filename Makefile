@@ -45,7 +45,8 @@ check:
 bench-peers: venv
 	@tools/bench-peers $(PEERS) $(ARGS)
 
-check-release: venv
+check-release:
+	@tools/setup-venv sim
 	@.venv/bin/python tools/check_release.py $(ARGS)
 
 clean:

@@ -24,6 +24,7 @@ import check_demo
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORDS = ROOT / "docs" / "release-checks"
+SOURCES = ("protocol", "node", "simulations", "tests")  # of this checkout, whoever installed what
 
 Judge = Callable[[Mapping[str, Any]], list[str]]
 Read = Callable[[str], Mapping[str, Any]]
@@ -171,6 +172,12 @@ CHECKS = (
         own_judge,
     ),
     Check(
+        "wires",
+        "the lines of 20 people watched, idle against chatting",
+        ("python", "-m", "processes.wires"),
+        own_judge,
+    ),
+    Check(
         "soak",
         "8 relays and 4 people for two hours",
         ("python", "-m", "processes.soak", "--minutes", "120", "--json"),
@@ -195,7 +202,7 @@ def run(check: Check) -> Outcome:
         stdout=subprocess.PIPE,
         text=True,
         check=False,
-        env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(str(ROOT / name) for name in SOURCES)},
     )
     took = time.monotonic() - began
     wrong = [f"the command ended with {done.returncode}"] if done.returncode else []
