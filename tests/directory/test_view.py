@@ -1,5 +1,7 @@
 """The view: which descriptors win, which are live, and what is dropped when."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -207,6 +209,57 @@ def test_nobody_else_can_bar_a_relay() -> None:
         with pytest.raises(RemoteProtocolError, match="proof"):
             view.check_proof(*pair, START)
     assert len(view.relays(START)) == 1
+
+
+def test_a_malleated_signature_frames_nobody() -> None:
+    """S + L is as good as S by the equation alone (RFC 8032 section 8.4); it must be refused."""
+    view = holding(ALICE)
+    order = 2**252 + 27742317777372353535851937790883648493
+    data = bytearray(ALICE.descriptor())
+    scalar = int.from_bytes(data[32:64], "little") + order
+    data[32:64] = scalar.to_bytes(32, "little")
+    with pytest.raises(RemoteProtocolError, match="signature"):
+        view.add_descriptor(bytes(data), START)
+    with pytest.raises(RemoteProtocolError, match="signature"):
+        view.check_proof(ALICE.descriptor(), bytes(data), START)
+    assert len(view.relays(START)) == 1
+
+
+def test_proofs_about_strangers_fill_no_more_of_a_view_than_their_source_may() -> None:
+    view = DirectoryView(LAB, limit=8)
+    for number in range(8):
+        author = Author(f"proven {number}")
+        pair = author.descriptor(), author.descriptor(software="other")
+        found = view.check_proof(*pair, START, b"one source")
+        assert (found is None) == (number >= 4)
+        if found is not None:
+            view.bar(*found, b"one source")
+    assert len(view) == 4
+    assert view.skipped["source full"] == 4
+    assert view.add_descriptor(BOB.descriptor(), START, b"another")
+
+
+def test_a_relay_that_signed_two_things_at_once_has_its_time_before_it_again() -> None:
+    rules = replace(LAB, name="rules", role_age_s=10)
+    view, author, now = DirectoryView(rules), Author("liar", rules), START
+    other = Author("honest", rules)
+
+    def see(seconds: int) -> list[bytes]:
+        nonlocal now
+        for _ in range(seconds // 5):
+            now += 5 * SECOND
+            for each in (author, other):
+                view.add_descriptor(each.descriptor(now), now)
+                view.add_lease(each.lease(now), now)
+            view.expire(now)
+        return [relay.relay_id for relay in view.relays(now)]
+
+    assert len(see(20)) == 2
+    view.add_descriptor(author.descriptor(now, software="other"), now)
+    assert see(5) == [other.relay_id]
+    now = (clock.index_of(now, rules.epoch_s) + 1) * rules.epoch_s * SECOND
+    assert author.relay_id not in see(10)
+    assert author.relay_id in see(20)
 
 
 def test_a_refused_descriptor_changes_nothing() -> None:

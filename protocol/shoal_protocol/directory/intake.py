@@ -73,7 +73,7 @@ def verify(
             batch.cut = True
             return batch
         with _charged(view, allowance, now):
-            _verify_proof(view, proof, now, batch)
+            _verify_proof(view, proof, now, source, batch)
     for record in frame.records:
         if _spent(allowance, now):
             batch.cut = True
@@ -83,8 +83,8 @@ def verify(
     return batch
 
 
-def _verify_proof(view: DirectoryView, proof: Proof, now: int, batch: Batch) -> None:
-    found = view.check_proof(proof.first, proof.second, now)
+def _verify_proof(view: DirectoryView, proof: Proof, now: int, source: bytes, batch: Batch) -> None:
+    found = view.check_proof(proof.first, proof.second, now, source)
     batch.named.add(envelope.peek(proof.first, MAX_DESCRIPTOR).relay_id)
     if found is not None:
         batch.proofs.append(found)
@@ -115,7 +115,7 @@ def accept(view: DirectoryView, batch: Batch, now: int, source: bytes) -> News:
     """Hold what a batch brought and return what of it is news to pass on."""
     whole, leases = list[bytes](), list[bytes]()
     for first, second in batch.proofs:
-        if view.bar(first, second):
+        if view.bar(first, second, source):
             whole.append(first.relay_id)
     for descriptor, lease in batch.records:
         changed = descriptor is not None and view.accept_descriptor(descriptor, now, source)

@@ -96,6 +96,7 @@ class Tenure:
         self._known: dict[bytes, _Known] = {}
         self._listed: list[bytes] | None = None  # who is there, sorted, once it is asked
         self._words: dict[bytes, tuple[int, Word]] = {}  # by source: when it was said
+        self._disgraced: dict[bytes, int] = {}  # since when, for others' words
         if kept is not None:
             self._load(kept)
 
@@ -133,6 +134,14 @@ class Tenure:
         self._words[source] = (self._watched, word)
         while len(self._words) > SOURCES_MOST:
             del self._words[next(iter(self._words))]
+
+    def forget(self, relay_id: bytes) -> None:
+        """Let a relay begin anew that is proven to have signed two things at once."""
+        if self._known.pop(relay_id, None) is not None or self.told:
+            self._disgraced.pop(relay_id, None)
+            self._disgraced[relay_id] = self._watched
+            if len(self._disgraced) > MOST:
+                del self._disgraced[next(iter(self._disgraced))]
 
     def steps(self, relay_id: bytes) -> int:
         """Return a relay's age in whole steps."""
@@ -195,6 +204,9 @@ class Tenure:
 
     def _said(self, relay_id: bytes) -> int:
         """Return the median of what sources say: of those that have watched long, if any has."""
+        disgraced = self._disgraced.get(relay_id)
+        if disgraced is not None and self._watched - disgraced < self._needed:
+            return 0
         fresh = [word for when, word in self._words.values() if self._watched - when < self._needed]
         long = [word for word in fresh if word.watched >= STEPS] or fresh
         return median_low([word.ages.get(relay_id, 0) for word in long]) if long else 0

@@ -274,9 +274,7 @@ class DirectoryView:
         """Hold a descriptor that :meth:`check_descriptor` returned; return whether it is news."""
         entry = self._entries.get(found.relay_id)
         if entry is None:
-            self._entries[found.relay_id] = _Entry(found, source or None, self.time.now(now))
-            if source:
-                self._told[source] += 1
+            self._enter(found, source, self.time.now(now))
         elif found.version < entry.descriptor.version or found.data == entry.descriptor.data:
             return False
         elif found.version == entry.descriptor.version:
@@ -298,9 +296,9 @@ class DirectoryView:
         return True
 
     def check_proof(
-        self, first: bytes, second: bytes, now: int
+        self, first: bytes, second: bytes, now: int, source: bytes = b""
     ) -> tuple[Descriptor, Descriptor] | None:
-        """Verify that two descriptors prove equivocation that isn't known yet.
+        """Verify that two descriptors from ``source`` prove equivocation that isn't known yet.
 
         Raises:
             RemoteProtocolError: "proof", or as :func:`descriptor.decode_descriptor`.
@@ -313,7 +311,7 @@ class DirectoryView:
         if not self._in_epoch(one.version.epoch, self.time.now(now)):
             label = "epoch"
         elif entry is None:
-            label = "full" if len(self._entries) >= self._limit else ""
+            label = self._room(source) or ""
         else:
             label = "" if self._bars(one.version.epoch, entry) else "barred"
         if label:
@@ -325,14 +323,18 @@ class DirectoryView:
             descriptors.open_descriptor(two, self.params),
         )
 
-    def bar(self, first: Descriptor, second: Descriptor) -> bool:
-        """Bar a relay for the epoch of two verified descriptors of one version."""
+    def bar(self, first: Descriptor, second: Descriptor, source: bytes = b"") -> bool:
+        """Bar a relay for the epoch of two verified descriptors of one version.
+
+        What it was seen for so far counts no more: it begins anew.
+        """
         entry = self._entries.get(first.relay_id)
         if entry is None:
-            entry = self._entries[first.relay_id] = _Entry(first, None, 0)
+            entry = self._enter(first, source, 0)
         elif not self._bars(first.epoch, entry):
             return False
         entry.descriptor, entry.rival, entry.lease = first, second.data, None
+        self.tenure.forget(first.relay_id)
         self._note(first.relay_id)
         return True
 
@@ -405,15 +407,25 @@ class DirectoryView:
     def _in_epoch(self, epoch: int, now: int) -> bool:
         return abs(epoch - clock.index_of(now, self.params.epoch_s)) <= 1
 
+    def _enter(self, found: Descriptor, source: bytes, since: int) -> _Entry:
+        entry = self._entries[found.relay_id] = _Entry(found, source or None, since)
+        if source:
+            self._told[source] += 1
+        return entry
+
+    def _room(self, source: bytes) -> str | None:
+        """Return why there is no room for a relay that is new here."""
+        if len(self._entries) >= self._limit:
+            return "full"
+        return "source full" if source and self._told[source] >= self._from_one else None
+
     def _unwanted(self, sealed: envelope.Envelope, now: int, source: bytes) -> str | None:
         """Return why a descriptor is no news, as far as that shows before its signature."""
         if not self._in_epoch(sealed.version.epoch, now):
             return "epoch"
         entry = self._entries.get(sealed.relay_id)
         if entry is None:
-            if len(self._entries) >= self._limit:
-                return "full"
-            return "source full" if source and self._told[source] >= self._from_one else None
+            return self._room(source)
         if sealed.version < entry.descriptor.version:
             return "stale"
         if sealed.data == entry.descriptor.data:
