@@ -4,6 +4,7 @@ The peer id is libp2p's identity multihash over the protobuf form of an Ed25519 
 (libp2p specs, peer-ids). The relay id is what packets carry; spec: packet §1.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from shoal_protocol import crypto
@@ -15,6 +16,7 @@ PEER_ID_LENGTH: Final = len(PEER_ID_PREFIX) + crypto.KEY_LENGTH
 
 _ALPHABET: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"  # base58btc
 _DIGITS: Final = {character: value for value, character in enumerate(_ALPHABET)}
+_TEXTS_KEPT: Final = 8192  # so that each contact that a DHT names isn't written anew; 2 MB
 
 
 def peer_id(public_key: bytes) -> bytes:
@@ -27,6 +29,7 @@ def relay_id(peer: bytes) -> bytes:
     return crypto.digest(peer, size=RELAY_ID_LENGTH)
 
 
+@lru_cache(maxsize=_TEXTS_KEPT)
 def peer_id_text(peer_id: bytes) -> str:
     """Return the base58btc text of a peer id."""
     number, text = int.from_bytes(peer_id, "big"), ""

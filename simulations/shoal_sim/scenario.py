@@ -38,7 +38,7 @@ class Network:
     parameters: Literal["main", "lab", "lab5"] = "main"
     replicas: int | None = None  # K; the parameters' own unless it is given
     cryptography: Literal["null", "real"] = "null"  # exact tier
-    nodes: Literal["cover", "whole"] = "cover"  # exact tier: what people's nodes run
+    nodes: Literal["cover", "whole", "dht"] = "cover"  # exact tier: what nodes run
     active: Literal["all", "drawn"] = "drawn"  # all: as no node does it, for comparison
     layout: Literal["free", "layers"] = "free"
     layers: int = 3

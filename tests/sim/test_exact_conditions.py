@@ -233,7 +233,9 @@ def test_who_comes_and_goes_is_there_half_the_time() -> None:
 def test_relays_that_nobody_can_dial_answer_nobody() -> None:
     """A round trip asks S and draws A, B, A' and B' of 19 relays of whom four can't be dialled."""
     text = COVER.replace("length_s = 4.0", "length_s = 10.0")
-    asked = scenario.parse(text.replace("[traffic]", "unreachable = 0.2\n[traffic]"))
+    asked = scenario.parse(
+        text.replace("[traffic]", 'unreachable = 0.2\nactive = "all"\n[traffic]')
+    )
     metrics = simulate(asked, 1).metrics
     forward = 15 / 19 * 14 / 18 * 13 / 17
     assert metrics["delivered_share"] == pytest.approx(forward * 14 / 18 * 13 / 17, rel=0.1)

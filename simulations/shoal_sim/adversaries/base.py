@@ -219,7 +219,10 @@ class Plan:
     Args:
         corrupt: relays (numbers from 0 among relays) whose views it gets.
         added: identities that it adds to the directory; corrupt as well.
-        ground: positions in the DHT that it grinds to be nearest to a key.
+        ground: positions in the DHT that it looks at, to be nearest to a key.
+        joined: how many of them join, the nearest; 0 for twice as many as keep a record.
+        subnets: in how many /16s what it adds or grinds is hosted; 0 for one each.
+        ghosts: whether its identities in the DHT name keys that nobody has, in place of each other.
         blocked: (relay, from ns, to ns, share): what of others' packets to this relay it
             holds back meanwhile.
         stopped: (relay, from ns, to ns): relays that it takes off the network.
@@ -228,6 +231,9 @@ class Plan:
     corrupt: tuple[int, ...] = ()
     added: int = 0
     ground: int = 0
+    joined: int = 0
+    subnets: int = 0
+    ghosts: bool = False
     blocked: tuple[tuple[int, int, int, float], ...] = ()
     stopped: tuple[tuple[int, int, int], ...] = ()
 

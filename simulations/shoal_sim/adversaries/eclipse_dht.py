@@ -34,8 +34,12 @@ class EclipseDht:
     """Identities in the DHT.
 
     Args:
-        ground: how many it grinds; or
+        ground: how many positions it looks at; or
         chance: that all of a key's k nearest are its own.
+        joined: how many of them join, those nearest to the key; 0 for twice as many as keep a
+            record.
+        subnets: in how many /16s they are hosted; 0 for one each.
+        ghosts: whether they name keys that nobody has, in place of each other.
     """
 
     answers: ClassVar = (Question.OWNER,)
@@ -44,15 +48,24 @@ class EclipseDht:
         self,
         ground: Annotated[int, Range(0, 10**9)] = 0,
         chance: Annotated[float, Range(0, 1)] = 0.5,
+        joined: Annotated[int, Range(0, 10**6)] = 0,
+        subnets: Annotated[int, Range(0, 60_000)] = 0,
+        ghosts: bool = False,
     ) -> None:
         if ground < 0 or not 0 < chance < 1:
             raise UserError("An eclipse grinds 0 or more, for a chance between 0 and 1.")
         self.ground, self.chance = ground, chance
+        self.joined, self.subnets, self.ghosts = joined, subnets, ghosts
 
     def prepare(self, surface: Surface, rng: numpy.random.Generator) -> Plan:
         """Grind what the chance takes."""
         needed = eclipse.ground_needed(surface.relays, surface.dht_k, self.chance)
-        return Plan(ground=self.ground or math.ceil(needed))
+        return Plan(
+            ground=self.ground or math.ceil(needed),
+            joined=self.joined,
+            subnets=self.subnets,
+            ghosts=self.ghosts,
+        )
 
     def infer(self, observation: Observation, rng: numpy.random.Generator) -> Posterior:
         """Return which people asked for each pseudonym."""

@@ -4,7 +4,8 @@
 
     network.nodes = "cover" ─► Mixnet: the crowd's packets           10^5 nodes
                     "whole" ─► World:  directory, DHT, stores, talks   dozens of nodes
-                                 └─► Results: metrics, and a table of round trips or texts
+                    "dht" ───► DhtNet: the DHT of relays, with liars   hundreds
+                                 └─► Results: metrics; a table of round trips, texts or lookups
 """
 
 import gc
@@ -19,7 +20,7 @@ import polars
 from shoal_protocol.clock import MILLISECOND, SECOND
 from shoal_protocol.errors import UserError
 from shoal_sim.adversaries import planning
-from shoal_sim.exact import distances, kem, light, watched
+from shoal_sim.exact import distances, kem, light, lookups, watched
 from shoal_sim.exact.board import Board
 from shoal_sim.exact.churn import ComingRelay
 from shoal_sim.exact.conditions import Conditions, of_whole
@@ -55,6 +56,8 @@ def simulate(scenario: Scenario, seed: int) -> Results:
     with uncollected():
         if scenario.network.nodes == "whole":
             return _whole(scenario, seed)
+        if scenario.network.nodes == "dht":
+            return _dht(scenario, seed)
         return _cover(scenario, seed)
 
 
@@ -155,6 +158,22 @@ def _cover(scenario: Scenario, seed: int) -> Results:
         },
         {"round_trips": table},
     )
+
+
+def _dht(scenario: Scenario, seed: int) -> Results:
+    network, links = scenario.network, scenario.links
+    for asked, what in (
+        (network.unreachable, "can't be dialled"),
+        (network.relay_packets_per_s, "have a capacity"),
+        (scenario.churn.model != "none", "come and go"),
+        (links.loss or links.up_kbps or links.down_kbps, "have bad lines"),
+    ):
+        if asked:
+            raise UserError(f'Nodes {what} where network.nodes is not "dht".')
+    _, plan = planning.cast(scenario, seed, lookups.STAGE)
+    net = lookups.DhtNet(network.relays, plan, network.protocol, seed)
+    distances.lay(scenario, seed, net.links, {name: at for at, name in enumerate(net.names)})
+    return net.look(scenario.time.length_s)
 
 
 def _whole(scenario: Scenario, seed: int) -> Results:

@@ -26,7 +26,7 @@ from shoal_protocol.service.desk import Access, DhtGet, DhtPut, ServiceDesk
 from shoal_protocol.service.memory_store import MemoryStore
 from shoal_protocol.service.storage import Operation, Outcome
 from shoal_sim.exact.copying import Copying
-from shoal_sim.exact.kademlia import DhtNode
+from shoal_sim.exact.kademlia import DhtNode, Host
 from shoal_sim.exact.nodes import Node
 from shoal_sim.exact.null import NullKeyring
 from shoal_sim.seeds import seeded
@@ -52,6 +52,7 @@ class Relay(Node):
         self.public: Final = crypto.ed25519_public(self.seed)
         self.peer_id: Final = identity.peer_id(self.public)
         self.id: Final = identity.relay_id(self.peer_id)
+        self.nonce: Final = NONCE
         self.address: Final = f"/ip4/127.0.{number // 250}.{number % 250 + 1}/tcp/4001"
         self.store = MemoryStore(world.params, rng.bytes(16))
         self.version: Version | None = None
@@ -80,7 +81,7 @@ class Relay(Node):
         )
         self.machine = RelayMachine(mixer, desk)
         self._entry = own.OwnEntry(
-            own.Identity(self.seed, NONCE, self.store.instance),
+            own.Identity(self.seed, self.nonce, self.store.instance),
             params=params,
             rng=rng,
             last=self.version,
@@ -106,6 +107,20 @@ class Relay(Node):
         """Take a packet from a neighbour or a person."""
         if self.up:
             self.handle(self.machine.receive(packet, peer, self.now()))
+
+    def reach(self, peer_id: bytes) -> "Relay | None":
+        """Return the relay of this id if a dial reaches it."""
+        other = self.world.relay_at(peer_id)
+        there = other is not None and other.up and not self.world.links.cut(self.name, other.name)
+        return other if there else None
+
+    def way(self, other: Host) -> int:
+        """Draw how long a message takes to ``other``, ns."""
+        return self.world.links.latency(self.name, other.name)
+
+    def serve(self, peer_id: bytes, message: bytes) -> bytes:
+        """Answer a peer's request of the DHT. Raises RemoteProtocolError."""
+        return self.dht.server.answer(peer_id, message, self.now())
 
     def keeps(self, record: bytes) -> bool:
         """Return whether this relay's disk holds a box or entry."""
