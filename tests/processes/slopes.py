@@ -47,13 +47,16 @@ def theil_sen(times: Sequence[float], values: Sequence[float]) -> float:
     return statistics.median(slopes) if slopes else 0.0
 
 
-def fit(hours: Sequence[float], values: Sequence[float], seed: str) -> Slope:
+def fit(
+    hours: Sequence[float], values: Sequence[float], seed: str, resamples: int = RESAMPLES
+) -> Slope:
     """Fit a series and say how sure the slope is.
 
     Args:
         hours: ascending times.
         values: one for each.
         seed: of the resampling.
+        resamples: how often residuals are drawn anew.
     """
     size = max(1, -(-len(hours) // POINTS))
     times = [statistics.fmean(hours[at : at + size]) for at in range(0, len(hours), size)]
@@ -64,12 +67,12 @@ def fit(hours: Sequence[float], values: Sequence[float], seed: str) -> Slope:
     block = max(1, len(rest) // BLOCKS)
     rng = seeded(seed)
     drawn = []
-    for _ in range(RESAMPLES):
+    for _ in range(resamples):
         noise: list[float] = []
         while len(noise) < len(rest):
             start = rng.below(len(rest) - block + 1)
             noise += rest[start : start + block]
         drawn.append(theil_sen(times, [slope * t + e for t, e in zip(times, noise, strict=False)]))
     drawn.sort()
-    cut = round(0.025 * RESAMPLES)
+    cut = round(0.025 * resamples)
     return Slope(slope, drawn[cut], drawn[-1 - cut])

@@ -10,15 +10,18 @@ minutes, so that a run that is ended early still tells.
         ─► writers end ─► everything has come ─► slopes of what was seen after the warm-up
 
 Anonymous memory is judged (statm: resident − shared), since a page that is copied after the
-fork counts before and after. A relay's replay filters grow by design for as long as a mix key
-is held, an epoch and the next, at most three hours after which they are in balance; two hours
-can't see that. So what they hold is taken off, computed from the packets that the relay counts.
-What an ended filter frees is used again rather than given back, so the most that was held until
-then is taken. The slope of all memory stands beside it.
+fork counts before and after. Two things of a relay grow by design, within bounds that two hours
+don't reach, and are taken off as they are computed from what the relay counts:
 
-The warm-up is a quarter of the run. In it tables of fixed size fill (SQLite's page caches,
-the allocators' arenas, limiters, latencies of the last so many packets), parts that are
-imported when first needed are, and the pages that a forked process shares are settled.
+- replay filters, for as long as a mix key is held, an epoch and the next: by the packets moved.
+  What an ended filter frees is used again rather than given back, so the most until then counts;
+- SQLite's cache of the store's pages: the bytes of the store, up to 2,000 KiB.
+
+The slope of all memory stands beside it.
+
+The warm-up is a quarter of the run. In it tables of fixed size fill (the allocators' arenas,
+limiters, latencies of the last so many packets), and parts that are imported when first needed
+are.
 """
 
 import argparse
@@ -56,12 +59,14 @@ WARM_UP: Final = 0.25  # of the run
 CALL_S: Final = 60.0  # until a writer's last call is answered
 SETTLE_S: Final = 120.0  # until everything has come
 MIB: Final = 2**20
+PAGES: Final = 2_000 / 1_024  # MiB; SQLite's cache of pages unless told otherwise
 GROWTH: Final = 1.0  # MiB/h that memory may grow by, at the upper end of the interval
 DESCRIPTORS: Final = 1.0  # an hour that a process may open without closing them
 MOVED: Final = ("forwarded", "to client", "requests")  # counters of packets that left a pool
 LEVELS: Final = frozenset({"WARNING", "ERROR", "CRITICAL"})
 BUG: Final = re.compile(r"[A-Z]\w*")  # a counter named for an error's type, not for a reason
 TABLES: Final = 2**16  # of a replay filter
+EMPTY: Final = 8 * TABLES / MIB  # MiB of one without tags
 DISTINCT: Final = 40  # different log lines that are kept
 
 
@@ -74,6 +79,7 @@ class Samples:
     rss_mib: list[float] = field(default_factory=list)
     own_mib: list[float] = field(default_factory=list)  # anonymous
     filters_mib: list[float] = field(default_factory=list)  # replay filters, computed
+    pages_mib: list[float] = field(default_factory=list)  # SQLite's cache, computed
     descriptors: list[int] = field(default_factory=list)
     moved: list[int] = field(default_factory=list)  # packets that a relay took
 
@@ -145,6 +151,8 @@ class Watch:
             found.descriptors.append(len(os.listdir(f"/proc/{node.process.pid}/fd")))
             if found.role == "relay":
                 self._filters(node.name, found)
+                stored = self.counters[node.name]["store bytes"] / MIB
+                found.pages_mib.append(round(min(stored, PAGES), 3))
 
     def _filters(self, name: str, found: Samples) -> None:
         moved = sum(self.counters[name][key] for key in MOVED)
@@ -153,6 +161,7 @@ class Watch:
         by_epoch[epoch] += moved - (found.moved[-1] if found.moved else 0)
         found.moved.append(moved)
         held = sum(filter_mib(by_epoch[each]) for each in (epoch - 1, epoch))
+        held += EMPTY * (2 + (epoch > min(by_epoch)))  # a third key with the first change
         before = found.filters_mib[-1] if found.filters_mib else 0.0
         found.filters_mib.append(round(max(held, before), 3))
 
@@ -179,7 +188,8 @@ def judge(figures: Figures, seen: Mapping[str, Samples]) -> None:
             first = next((i for i, at in enumerate(each.hours) if at >= warm), len(each.hours))
             hours, own = each.hours[first:], each.own_mib[first:]
             filters = each.filters_mib[first:] or [0.0] * len(hours)
-            judged = [mib - held for mib, held in zip(own, filters, strict=True)]
+            pages = each.pages_mib[first:] or [0.0] * len(hours)
+            judged = [a - b - c for a, b, c in zip(own, filters, pages, strict=True)]
             if len(hours) < 2:
                 return
             series[name] = (hours, judged, own, each.rss_mib[first:])
@@ -190,6 +200,7 @@ def judge(figures: Figures, seen: Mapping[str, Samples]) -> None:
                 "whole_mib_per_hour": round(slopes.theil_sen(hours, own), 3),
                 "mib": own[-1],
                 "filters_mib": filters[-1],
+                "pages_mib": pages[-1],
                 "descriptors_per_hour": round(opened, 2),
                 "descriptors": each.descriptors[-1],
                 "most_descriptors": max(each.descriptors),
@@ -206,7 +217,7 @@ def judge(figures: Figures, seen: Mapping[str, Samples]) -> None:
             "mib_per_hour": round(fitted.per_hour, 3),
             "low": round(fitted.low, 3),
             "high": round(fitted.high, 3),
-            "with_replay_filters": round(slopes.theil_sen(hours, whole), 3),
+            "of_all_memory": round(slopes.theil_sen(hours, whole), 3),
         }
         if fitted.high >= GROWTH:
             figures.wrong.append(

@@ -122,13 +122,14 @@ def auc(scores: Floats, truth: Ints) -> float:
     return above / (positive * negative)
 
 
-def judge(windows: Windows, seed: int) -> Verdict:
+def judge(windows: Windows, seed: int, resamples: int = RESAMPLES) -> Verdict:
     """Train and test over folds of nodes and time.
 
     Args:
         windows: of one direction. Nodes are grouped by twos, who talk with each other, so
             that no pair is both trained and tested on.
         seed: of the resampling.
+        resamples: how often clusters are drawn anew.
     """
     middle = np.median(np.unique(windows.block))
     late = (windows.block > middle).astype(np.int64)
@@ -144,7 +145,7 @@ def judge(windows: Windows, seed: int) -> Verdict:
             scores = _scores(windows.features, windows.chatting, train, test)
             folds.append((scores, windows.chatting[test], cluster))
     rng = np.random.default_rng(seed)
-    drawn = np.sort([_mean_auc([_redrawn(fold, rng) for fold in folds]) for _ in range(RESAMPLES)])
+    drawn = np.sort([_mean_auc([_redrawn(fold, rng) for fold in folds]) for _ in range(resamples)])
     low, high = np.quantile(drawn, (0.025, 0.975))
     return Verdict(_mean_auc([fold[:2] for fold in folds]), float(low), float(high))
 
