@@ -184,6 +184,12 @@ CHECKS = (
         own_judge,
     ),
     Check(
+        "sybils",
+        "lookups in a DHT of 200 relays among Sybils, and in an eclipse",
+        ("python", "-m", "sim.t13"),
+        own_judge,
+    ),
+    Check(
         "bench",
         "10,000 seeds of the bench",
         ("python", str(ROOT / "tools" / "run_bench.py"), "--seeds", "10000"),
