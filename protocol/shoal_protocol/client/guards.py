@@ -17,6 +17,7 @@ from typing import Annotated, Final
 from shoal_protocol import clock, wire
 from shoal_protocol.client import paths
 from shoal_protocol.constants import RELAY_ID_LENGTH
+from shoal_protocol.directory import subnets
 from shoal_protocol.directory.addresses import MAX_FULL_ADDRESS
 from shoal_protocol.directory.descriptor import MAX_ADDRESSES, Descriptor
 from shoal_protocol.errors import RemoteProtocolError
@@ -114,7 +115,7 @@ class GuardSet:
             return not paths.conflict(relay, other, self._params)
         if not self._params.distinct_subnets:
             return True
-        return paths.subnets(relay.addresses).isdisjoint(paths.subnets(kept.addresses))
+        return relay.subnets.isdisjoint(subnets.wide(kept.addresses))
 
     def replace_vanished(
         self, relays: Sequence[Descriptor], now: int, *, leaving: Iterable[Descriptor] = ()

@@ -12,9 +12,8 @@ relay stands twice on a way, and where the network's parameters ask for it no tw
 family or a subnet (/16 of IPv4, /32 of IPv6).
 """
 
-import ipaddress
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Final
 
 from shoal_protocol import clock
@@ -35,18 +34,6 @@ class RoundTrip:
     reply: tuple[Descriptor, ...]
 
 
-@lru_cache(maxsize=16_384)
-def subnets(addresses: tuple[str, ...]) -> frozenset[bytes]:
-    """Return the /16 (IPv4) and /32 (IPv6) prefixes of a relay's addresses."""
-    found: set[bytes] = set()
-    for address in addresses:
-        parts = address.split("/")
-        if len(parts) > 2 and parts[1] in ("ip4", "ip6"):
-            packed = ipaddress.ip_address(parts[2]).packed
-            found.add(packed[: 2 if len(packed) == 4 else 4])
-    return frozenset(found)
-
-
 def conflict(a: Descriptor, b: Descriptor, params: NetworkParameters) -> bool:
     """Whether ``a`` and ``b`` may not stand on one way."""
     if a is b or a.relay_id == b.relay_id:
@@ -55,7 +42,7 @@ def conflict(a: Descriptor, b: Descriptor, params: NetworkParameters) -> bool:
         return False
     if a.family and a.family == b.family:
         return True
-    return not subnets(a.addresses).isdisjoint(subnets(b.addresses))
+    return not a.subnets.isdisjoint(b.subnets)
 
 
 def usable(relays: Sequence[Descriptor], now: int, params: NetworkParameters) -> list[Descriptor]:

@@ -21,6 +21,7 @@ from typing import Annotated, Final
 from shoal_protocol import crypto, identity, wire
 from shoal_protocol.directory import addresses as multiaddr
 from shoal_protocol.directory import envelope
+from shoal_protocol.directory import subnets as networks
 from shoal_protocol.directory.envelope import Version
 from shoal_protocol.errors import LocalProtocolError, RemoteProtocolError
 from shoal_protocol.parameters import NetworkParameters
@@ -94,6 +95,11 @@ class Descriptor:
     def relay_id(self) -> bytes:
         """The 16-byte id by which packets name the relay."""
         return identity.relay_id(self.peer_id)
+
+    @cached_property
+    def subnets(self) -> frozenset[bytes]:
+        """The /16 (IPv4) and /32 (IPv6) prefixes of its addresses."""
+        return networks.wide(self.addresses)
 
     @property
     def version(self) -> Version:
