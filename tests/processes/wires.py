@@ -37,10 +37,9 @@ from typing import Final
 import numpy as np
 
 from network.namespaces import HUB, ROOT, Host, Internet, Node
-from processes import windows, writers
+from processes import windows, wire_capture, writers
 from processes.waiting import pause, until
 from processes.windows import Floats
-from processes.wire_capture import RECORD
 from processes.writers import Person, Writer
 from shoal_node.transport.framing import PACKET_FRAME
 from shoal_protocol.parameters import PRESETS
@@ -114,7 +113,7 @@ class Segments:
                     "names": ["at", "place", "down", "far", "length"],
                     "formats": ["<u8", "<u2", "u1", "<u4", "<u4"],
                     "offsets": [0, 8, 10, 12, 16],
-                    "itemsize": RECORD.size,
+                    "itemsize": wire_capture.RECORD.size,
                 }
             ),
         )
@@ -164,7 +163,8 @@ def run(
         say(f"{len(hosts)} machines, {len(pairs)} pairs know each other")
         hub = Host(HUB, None, None)
         ports = [f"port{RELAYS + number}" for number in range(people)]
-        argv = [sys.executable, "-m", "processes.wire_capture", str(captured), *ports]
+        internet.hosts.append(hub)  # its process ends with the others
+        argv = [sys.executable, wire_capture.__file__, str(captured), *ports]
         capture = hub.start(argv, root / "capture.log")
         blocks, letters = _chat(pairs, people, wanted, preset, say)
         figures.load = round(os.getloadavg()[1], 2)
