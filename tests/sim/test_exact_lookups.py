@@ -8,7 +8,7 @@ from shoal_protocol.errors import UserError
 from shoal_protocol.parameters import LAB, MAIN, NetworkParameters
 from shoal_sim import scenario
 from shoal_sim.adversaries.base import Plan
-from shoal_sim.exact.lookups import SLOTS, DhtNet
+from shoal_sim.exact.lookups import DhtNet
 from shoal_sim.exact.model import simulate
 
 ASKED = """
@@ -46,7 +46,7 @@ def test_where_only_liars_keep_a_record_nobody_finds_it() -> None:
 def test_who_stands_in_few_subnets_hides_nothing_where_subnets_count() -> None:
     attack = '[adversary]\nname = "eclipse_dht"\nground = 2000\nsubnets = 5\n'
     found = simulate(scenario.parse(ASKED + attack), 1).metrics
-    assert found["corrupt_relays"] == 5 * SLOTS
+    assert found["corrupt_relays"] == 5 * MAIN.subnet_slots
     assert found["lookup_found_share"] == 1.0
 
 

@@ -34,9 +34,23 @@ def test_sybils_stand_on_paths_and_in_the_dht() -> None:
 
 
 def test_ground_positions_eclipse_keys_and_stand_on_no_path() -> None:
-    found = structures.simulate(asked('[adversary]\nname = "eclipse_dht"\nchance = 0.5\n'), 1)
-    assert found.metrics["eclipsed_share"] == pytest.approx(0.5, abs=0.05)
-    assert found.metrics["path_all_corrupt_share"] == 0.0
+    lab, attack = '[network]\nparameters = "lab"\n', '[adversary]\nname = "eclipse_dht"\n'
+    found = structures.simulate(asked(lab + attack), 1).metrics
+    assert found["eclipsed_share"] == pytest.approx(0.5, abs=0.05)
+    assert found["path_all_corrupt_share"] == 0.0
+    both = structures.simulate(asked(attack), 1).metrics  # of the main network's two keys
+    assert both["eclipsed_share"] == pytest.approx(0.25, abs=0.05)
+    few = structures.simulate(asked(attack + "subnets = 19\n"), 1).metrics
+    assert few["eclipsed_share"] == 0.0
+
+
+def test_sybils_in_few_subnets_find_few_slots_and_count_as_few() -> None:
+    sybils = '[adversary]\nname = "sybil_directory"\nadded = 4000\n'
+    everywhere = structures.simulate(asked(sybils), 1).metrics
+    few = structures.simulate(asked(sybils + "subnets = 30\n"), 1).metrics
+    assert everywhere["corrupt_relays"] == 4000
+    assert few["corrupt_relays"] == 120
+    assert few["lookup_found_share"] > 0.99 > everywhere["lookup_found_share"]
 
 
 def test_more_replicas_lose_less_under_the_same_churn() -> None:

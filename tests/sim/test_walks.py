@@ -43,6 +43,18 @@ def test_more_liars_hide_more_and_never_fewer_than_those_who_own_all_keepers() -
     assert found[0] > found[1] > found[2]
 
 
+def test_of_liars_in_one_subnet_the_nearest_counts_and_a_second_place_helps() -> None:
+    there = walks.population(1_000, numbers(8, "net"), hostile=4_000, subnets=12)
+    everybody = walks.gets(there, 300, numbers(8, "gets"))
+    apart = walks.gets(there, 300, numbers(8, "gets"), apart=True)
+    assert everybody.found.mean() < 0.7
+    assert apart.found.mean() > everybody.found.mean() + 0.2
+    assert apart.keepers.min() >= 20 - 12
+    twice = walks.gets(there, 300, numbers(8, "gets"), places=2)
+    assert twice.found.mean() > everybody.found.mean() + 0.05
+    assert twice.calls.mean() > everybody.calls.mean()
+
+
 def test_records_whose_keepers_all_left_are_not_found() -> None:
     there = walks.population(300, numbers(5, "net"), left=0.95)
     ran = walks.gets(there, 500, numbers(5, "gets"))

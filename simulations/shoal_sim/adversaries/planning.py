@@ -6,15 +6,18 @@
                                    └─ answers ─► the question that the tier asks it, if any
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Final
 
 from shoal_protocol.errors import UserError
+from shoal_protocol.parameters import NetworkParameters
 from shoal_sim.adversaries import registry
 from shoal_sim.adversaries.base import Adversary, Plan, Question, Surface, Watcher
 from shoal_sim.scenario import Scenario
 from shoal_sim.seeds import numbers
 
+JOINED_PER_K: Final = 2  # ground identities that join, at each place, as a multiple of k
 _DOES: Final = {
     "corrupt": "corrupts relays",
     "added": "adds relays",
@@ -57,6 +60,7 @@ def cast(scenario: Scenario, seed: int, stage: Stage) -> tuple[Adversary | None,
         network.protocol.dht_k,
     )
     plan = made.prepare(surface, numbers(seed, "adversary"))
+    plan = replace(plan, added=inside(plan, plan.added, network.protocol))
     for field, what in _DOES.items():
         if getattr(plan, field) and field not in stage.plays:
             raise UserError(
@@ -68,6 +72,19 @@ def cast(scenario: Scenario, seed: int, stage: Stage) -> tuple[Adversary | None,
         answers = ", ".join(question.value for question in registry.questions(made))
         raise UserError(f"{named.name} answers {answers}, which the tier {stage.tier} doesn't ask.")
     return made, plan
+
+
+def inside(plan: Plan, count: int, params: NetworkParameters) -> int:
+    """Return how many of ``count`` identities find a slot in the directory: a few of each /16."""
+    if not params.subnet_slots or not plan.subnets:
+        return count
+    return min(count, plan.subnets * params.subnet_slots)
+
+
+def joined(plan: Plan, params: NetworkParameters) -> int:
+    """Return how many identities join at each place of the key that the plan grinds for."""
+    asked = plan.joined or JOINED_PER_K * params.dht_k * params.dht_keys
+    return math.ceil(inside(plan, asked, params) / params.dht_keys)
 
 
 def asked(adversary: Adversary | None, stage: Stage) -> Question | None:

@@ -85,10 +85,10 @@ class ComingHub(Hub):
         """Return whether a link to this relay can be there."""
         return self.up and self.dialled
 
-    def receive(self, packet: bytes, source: bytes) -> None:
+    def receive(self, source: bytes, target: bytes, packet: bytes) -> None:
         """Take a packet, unless this relay has left since it was sent."""
         if self.up:
-            super().receive(packet, source)
+            super().receive(source, target, packet)
         else:
             self._net.counters["lost in relays"] += 1
 
@@ -122,10 +122,10 @@ class Visitor(Bystander):
         """Return whether a guard can send to this session."""
         return self.up and self.linked and self.id == target
 
-    def receive(self, packet: bytes) -> None:
+    def receive(self, source: bytes, target: bytes, packet: bytes) -> None:
         """Take a reply, unless this person has left since it was sent."""
         if self.up:
-            super().receive(packet)
+            super().receive(source, target, packet)
 
     def sample(self, reaches: Callable[[bytes], bool]) -> None:
         """Have the guards that a node samples, and a link to the first that can be reached."""

@@ -112,29 +112,41 @@ class Engine:
             Broken: time stands still, or there is no end of events.
         """
         end = self.now + round(seconds * SECOND)
-        heap, lane, pop, traced = self._heap, self._lane, heapq.heappop, self.traced
-        while heap or lane:
-            flows = bool(lane) and (not heap or lane[0] < heap[0])
-            if (lane if flows else heap)[0][0] > end:
-                break
-            if until is not None and until():
-                return True
-            when, _, name, action, arguments = lane.popleft() if flows else pop(heap)
-            if when == self.now:
-                self._at_once += 1
-            else:
-                self._at_once, self.now = 0, when
-            self.events += 1
-            if self._at_once > MAX_AT_ONCE or self.events > self._most:
-                raise self.broken(f"no end of events, the last is {name}")
-            if traced:
-                self._past.append(name if isinstance(name, str) else " ".join(name))
-            action(*arguments)
+        if self._go_on(end, until):
+            return True
         if until is not None and until():
             return True
         self._hash_past()
         self.now = max(self.now, end)
         return until is not None and until()
+
+    def _go_on(self, end: int, until: Callable[[], bool] | None) -> bool:
+        """Let happen what is due by ``end``; return whether ``until`` stopped it before."""
+        heap, lane, pop, flow = self._heap, self._lane, heapq.heappop, self._lane.popleft
+        traced, most = self.traced, self._most
+        now, at_once, events = self.now, self._at_once, self.events
+        try:
+            while heap or lane:
+                flows = lane and not (heap and heap[0] < lane[0])
+                if (lane if flows else heap)[0][0] > end:
+                    break
+                if until is not None and until():
+                    return True
+                when, _, name, action, arguments = flow() if flows else pop(heap)
+                if when != now:
+                    self.now = now = when
+                    at_once = 0
+                else:
+                    at_once += 1
+                events += 1
+                if at_once > MAX_AT_ONCE or events > most:
+                    raise self.broken(f"no end of events, the last is {name}")
+                if traced:
+                    self._past.append(name if isinstance(name, str) else " ".join(name))
+                action(*arguments)
+        finally:
+            self._at_once, self.events = at_once, events
+        return False
 
     def _hash_past(self) -> None:
         """Put the names of events since the last note into the trace."""

@@ -54,24 +54,39 @@ class Links:
         self._seed = seed
         self.names = names
         self._rngs: dict[tuple[str, str], Rng] = {}
+        self._same: int | None = None  # what a packet takes on any link, before weather adds to it
+        self._base: Latency  # the same, or what it takes on a link
+        self._between: Between
+        self._laid = False  # whether something else than the weather says what links take
         self.weather = CALM
         self.side: dict[str, int] = {}  # of a wall, by name; who isn't named stands on side 0
-        self._base: Latency = self._fixed  # of a packet on a link, before what weather adds
-        self._between: Between = lambda one, other: self.weather.least_ms * MILLISECOND
         self.taps: list[Tap] = []  # who see every packet go
         self.sent = 0
         self.lost = 0
 
+    @property
+    def weather(self) -> Weather:
+        """How the links are now."""
+        return self._weather
+
+    @weather.setter
+    def weather(self, weather: Weather) -> None:
+        self._weather = weather
+        self._steady = weather.steady and not self._engine.traced
+        if not self._laid:
+            self._lay_all(weather.least_ms * MILLISECOND)
+
     def lay(self, between: Between) -> None:
         """Let links take what lies between their ends, in place of what the weather has."""
-        names = self.names
+        names, self._laid = self.names, True
         self._between = between
+        self._same = None
         self._base = lambda source, target: between(names[source], names[target])
 
     def lay_all(self, took: int) -> None:
         """Let every link take the same, ns."""
-        self._between = lambda one, other: took
-        self._base = lambda source, target: took
+        self._laid = True
+        self._lay_all(took)
 
     def cut(self, one: str, other: str) -> bool:
         """Return whether a wall stands between two nodes."""
@@ -83,13 +98,17 @@ class Links:
 
     def send(self, source: bytes, target: bytes, packet: bytes, deliver: Deliver) -> None:
         """Carry a packet, if it comes through."""
-        engine, weather = self._engine, self.weather
+        engine = self._engine
         for tap in self.taps:
             tap(engine.now, source, target, len(packet))
-        if weather.steady and not self.side and not engine.traced:
+        if self._steady and not self.side:
             self.sent += 1
-            engine.after(self._base(source, target), "arrives", deliver, source, target, packet)
+            took = self._same
+            if took is None:
+                took = self._base(source, target)
+            engine.after(took, "arrives", deliver, source, target, packet)
             return
+        weather = self._weather
         one, other = self.names[source], self.names.get(target, "")
         engine.note(f"{one} > {other or 'nobody'}", packet)
         if not other or self.cut(one, other):
@@ -106,12 +125,14 @@ class Links:
             took = base + self._spread(rng)
             engine.after(took, (one, ">", other, "arrives"), deliver, source, target, packet)
 
-    def _fixed(self, source: bytes, target: bytes) -> int:
-        return self.weather.least_ms * MILLISECOND
+    def _lay_all(self, took: int) -> None:
+        self._between = lambda one, other: took
+        self._same = took
+        self._base = lambda source, target: took
 
     def _spread(self, rng: Rng) -> int:
         """Draw what a packet takes beyond the least, ns."""
-        weather, took = self.weather, 0
+        weather, took = self._weather, 0
         spread = weather.most_ms - weather.least_ms
         if spread:
             took += rng.below(spread * MILLISECOND)

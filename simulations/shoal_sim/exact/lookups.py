@@ -9,9 +9,9 @@
 
 Liars are there from the beginning, in every table that takes them, and stand together: each
 knows all. Those that are ground have looked at many positions, and joined with those nearest to
-the keys that they are after. Where rules ask it, a directory gives an identity a role only while
-its subnets have slots. Records are stand-ins: a checksum in place of a signature, as nobody here
-could forge one.
+the keys that they are after. Everybody has been seen for long enough; which of them serve is the
+protocol's rule, so an attacker joins with as many as his subnets have slots. Records are
+stand-ins: a checksum in place of a signature, as nobody here could forge one.
 """
 
 import heapq
@@ -31,14 +31,15 @@ from shoal_protocol.dht import contacts, messages
 from shoal_protocol.dht.contacts import Contact
 from shoal_protocol.dht.lookup import Found
 from shoal_protocol.dht.messages import Status
-from shoal_protocol.directory import addresses, subnets
+from shoal_protocol.directory import addresses, roles, subnets
 from shoal_protocol.directory.descriptor import Descriptor
+from shoal_protocol.directory.tenure import STEPS
 from shoal_protocol.directory.view import DirectoryView
 from shoal_protocol.errors import RemoteProtocolError, UserError
 from shoal_protocol.parameters import NetworkParameters
 from shoal_protocol.rng import Rng
+from shoal_sim.adversaries import planning
 from shoal_sim.adversaries.base import Plan
-from shoal_sim.adversaries.planning import Stage
 from shoal_sim.exact.chance import FastRng
 from shoal_sim.exact.engine import Engine
 from shoal_sim.exact.kademlia import DhtNode, Host
@@ -46,7 +47,7 @@ from shoal_sim.exact.links import Links
 from shoal_sim.results import Results
 from shoal_sim.seeds import START
 
-STAGE: Final = Stage("exact", ("corrupt", "added", "ground"), ())
+STAGE: Final = planning.Stage("exact", ("corrupt", "added", "ground"), ())
 JOIN_S: Final = 900.0  # virtual: until tables are full
 PUTS_S: Final = 60.0  # in which records are put
 RECORDS: Final = 50
@@ -54,8 +55,6 @@ LOOKUPS: Final = 4  # of each record
 LOOKUPS_OF_ONE: Final = 50  # of the record that is eclipsed
 LOOKUPS_S: Final = 120.0  # in which they begin
 END_S: Final = 120.0  # for those that take long
-JOINED_PER_K: Final = 2  # ground identities that join, of each place, as a multiple of k
-SLOTS: Final = 4  # relays with a role of one /16, where subnets count
 GHOSTS: Final = 64  # keys that a liar looks at before it names the nearest: it dials none of them
 
 
@@ -230,7 +229,9 @@ class DhtNet:
         hosts = _hosts(plan, params)
         joined = [self._place(host) for host in hosts[: plan.added]]
         joined += self._ground(plan, hosts[plan.added :])
-        self.view: Final = Listed(params, [one.descriptor for one in (*honest, *joined)])
+        everybody = [one.descriptor for one in (*honest, *joined)]
+        listed = roles.serving(everybody, lambda relay_id: STEPS, params)
+        self.view: Final = Listed(params, listed)
         self.by_peer: Final[dict[bytes, Host]] = {}
         self.members: Final[list[Member]] = []
         self._liars: Final[list[tuple[bytes, Contact]]] = []
@@ -362,12 +363,9 @@ def _wide(first: int, number: int) -> str:
 
 def _hosts(plan: Plan, params: NetworkParameters) -> list[str]:
     """Return addresses of what an attacker joins with, in turn of his /16s, a /24 each."""
-    count = plan.added
-    if plan.ground:
-        count += plan.joined or JOINED_PER_K * params.dht_k * params.dht_keys
+    ground = planning.joined(plan, params) * params.dht_keys if plan.ground else 0
+    count = planning.inside(plan, plan.added + ground, params)
     wide = plan.subnets or count
-    if params.distinct_subnets:
-        count = min(count, wide * SLOTS)
     return [
         f"/ip4/{_wide(80, number % wide)}.{number // wide % 250 + 1}.{number // wide // 250 + 1}"
         "/tcp/4001"

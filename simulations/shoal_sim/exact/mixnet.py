@@ -14,8 +14,6 @@ what conversations cost, or directories and the DHT, runs a
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from shoal_protocol import clock, crypto, identity
@@ -36,8 +34,9 @@ from shoal_protocol.rng import Rng
 from shoal_protocol.service.desk import Access, ServiceDesk
 from shoal_protocol.service.memory_store import MemoryStore
 from shoal_protocol.service.messages import EMPTY_RECORD, RequestType
+from shoal_protocol.values import value
 from shoal_sim.exact.engine import Engine
-from shoal_sim.exact.links import Links, Send, Weather
+from shoal_sim.exact.links import Deliver, Links, Send, Weather
 from shoal_sim.exact.null import NullFormat, NullKeyring
 from shoal_sim.seeds import START
 
@@ -48,7 +47,7 @@ _ECHO: Final = Question(RequestType.ECHO, EMPTY_RECORD)
 _REST: Final = bytes(len(EMPTY_RECORD) - crypto.KEY_LENGTH)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Trip:
     """A round trip that ended: when it was sent and answered (ns), and what mixes and relay held.
 
@@ -62,7 +61,7 @@ class Trip:
     wait: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Asked:
     sent: int
     drawn: int
@@ -77,7 +76,8 @@ class Hub:
         self.id: Final = identity.relay_id(peer)
         self.number: Final = number
         self._engine: Final = net.engine
-        self._carry: Final = net.carry
+        self._send: Final = net.send
+        self._ends: Final = net.ends
         self._net: Final = net
         self._public: Final = public
         self._store: Final = MemoryStore(net.params, peer[-16:])
@@ -113,7 +113,7 @@ class Hub:
         """Packets held now."""
         return self.machine.mix.pool_size
 
-    def receive(self, packet: bytes, source: bytes) -> None:
+    def receive(self, source: bytes, target: bytes, packet: bytes) -> None:
         """Take a packet from a neighbour or a person."""
         events = self.machine.receive(packet, source, self._engine.now)
         if events:
@@ -135,7 +135,8 @@ class Hub:
     def _do(self, events: Sequence[Event]) -> None:
         for event in events:
             if isinstance(event, SendPacket):
-                self._carry(self.id, event.next_id, event.packet)
+                target = event.next_id
+                self._send(self.id, target, event.packet, self._ends[target])
             elif isinstance(event, Access):
                 now = self._engine.now
                 (outcome,) = self._store.execute([event.operation], now)
@@ -171,7 +172,7 @@ class Bystander:
         self._cover = CoverSchedule(self._preset, rng, net.engine.now)
         self._arm()
 
-    def receive(self, packet: bytes) -> None:
+    def receive(self, source: bytes, target: bytes, packet: bytes) -> None:
         """Take a reply from the guard."""
         net = self._net
         try:
@@ -194,7 +195,8 @@ class Bystander:
             packet = self._fill(slot, now)
             if packet is not None:
                 net.counters["sent"] += 1
-                net.carry(self.id, self.guard.relay_id, packet)
+                guard = self.guard.relay_id
+                net.send(self.id, guard, packet, net.ends[guard])
         self._arm()
 
     def _fill(self, slot: SlotClass, now: int) -> bytes | None:
@@ -269,7 +271,8 @@ class Mixnet:
         self.answered = answered
         self.counters: Final[Counter[str]] = Counter()
         self.rng: Final = chance("guards")
-        self._send: Final = through(self, self.links.send)
+        self.send: Final = through(self, self.links.send)
+        self.ends: Final[dict[bytes, Deliver]] = {}  # who takes what is for an id
         self._ids: list[bytes] = []
         last = clock.index_of(START + clock.seconds(length_s), params.epoch_s)
         self.epochs: Final = range(clock.index_of(START, params.epoch_s), last + 2)
@@ -287,9 +290,7 @@ class Mixnet:
         self.people: Final = [
             person(self, number, preset, chance(f"person {number}")) for number in range(people)
         ]
-        self._arrivals: Final[dict[bytes, Callable[[bytes, bytes], None]]] = {
-            one.id: one.receive for one in self.hubs
-        }
+        self.ends.update((one.id, one.receive) for one in self.hubs)
         names = self.links.names
         names.update((one.id, f"relay {one.number}") for one in self.hubs)
         for one in self.people:
@@ -298,7 +299,7 @@ class Mixnet:
     def met(self, person: Bystander) -> None:
         """Let packets to a person's new session find it."""
         self.links.names[person.id] = f"person {person.number}"
-        self._arrivals[person.id] = partial(_to_person, person)
+        self.ends[person.id] = person.receive
 
     def know(self, relays: list[Descriptor]) -> None:
         """Let everybody know these relays from now on."""
@@ -330,20 +331,9 @@ class Mixnet:
         """Return all relays' ids."""
         return self._ids
 
-    def carry(self, source: bytes, target: bytes, packet: bytes) -> None:
-        """Carry a packet between two ends of a link."""
-        self._send(source, target, packet, self._arrive)
-
     def run(self, seconds: float) -> None:
         """Let ``seconds`` pass."""
         self.engine.run(seconds)
-
-    def _arrive(self, source: bytes, target: bytes, packet: bytes) -> None:
-        self._arrivals[target](packet, source)
-
-
-def _to_person(person: Bystander, packet: bytes, source: bytes) -> None:
-    person.receive(packet)
 
 
 def _descriptor(number: int, public: bytes, mix_keys: tuple[tuple[int, bytes], ...]) -> Descriptor:

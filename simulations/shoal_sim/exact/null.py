@@ -31,13 +31,45 @@ MOST_WAYS: Final = 2**22  # of SURBs not used yet; beyond them the oldest is for
 _ID: Final = 8  # bytes of a way's number
 
 
-class NullPacket:
-    """One packet at one hop; ``opened`` is what the hop finds in it."""
+class _Onward(Forward):
+    """A packet at a hop that sends it on: it is itself what the hop finds in it."""
 
-    __slots__ = ("body", "opened", "surb")
+    __slots__ = ()
+    __eq__ = object.__eq__  # each packet is another
+    __hash__ = object.__hash__
 
-    def __init__(self, opened: Unwrapped | None, surb: bytes = b"", body: bytes = b"") -> None:
-        self.opened = opened
+    def __len__(self) -> int:
+        return PACKET_LENGTH
+
+
+class _Last(Exit):
+    """A packet at the relay that it asks."""
+
+    __slots__ = ()
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def __len__(self) -> int:
+        return PACKET_LENGTH
+
+
+class _Home(ToClient):
+    """A packet at the guard of whom it answers."""
+
+    __slots__ = ()
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def __len__(self) -> int:
+        return PACKET_LENGTH
+
+
+class _Answer:
+    """A packet that has come to whom it answers."""
+
+    __slots__ = ("body", "surb")
+
+    def __init__(self, surb: bytes, body: bytes) -> None:
         self.surb = surb
         self.body = body
 
@@ -76,16 +108,16 @@ def _chain(path: Sequence[Hop], innermost: Unwrapped) -> bytes:
 
     Machines only pass packets on: for them each is bytes of a packet's length.
     """
-    packet: Any = NullPacket(innermost)
+    packet: Any = innermost
     onward = path[-1].id
     for hop in path[-2::-1]:
-        packet = NullPacket(Forward(onward, hop.delay_ms, packet))
+        packet = _Onward(onward, hop.delay_ms, packet)
         onward = hop.id
     return packet  # type: ignore[no-any-return]
 
 
-def _null(packet: Any) -> NullPacket:
-    assert isinstance(packet, NullPacket)
+def _answer(packet: Any) -> _Answer:
+    assert isinstance(packet, _Answer)
     return packet
 
 
@@ -98,7 +130,7 @@ class NullFormat:
 
     def forward(self, path: Sequence[Hop], body: bytes, *, network: bytes, rng: Rng) -> bytes:
         """Return a packet for ``path[0]``."""
-        return _chain(path, Exit(body, path[-1].delay_ms))
+        return _chain(path, _Last(body, path[-1].delay_ms))
 
     def create(
         self, path: Sequence[Hop], client: bytes, *, network: bytes, rng: Rng
@@ -119,22 +151,21 @@ class NullFormat:
         if way is None:
             raise RemoteProtocolError("surb")
         path, client = way
-        reply: Any = NullPacket(None, number + bytes(SURB_ID_LENGTH - _ID), body)
-        last = ToClient(client, path[-1].delay_ms, reply)
+        reply: Any = _Answer(number + bytes(SURB_ID_LENGTH - _ID), body)
+        last = _Home(client, path[-1].delay_ms, reply)
         return path[0].id, _chain(path, last)
 
     def id_of(self, packet: bytes) -> bytes:
         """Return the 48 bytes that name the SURB of a reply."""
-        return _null(packet).surb
+        return _answer(packet).surb
 
     def open(self, secret: SurbSecret, packet: bytes) -> bytes:
         """Return the body of a reply."""
-        return _null(packet).body
+        return _answer(packet).body
 
     def unwrap(self, packet: bytes, keyring: MixKeyring) -> Unwrapped:
         """Return what a packet asks of this hop."""
-        null: Any = packet
-        opened: Unwrapped | None = null.opened
-        if opened is None:
+        opened: Any = packet
+        if opened.__class__ is _Answer:
             raise RemoteProtocolError("packet command")
-        return opened
+        return opened  # type: ignore[no-any-return]

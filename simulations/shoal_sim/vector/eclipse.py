@@ -29,8 +29,19 @@ class Keepers:
         return float((self.ground == self.k).mean())
 
 
-def keepers(nodes: int, ground: int, k: int, keys: int, rng: numpy.random.Generator) -> Keepers:
+def keepers(
+    nodes: int,
+    ground: int,
+    k: int,
+    keys: int,
+    rng: numpy.random.Generator,
+    most: int | None = None,
+) -> Keepers:
     """Return whose the ``k`` nearest to ``keys`` keys are, a network of its own for each.
+
+    Args:
+        most: how many of the ground ones count near one key, the nearest: as many as join
+            there, or as they have /16s where one of each counts; None for all.
 
     All positions are uniform, and so are XOR distances to any key; of n uniform numbers only
     the k least matter, and these come one after the other: each is the next of n−i left,
@@ -38,6 +49,8 @@ def keepers(nodes: int, ground: int, k: int, keys: int, rng: numpy.random.Genera
     """
     honest = _least(nodes, k, keys, rng)
     mine = _least(ground, k, keys, rng)
+    if most is not None:
+        mine[:, most:] = 2.0
     distances = numpy.concatenate([honest, mine], axis=1)
     nearest = numpy.argpartition(distances, k - 1, axis=1)[:, :k]
     return Keepers((nearest >= k).sum(axis=1), k)

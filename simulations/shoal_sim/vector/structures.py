@@ -99,7 +99,8 @@ def _paths(scenario: Scenario, held: NDArray[numpy.bool_], seed: int) -> dict[st
 
 def _lookups(scenario: Scenario, plan: Plan, held: int, seed: int) -> dict[str, float]:
     """Return how lookups fare, an hour after records were put the last time."""
-    k, alpha = scenario.network.protocol.dht_k, scenario.network.protocol.dht_alpha
+    params = scenario.network.protocol
+    k, alpha, apart = params.dht_k, params.dht_alpha, params.distinct_subnets
     honest = max(1, scenario.network.relays - len(plan.corrupt))
     fit = _fit(scenario)
     left = 0.0
@@ -107,18 +108,38 @@ def _lookups(scenario: Scenario, plan: Plan, held: int, seed: int) -> dict[str, 
         left = float((fit.rest(100_000, numbers(seed, "left")) < REPUBLISH_NS).mean())
     # Entries of tables are as old as records are, and as many of them are dead.
     there = walks.population(
-        honest, numbers(seed, "dht"), hostile=held, dead=left if fit else 0.0, left=left
+        honest,
+        numbers(seed, "dht"),
+        hostile=held,
+        dead=left if fit else 0.0,
+        left=left,
+        subnets=plan.subnets,
     )
     found = {"lookup_found_share": 0.0, "lookup_calls": math.nan, "lookup_rounds": math.nan}
     if (there.alive & ~there.hostile).any():
-        ran = walks.gets(there, WALKS, numbers(seed, "gets"), k=k, alpha=alpha)
+        ran = walks.gets(
+            there,
+            WALKS,
+            numbers(seed, "gets"),
+            k=k,
+            alpha=alpha,
+            apart=apart,
+            places=params.dht_keys,
+        )
         found = {
             "lookup_found_share": float(ran.found.mean()),
             "lookup_calls": float(ran.calls.mean()),
             "lookup_rounds": float(ran.rounds.mean()),
         }
-    drawn = eclipse.keepers(honest, held + plan.ground, k, 10_000, numbers(seed, "eclipse"))
-    return {**found, "eclipsed_share": drawn.eclipsed}
+    most = planning.joined(plan, params) if plan.ground else k
+    if apart and plan.subnets:
+        most = min(most, plan.subnets)
+    rng = numbers(seed, "eclipse")
+    drawn = [
+        eclipse.keepers(honest, held + plan.ground, k, 10_000, rng, most).ground == k
+        for _ in range(params.dht_keys)
+    ]
+    return {**found, "eclipsed_share": float(numpy.logical_and.reduce(drawn).mean())}
 
 
 def _storage(scenario: Scenario, relays: int, seed: int) -> dict[str, float]:

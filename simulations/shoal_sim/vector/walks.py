@@ -8,6 +8,8 @@
 
     dead     silent                                    gone since the record was put, or before
     hostile  names the hostile nodes nearest to the key alone, keeps nothing that it was given
+    apart    of hostile nodes in one /16 only the nearest counts; honest ones have one each
+    places   at which a record is put and sought, one after the other
 
 Whom a node knows is drawn when it is asked (kademlia.py): of the range of its bucket towards
 the key, dead and hostile ones as many as there are. Rules: spec, dht §5 and §9.
@@ -42,12 +44,14 @@ class Population:
         alive: who answers when the record is asked for.
         hostile: who lies; hostile ones are always there.
         stored: who was there when it was put.
+        wide: number of each node's /16.
     """
 
     net: Network
     alive: Mask
     hostile: Mask
     stored: Mask
+    wide: Numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ def population(
     hostile: int = 0,
     dead: float = 0.0,
     left: float = 0.0,
+    subnets: int = 0,
 ) -> Population:
     """Return a DHT at random positions.
 
@@ -74,22 +79,43 @@ def population(
         hostile: identities beside the honest.
         dead: share of honest entries in tables that were gone before the record was put.
         left: share of the rest that left since.
+        subnets: /16s that the hostile have among them, in turn; 0 for one each.
     """
     net = kademlia.network(honest + hostile, rng)
     bad = numpy.zeros(len(net), dtype=numpy.bool_)
     bad[rng.permutation(len(net))[:hostile]] = True
     stored = bad | (rng.random(len(net)) >= dead)
     alive = stored & (bad | (rng.random(len(net)) >= left))
-    return Population(net, alive, bad, stored)
+    wide = numpy.arange(len(net))
+    wide[bad] = len(net) + numpy.arange(hostile) % (subnets or max(1, hostile))
+    return Population(net, alive, bad, stored, wide)
 
 
 def gets(
-    there: Population, count: int, rng: numpy.random.Generator, *, k: int = 20, alpha: int = 3
+    there: Population,
+    count: int,
+    rng: numpy.random.Generator,
+    *,
+    k: int = 20,
+    alpha: int = 3,
+    apart: bool = False,
+    places: int = 1,
 ) -> Walks:
     """Return ``count`` lookups of records, each of a random key by a random live honest node."""
-    parts = [
-        _some(there, min(PART, count - begin), k, alpha, rng) for begin in range(0, count, PART)
-    ]
+    able = numpy.flatnonzero(there.alive & ~there.hostile)
+    parts: list[Walks] = []
+    for begin in range(0, count, PART):
+        size = min(PART, count - begin)
+        me = able[rng.integers(0, len(able), size)]
+        walks = [_some(there, me, k, alpha, rng, apart=apart) for _ in range(places)]
+        parts.append(
+            Walks(
+                numpy.logical_or.reduce([walk.found for walk in walks]),
+                numpy.sum([walk.calls for walk in walks], axis=0),
+                numpy.sum([walk.rounds for walk in walks], axis=0),
+                numpy.sum([walk.keepers for walk in walks], axis=0),
+            )
+        )
     return Walks(
         numpy.concatenate([part.found for part in parts]),
         numpy.concatenate([part.calls for part in parts]),
@@ -119,17 +145,57 @@ def nearest(positions: Positions, target: Positions, among: Numbers, k: int) -> 
     return found
 
 
-def _some(there: Population, count: int, k: int, alpha: int, rng: numpy.random.Generator) -> Walks:
-    net, positions = there.net, there.net.positions
+def _near_liars(there: Population, target: Positions, k: int, *, apart: bool) -> Numbers | None:
+    """Return (targets, k or fewer) the hostile nodes nearest to each target that count."""
+    liars = numpy.flatnonzero(there.hostile)
+    if len(liars) == 0:
+        return None
+    positions, wide = there.net.positions, there.wide[liars]
+    count = len(numpy.unique(wide))
+    if not apart or count == len(liars):
+        return nearest(positions, target, liars, k)
+    # A row for each /16, filled up with its first node.
+    order = numpy.argsort(wide, kind="stable")
+    first = numpy.searchsorted(wide[order], numpy.unique(wide))
+    row = numpy.repeat(numpy.arange(count), numpy.diff(numpy.append(first, len(liars))))
+    grid = numpy.repeat(liars[order[first]][:, None], numpy.bincount(row).max(), axis=1)
+    grid[row, numpy.arange(len(liars)) - first[row]] = liars[order]
+    best = numpy.empty((len(target), count), dtype=numpy.int64)
+    for i in range(len(target)):
+        best[i] = grid[numpy.arange(count), (positions[grid] ^ target[i]).argmin(axis=1)]
+    by_distance = numpy.argsort(positions[best] ^ target[:, None], axis=1, kind="stable")
+    return numpy.take_along_axis(best, by_distance[:, :k], axis=1)
+
+
+def _keepers(
+    there: Population, target: Positions, decoys: Numbers | None, k: int, *, apart: bool
+) -> Numbers:
+    """Return (targets, k) who was given the record of each target."""
+    positions = there.net.positions
+    if not apart or decoys is None:
+        return nearest(positions, target, numpy.flatnonzero(there.stored), k)
+    honest = nearest(positions, target, numpy.flatnonzero(there.stored & ~there.hostile), k)
+    both = numpy.concatenate([honest, decoys], axis=1)
+    order = numpy.argsort(positions[both] ^ target[:, None], axis=1, kind="stable")
+    return numpy.take_along_axis(both, order[:, :k], axis=1)
+
+
+def _some(
+    there: Population,
+    me: Numbers,
+    k: int,
+    alpha: int,
+    rng: numpy.random.Generator,
+    *,
+    apart: bool,
+) -> Walks:
+    net, positions, count = there.net, there.net.positions, len(me)
     target = rng.integers(0, 2**64, count, dtype=numpy.uint64)
-    keepers = nearest(positions, target, numpy.flatnonzero(there.stored), k)
+    decoys = _near_liars(there, target, k, apart=apart)
+    keepers = _keepers(there, target, decoys, k, apart=apart)
     holds = there.alive[keepers] & ~there.hostile[keepers]
     has = numpy.where(holds, keepers, -1)
-    liars = numpy.flatnonzero(there.hostile)
-    decoys = nearest(positions, target, liars, k) if len(liars) else None
-    able = numpy.flatnonzero(there.alive & ~there.hostile)
-    me = able[rng.integers(0, len(able), count)]
-    view = _View(positions, target, REMEMBERED * k)
+    view = _View(positions, target, REMEMBERED * k, there.wide if apart else None)
     view.learn(numpy.arange(count), _known(net, target, me, k, rng))
     calls, rounds = numpy.zeros(count, dtype=numpy.int64), numpy.zeros(count, dtype=numpy.int64)
     shown = (has == me[:, None]).sum(axis=1)
@@ -164,8 +230,10 @@ def _some(there: Population, count: int, k: int, alpha: int, rng: numpy.random.G
 class _View:
     """What each walk knows: the nearest nodes so far, in the order of distance."""
 
-    def __init__(self, positions: Positions, target: Positions, size: int) -> None:
-        self._positions, self._target = positions, target
+    def __init__(
+        self, positions: Positions, target: Positions, size: int, wide: Numbers | None
+    ) -> None:
+        self._positions, self._target, self._wide = positions, target, wide
         self.distance = numpy.full((len(target), size), _FARTHEST)
         self.node = numpy.full((len(target), size), -1, dtype=numpy.int64)
         self.state = numpy.full((len(target), size), _OUT, dtype=numpy.int8)
@@ -173,10 +241,24 @@ class _View:
     def next(self, walks: Numbers, k: int, most: Numbers) -> Mask:
         """Return whom to ask: of the k nearest that are not out the nearest ``most`` unasked."""
         there = (self.state[walks] != _OUT) & (self.node[walks] >= 0)
+        if self._wide is not None:
+            there &= self._first_of_subnets(self.node[walks], there, self._wide)
         near = there & (numpy.cumsum(there, axis=1) <= k)
         fresh = near & (self.state[walks] == _NEW)
         chosen: Mask = fresh & (numpy.cumsum(fresh, axis=1) <= most[:, None])
         return chosen
+
+    def _first_of_subnets(self, node: Numbers, there: Mask, wide: Numbers) -> Mask:
+        """Return whether nobody nearer, of those who are there, is in the same /16."""
+        column = numpy.arange(node.shape[1])
+        mine = numpy.where(there, wide[node], -1 - column)
+        order = numpy.argsort(mine, axis=1, kind="stable")
+        ordered = numpy.take_along_axis(mine, order, axis=1)
+        first = numpy.ones(node.shape, dtype=numpy.bool_)
+        first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+        back = numpy.empty_like(first)
+        numpy.put_along_axis(back, order, first, axis=1)
+        return back
 
     def learn(self, walk: Numbers, named: Numbers) -> None:
         """Take in contacts (replies, k); a walk may have several replies."""
