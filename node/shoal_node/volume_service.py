@@ -91,7 +91,7 @@ class VolumeService:
         """The account, for the operator alone."""
         volume = self.volume
         allowed = volume.cap.bytes / GB if volume.cap.bytes else None
-        return Month(allowed, round(volume.used / GB, 3), volume.until, volume.stage.value)
+        return Month(allowed, round(volume.used / GB, 6), volume.until, volume.stage.value)
 
     def set_cap(self, cap: Cap) -> None:
         """Go by another cap from the next look on."""
