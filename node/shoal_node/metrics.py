@@ -46,6 +46,8 @@ log = logging.getLogger(__name__)
 DAY: Final = 86_400 * SECOND
 STEPS: Final = 20  # of a share that is used up: 5 % each
 LINK_STEPS: Final = 4
+SHORTEST_S: Final = 0.001  # of a sleep
+FRESH: Final = SECOND  # how long a text is given out again: asking often costs nothing
 MEMORY_STEP: Final = 64 * 2**20  # bytes
 EPSILON: Final = 0.3  # of differential privacy, for one person's packets of a day at its guard
 ONE_PERSON: Final = 2 * max(preset.rate for preset in PRESETS.values()) * 86_400  # up and down
@@ -147,14 +149,20 @@ class Metrics(Collector):
         self._day = now() // DAY
         self._day_began: int | None = None  # packets at its beginning; None: the relay came later
         self._day_packets: int | None = None
+        self._text: tuple[int, bytes] | None = None  # the last, and when it was made
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
     async def run(self) -> None:
         """Take figures at each instant until cancelled."""
+        instant = self.next_instant()
         while True:
-            await trio.sleep(max(0.0, (self.next_instant() - self._now()) / SECOND))
+            left = instant - self._now()
+            if left > 0:  # also after a sleep that fell short by some ns
+                await trio.sleep(max(left / SECOND, SHORTEST_S))
+                continue
             await supervisor.contain("metrics", self._take)
+            instant = self.next_instant()
 
     async def _take(self) -> None:
         self.take(self._now())
@@ -183,7 +191,10 @@ class Metrics(Collector):
 
     def text(self) -> bytes:
         """Return everything in Prometheus's text format, version 0.0.4."""
-        return generate_latest(self._registry)
+        now = self._now()
+        if self._text is None or now - self._text[0] >= FRESH:
+            self._text = now, generate_latest(self._registry)
+        return self._text[1]
 
     def collect(self) -> Iterable[Metric]:
         """Give the library all families; those of a period once one has ended."""

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 
 import pytest
+import trio
+import trio.testing
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from shoal_node import metrics
+from shoal_node.clock import NodeClock
 from shoal_node.metrics import Facts, Metrics
 from shoal_protocol.clock import SECOND
 from support import START, seeded
@@ -195,6 +198,35 @@ def test_instants_are_the_same_for_every_relay_and_tell_no_start() -> None:
         relay.pass_period()
         told.add(relay.metrics.text())
     assert len(told) == 1
+
+
+async def test_figures_are_taken_at_each_instant_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    clock = NodeClock(BEGIN - 10 * SECOND)
+    asked = list[int]()
+
+    def facts() -> Facts:
+        asked.append(clock.now())
+        return FACTS
+
+    taken = Metrics(facts, now=clock.now, period_s=LEASE_S, rng=seeded("metrics"))
+    asked.clear()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(taken.run)
+        await trio.sleep(3 * LEASE_S)
+        nursery.cancel_scope.cancel()
+    assert [one // PERIOD * PERIOD for one in asked] == [BEGIN + n * PERIOD for n in range(3)]
+    assert all(one % PERIOD < SECOND for one in asked)
+
+
+def test_asking_often_costs_nothing(relay: Relay) -> None:
+    first = relay.metrics.text()
+    relay.facts = replace(relay.facts, relays=99)
+    relay.now += SECOND // 2
+    assert relay.metrics.text() == first
+    relay.now += SECOND
+    assert relay.samples()["shoal_relays"] == 99
 
 
 def test_a_person_more_moves_no_figure_of_a_period(relay: Relay) -> None:
