@@ -118,6 +118,7 @@ class DirectoryService:
                 raise RemoteProtocolError("address")
             relay_id = identity.relay_id(peer_id)
             pinned[relay_id] = (*pinned.get(relay_id, ()), address)
+        self.machine.view.dial_from(pinned)
         for relay_id in self._neighbours.pin(pinned):
             self._unlink(relay_id, self._links[relay_id].channel)
         self._look.set()

@@ -16,7 +16,7 @@ from shoal_protocol.parameters import LAB, MAIN, NetworkParameters
 from support import START
 
 RULES = replace(MAIN, name="rules", descriptor_work_bits=0)
-FREE = replace(RULES, name="free", subnet_slots=0, role_least=0, role_age_s=7200)
+FREE = replace(RULES, name="free", subnet_slots=0, role_least=0, role_age_s=7200, two_sources=False)
 BASES = [decode_descriptor(Author(f"role {i}", RULES).descriptor(), RULES) for i in range(24)]
 AUTHORS = [Author(f"free {i}", FREE) for i in range(10)]
 

@@ -17,7 +17,14 @@ from shoal_protocol.errors import RemoteProtocolError
 from shoal_protocol.parameters import LAB, MAIN, NetworkParameters
 from support import START, seeded
 
-RULES = replace(MAIN, name="survey", descriptor_work_bits=0, subnet_slots=0, role_least=2)
+RULES = replace(
+    MAIN,
+    name="survey",
+    descriptor_work_bits=0,
+    subnet_slots=0,
+    role_least=2,
+    two_sources=False,
+)
 GUARDS = (b"guard-one-sixteen", b"guard-two-sixteen", b"guard-three-sixte")
 AUTHORS = sorted((Author(f"survey {i}", RULES) for i in range(4)), key=lambda a: a.relay_id)
 

@@ -97,12 +97,14 @@ class Pull:
         mine = self._view.tree.hashes(bits)
         self._bits = bits
         self._buckets = {n for n in range(1 << bits) if mine[n] != theirs[n]}
-        same = {
-            item.relay_id
+        same = [
+            item
             for bucket in set(range(1 << bits)) - self._buckets
             for item in self._view.tree.items(bucket, bits)
-        }
-        self._note_held(set(range(1 << bits)) - self._buckets, bits, same)
+        ]
+        ids = {item.relay_id for item in same}
+        self._note_held(set(range(1 << bits)) - self._buckets, bits, ids)
+        self._view.witness(same, self._source)
         return self._next(now)
 
     def _read(self, answer: frames.Lists, asked: set[int], now: int) -> list[frames.Frame]:
@@ -114,6 +116,7 @@ class Pull:
         if sorted(set(ids)) != ids or any(tree.bucket_of(i, bits) not in answered for i in ids):
             raise RemoteProtocolError("items")
         self._buckets = asked - answered
+        self._view.witness(answer.items, self._source)
         for item in answer.items:
             self._view.confirm(item.relay_id, self._source)
             match self._view.compare(item, now):

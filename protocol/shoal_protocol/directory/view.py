@@ -21,20 +21,21 @@ spec: directory §5, §7
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from itertools import combinations
 from typing import Final
 
 from shoal_protocol import clock, crypto
 from shoal_protocol.clock import SECOND
 from shoal_protocol.directory import descriptor as descriptors
-from shoal_protocol.directory import envelope, roles
+from shoal_protocol.directory import envelope, roles, subnets
 from shoal_protocol.directory import lease as leases
 from shoal_protocol.directory.descriptor import Descriptor
 from shoal_protocol.directory.lease import Lease
 from shoal_protocol.directory.lease_clock import LeaseClock
-from shoal_protocol.directory.tenure import Tenure, Word
+from shoal_protocol.directory.tenure import SOURCES_MOST, Tenure, Word
 from shoal_protocol.directory.tree import DIGEST_LENGTH, BucketTree, Item
 from shoal_protocol.errors import RemoteProtocolError
 from shoal_protocol.parameters import NetworkParameters
@@ -68,6 +69,8 @@ class _Entry:
     descriptor: Descriptor
     source: bytes | None  # who alone has told it; None from the second source on
     since: int  # ns
+    shown: tuple[bytes, ...] = ()  # sources of this very descriptor, while it is unsettled
+    settled: Descriptor | None = None  # the newest that enough sources showed
     lease: Lease | None = None
     rival: bytes | None = None  # another descriptor of the same version: proof to bar it
 
@@ -108,6 +111,8 @@ class DirectoryView:
         self.tenure: Final = Tenure(params) if tenure is None else tenure
         self.judges: Final = bool(params.role_age_s or params.subnet_slots)
         self._next_look: int | None = None
+        self._strict: Final = params.two_sources and self.tenure.told
+        self._sources: dict[bytes, frozenset[bytes]] = {}  # networks in which they were dialled
         self.time: Final = LeaseClock(params, tolerance_s)
         self.tree: Final = BucketTree()
         self.skipped: Final[Counter[str]] = Counter()
@@ -148,8 +153,11 @@ class DirectoryView:
             for _, entry in sorted(self._entries.items())
             if entry.live and now < self._deadline(entry)
         ]
-        ends = min((self._deadline(entry) for entry in live), default=now + SECOND)
-        here = tuple(entry.descriptor for entry in live if not entry.descriptor.leaving)
+        times = [self._deadline(entry) for entry in live]
+        times += [self._keys_end(entry.settled) for entry in live if entry.settled is not None]
+        ends = min((time for time in times if time > now), default=now + SECOND)
+        present = ((self._used(entry, now), entry.descriptor.leaving) for entry in live)
+        here = tuple(used for used, leaving in present if used is not None and not leaving)
         leaving = tuple(entry.descriptor for entry in live if entry.descriptor.leaving)
         serving = here
         if self.judges:
@@ -283,6 +291,8 @@ class DirectoryView:
             return False
         else:
             entry.descriptor, entry.rival, entry.since = found, None, self.time.now(now)
+            entry.shown = ()
+        self._show(self._entries[found.relay_id], source)
         self._note(found.relay_id)
         return True
 
@@ -334,9 +344,47 @@ class DirectoryView:
         elif not self._bars(first.epoch, entry):
             return False
         entry.descriptor, entry.rival, entry.lease = first, second.data, None
+        entry.shown, entry.settled = (), None
         self.tenure.forget(first.relay_id)
         self._note(first.relay_id)
         return True
+
+    def dial_from(self, sources: Mapping[bytes, Sequence[str]]) -> None:
+        """Name the sources (relay ids) of a person's node, with the addresses dialled.
+
+        Where they are in two /16s at least, a descriptor is used once two such showed it.
+        """
+        self._sources = {i: subnets.wide(tuple(those)) for i, those in sources.items()}
+
+    def witness(self, items: Iterable[Item], source: bytes) -> None:
+        """Note that ``source`` holds these, so that nobody has a descriptor made for us alone."""
+        if not self._strict:
+            return
+        for item in items:
+            held, entry = self.tree.get(item.relay_id), self._entries.get(item.relay_id)
+            if held is not None and entry is not None and held.digest == item.digest:
+                self._show(entry, source)
+
+    def _show(self, entry: _Entry, source: bytes) -> None:
+        if not self._strict or entry.settled is entry.descriptor or source in entry.shown:
+            return
+        entry.shown = (*entry.shown, source)[-SOURCES_MOST:]
+        if self._enough(entry.shown):
+            entry.settled, entry.shown = entry.descriptor, ()
+            self.revision += 1
+
+    def _enough(self, shown: Sequence[bytes]) -> bool:
+        """Whether sources in two networks are among ``shown``, or in one where there is one."""
+        if not _apart([self._sources[i] for i in self._sources]):
+            return any(source in self._sources for source in shown)
+        return _apart([self._sources[i] for i in shown if i in self._sources])
+
+    def _used(self, entry: _Entry, now: int) -> Descriptor | None:
+        """Return the descriptor by which a relay is used: what is settled, while its keys serve."""
+        if not self._strict:
+            return entry.descriptor
+        used = entry.settled
+        return used if used is not None and now < self._keys_end(used) else None
 
     def confirm(self, relay_id: bytes, source: bytes) -> None:
         """Note that ``source`` knows a relay too, so that nobody is its only source."""
@@ -453,12 +501,16 @@ class DirectoryView:
 
     def _deadline(self, entry: _Entry) -> int:
         """When the entry goes, ns: its lease ends, or no key of it serves any more."""
-        keys_end = (entry.descriptor.epoch + 2) * self.params.epoch_s * SECOND
+        keys_end = self._keys_end(entry.descriptor)
         if entry.rival is not None:
             return keys_end
         if entry.lease is None:
             return min(keys_end, entry.since + PENDING_S * SECOND)
         return min(keys_end, entry.lease.until * SECOND)
+
+    def _keys_end(self, descriptor: Descriptor) -> int:
+        """When no key of a descriptor serves any more, ns."""
+        return (descriptor.epoch + 2) * self.params.epoch_s * SECOND
 
     def _note(self, relay_id: bytes) -> None:
         """Bring the tree, the revision and the next expiry up to an entry's change."""
@@ -476,6 +528,11 @@ class DirectoryView:
         self.tree.put(relay_id, after)
         if _served(before) != _served(after):
             self.revision += 1
+
+
+def _apart(networks: Sequence[frozenset[bytes]]) -> bool:
+    """Whether two of these are in different networks throughout."""
+    return any(one.isdisjoint(other) for one, other in combinations(networks, 2))
 
 
 def _served(item: Item | None) -> tuple[int, int, bytes] | None:
