@@ -17,7 +17,6 @@ from functools import partial
 from typing import Final
 
 import trio
-from prometheus_client import CONTENT_TYPE_LATEST
 
 from shoal_node import supervisor
 from shoal_node.transport.interface import TaskStatus
@@ -29,6 +28,7 @@ CONNECTIONS: Final = 8
 REQUEST_S: Final = 5.0  # from accept to the end of the answer
 REQUEST_BYTES: Final = 8_192
 PATH: Final = "/metrics"
+FORM: Final = "text/plain; version=0.0.4; charset=utf-8"  # that every Prometheus reads
 OPEN: Final = (
     "the metrics answer whoever reaches their port: meant for strangers, but a firewall should "
     "let your Prometheus alone through"
@@ -102,7 +102,7 @@ class Server:
         head = await _head(stream)
         status = 431 if head is None else judge(head, strict=self._strict)
         body = self._text() if status == 200 else f"{_REASONS[status]}\n".encode()
-        kind = CONTENT_TYPE_LATEST if status == 200 else "text/plain; charset=utf-8"
+        kind = FORM if status == 200 else "text/plain; charset=utf-8"
         lines = (
             f"HTTP/1.0 {status} {_REASONS[status]}",
             f"Content-Type: {kind}",

@@ -39,7 +39,7 @@ async def test_a_scrape_gets_the_text_whole_with_its_type(nursery: trio.Nursery)
         ):
             head, body = await ask(port, request)
             assert head.startswith(b"HTTP/1.0 200 OK\r\n")
-            assert b"Content-Type: text/plain; version=" in head
+            assert b"Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n" in head
             assert b"Content-Length: %d" % len(TEXT) in head
             assert body == TEXT
 
