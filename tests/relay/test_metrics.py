@@ -88,7 +88,9 @@ OTHER_UNITS = {
     *("minutes", "hours", "days", "weeks", "kelvins", "fahrenheit", "rankine", "inches", "yards"),
     *("miles", "bits", "calories", "pounds", "ounces"),
 }
-PREFIXES = "pico nano micro milli centi deci deca hecto kilo kibi mega mibi giga gibi tera tebi"
+PREFIXES = (
+    "pico nano micro milli centi deci deca hecto kilo kibi mega mibi giga gibi tera tebi peta pebi"
+)
 ABBREVIATIONS = {"s", "ms", "us", "ns", "sec", "b", "kb", "mb", "gb", "tb", "pb", "m", "h", "d"}
 BASE_UNITS = {"amperes", "bytes", "celsius", "grams", "joules", "kelvin", "meters", "seconds"}
 
@@ -112,8 +114,11 @@ def complaints(family: Metric) -> Iterator[str]:
         yield "the type in the name"
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         yield "reserved characters or capitals"
-    if any({"le", "quantile"} & sample.labels.keys() for sample in family.samples):
+    labels = {label for sample in family.samples for label in sample.labels}
+    if {"le", "quantile"} & labels:
         yield "a label of histograms"
+    if any(re.search("[a-z][A-Z]", label) for label in labels):
+        yield "a label with capitals"
 
 
 def test_the_text_has_the_form_that_prometheus_asks_for(relay: Relay) -> None:
