@@ -302,6 +302,7 @@ class PersonDriver:
             self._links.overlap(),
             crowd,
             self._commits.warning,
+            apart=machine.agreement is not None and machine.agreement.low,
         )
         return backend.Status(
             ready=machine.ready,

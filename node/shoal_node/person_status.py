@@ -41,7 +41,13 @@ def traffic(preset: Preset, params: NetworkParameters) -> backend.Traffic:
 
 
 def warnings(
-    network: str, relays: int, overlap: float, crowd: Crowd | None, store: str | None
+    network: str,
+    relays: int,
+    overlap: float,
+    crowd: Crowd | None,
+    store: str | None,
+    *,
+    apart: bool = False,
 ) -> Mapping[str, str]:
     """Return whole sentences for the person by a fixed code, the gravest first.
 
@@ -51,6 +57,7 @@ def warnings(
         overlap: the share of them that all guards' directories hold.
         crowd: the estimate, if there is one.
         store: the store's own warning.
+        apart: whether relays asked through the onion know others than this node does.
     """
     found: dict[str, str] = {} if store is None else {"store": store}
     if network.startswith("lab"):
@@ -70,5 +77,10 @@ def warnings(
     if overlap < LOW_OVERLAP:
         found["guards"] = (
             "The guards show different directories: one of them may be lying to this node."
+        )
+    if apart:
+        found["views"] = (
+            "Relays asked at random know other relays than this node's guards show: the guards "
+            "may be leading it to relays of their own."
         )
     return found

@@ -43,6 +43,8 @@ def test_each_trouble_is_a_sentence_and_the_stores_comes_first() -> None:
     words = ("lab network", "you are one of about 2, whatever", "Only 8 relays", "guards show")
     assert len(found) == 5
     assert all(word in sentence for word, sentence in zip(words, found[1:], strict=True))
+    apart = person_status.warnings("main", 300, 1.0, None, None, apart=True)
+    assert list(apart) == ["views"]
     none = person_status.warnings("main", 0, 1.0, None, None)
     assert none["no_relay"].startswith("No relay has")
     assert "Only 1 relay is" in person_status.warnings("main", 1, 1.0, None, None)["few_relays"]

@@ -21,6 +21,7 @@ from shoal_protocol import clock
 from shoal_protocol.client import active, paths, state
 from shoal_protocol.client import reader as readers
 from shoal_protocol.client.active import ActiveSet
+from shoal_protocol.client.agreement import Agreement
 from shoal_protocol.client.announcer import Announcer
 from shoal_protocol.client.association import Association
 from shoal_protocol.client.courier import Courier, Question
@@ -39,7 +40,7 @@ from shoal_protocol.packets.keys import Hop
 from shoal_protocol.parameters import NetworkParameters, Preset
 from shoal_protocol.pseudonyms import work
 from shoal_protocol.rng import Rng
-from shoal_protocol.service import desk, messages
+from shoal_protocol.service import desk, messages, sample
 from shoal_protocol.service.messages import EMPTY_RECORD, Reply, RequestType, Status
 
 DELAY_FACTOR: Final = 2  # times the mean of all mixing delays: what they seldom reach together
@@ -99,7 +100,13 @@ class _Echo:
     pass
 
 
-_Purpose = _Put | _Read | _Announce | _Lookup | _Echo
+@dataclass(frozen=True, slots=True)
+class _Compare:
+    relay: bytes
+    point: bytes
+
+
+_Purpose = _Put | _Read | _Announce | _Lookup | _Echo | _Compare
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +162,7 @@ class PersonMachine:
             client, network=params.hash, rng=rng, packets=packets
         )
         self._cover = CoverSchedule(preset, rng, now)
+        self.agreement: Final = Agreement(rng, now) if params.two_sources else None
         self._guard: bytes | None = None
         self._relays: dict[bytes, Descriptor] = {}
         self._askable: dict[bytes, Descriptor] = {}
@@ -372,7 +380,7 @@ class PersonMachine:
         forward = self._hops(trip.forward, self._params.path_mixes, now)
         reply = self._hops(trip.reply, self._params.path_mixes, now)
         drawn = sum(hop.delay_ms for hop in (*forward, *reply)) * clock.MILLISECOND
-        asked = _Asked(purpose, now + drawn, isinstance(purpose, _Put | _Echo))
+        asked = _Asked(purpose, now + drawn, isinstance(purpose, _Put | _Echo | _Compare))
         deadline = asked.due + more + self._patience.margin
         try:
             packet = self._courier.ask(question, forward, reply, asked, deadline)
@@ -390,6 +398,10 @@ class PersonMachine:
         service = chooser.any_service()
         if service is None:
             return None
+        point = None if self.agreement is None else self.agreement.ask(now)
+        if point is not None:
+            question = Question(RequestType.VIEW, sample.question(point))
+            return self._ask(chooser, question, service, _Compare(service.relay_id, point), 0, now)
         question = Question(RequestType.ECHO, EMPTY_RECORD)
         return self._ask(chooser, question, service, _Echo(), 0, now)
 
@@ -429,8 +441,21 @@ class PersonMachine:
                 return []
             case _Echo():
                 return []
+            case _Compare(relay, point):
+                self._compare(relay, point, reply)
+                return []
             case _:
                 assert_never(purpose)
+
+    def _compare(self, relay: bytes, point: bytes, reply: Reply) -> None:
+        """Take a sample of a relay's directory; one that refuses or is busy says nothing."""
+        if self.agreement is None or reply.status is not Status.OK:
+            self.counters["view not told"] += 1
+            return
+        try:
+            self.agreement.answered(relay, point, reply.record, self._relays)
+        except RemoteProtocolError as error:
+            self.counters[error.reason] += 1
 
     def _read(self, get: readers.Purpose, reply: Reply, now: int) -> list[Changed]:
         if isinstance(get, InboxGet):
@@ -488,7 +513,7 @@ class PersonMachine:
                 announcer.answered(day, False, now)
             case _Lookup(conversation, day):
                 self.people.looked_up(conversation, day, None, now)
-            case _Echo():
+            case _Echo() | _Compare():
                 self.counters["echo lost"] += 1
             case _:
                 assert_never(purpose)

@@ -5,7 +5,7 @@
     request body ──decode──► BOX_PUT, INBOX_PUT: price, rank, signature ─┐
                       │      BOX_GET, INBOX_GET: signature ──────────────┴─► Access
                       │      DHT_PUT, DHT_GET ──► DhtPut, DhtGet ──(driver)──► finish()
-                      │      ECHO ──► SendPacket
+                      │      ECHO, VIEW ──► SendPacket
                       └─ malformed: one REFUSED reply, counted
 
     Access ──(driver: one transaction for many)──► stored()  ─┬─► SendPacket
@@ -23,12 +23,13 @@ from collections.abc import Callable, Iterable
 from typing import Final, assert_never
 
 from shoal_protocol import clock
+from shoal_protocol.directory.allowance import Allowance
 from shoal_protocol.errors import LocalProtocolError, RemoteProtocolError
 from shoal_protocol.packets.format import SPHINX, PacketFormat
 from shoal_protocol.parameters import NetworkParameters
 from shoal_protocol.pseudonyms import work
 from shoal_protocol.relay.mix import SendPacket
-from shoal_protocol.service import messages, placement, storage
+from shoal_protocol.service import messages, placement, sample, storage
 from shoal_protocol.service.messages import Reply, Request, RequestType, Status
 from shoal_protocol.service.storage import (
     Entry,
@@ -49,6 +50,8 @@ from shoal_protocol.values import value
 
 MAX_LOOKUPS: Final = 256  # DHT operations under way at once; beyond it the answer is UNAVAILABLE
 MAX_ACCESSES: Final = 4096  # at the store under way; the same beyond it
+SAMPLES_A_SECOND: Final = 16  # samples of the directory: each looks at all relays
+SAMPLES_AT_ONCE: Final = 64
 EXPIRE_INTERVAL: Final = 60 * clock.SECOND  # between two looks for what is over
 END_STEP_S: Final = 3600  # an entry's end tells no more of when it came
 EXPIRE_AGAIN: Final = clock.SECOND  # when one look has not dropped it all
@@ -134,6 +137,7 @@ class ServiceDesk:
         self._relays = relays
         self._instance = instance
         self._lookups = 0
+        self._samples: Allowance | None = None
         self._waiting = WaitingGets()
         self._pending: dict[int, _Pending] = {}  # by ticket, in order
         self._next_ticket = 0
@@ -234,6 +238,8 @@ class ServiceDesk:
                 return self._ask(GetBox(address), request, now)
             case RequestType.ECHO:
                 return self._answer(request.surb, Reply(Status.OK))
+            case RequestType.VIEW:
+                return self._answer(request.surb, self._sample(request.record, now))
             case RequestType.DHT_PUT | RequestType.DHT_GET:
                 if self._lookups >= MAX_LOOKUPS:
                     return self._answer(request.surb, Reply(Status.UNAVAILABLE))
@@ -243,6 +249,15 @@ class ServiceDesk:
                 return [DhtGet(request.surb, request.record[: messages.DHT_KEY_LENGTH])]
             case _:
                 assert_never(request.type)
+
+    def _sample(self, record: bytes, now: int) -> Reply:
+        if self._samples is None:
+            self._samples = Allowance(SAMPLES_A_SECOND, SAMPLES_AT_ONCE, now)
+        if self._samples.left(now) < 1:
+            return Reply(Status.UNAVAILABLE)
+        self._samples.spend(1, now)
+        found = sample.draw(self._relays(), record[: sample.POINT_LENGTH])
+        return Reply(Status.OK, sample.encode(found))
 
     def _put_entry(self, request: Request, now: int) -> list[Event]:
         record = request.record

@@ -36,7 +36,7 @@ from enum import IntEnum
 from typing import Final
 
 from shoal_protocol import crypto
-from shoal_protocol.constants import RECORD_LENGTH
+from shoal_protocol.constants import RECORD_LENGTH, RELAY_ID_LENGTH
 from shoal_protocol.errors import RemoteProtocolError
 from shoal_protocol.values import value
 
@@ -74,6 +74,7 @@ class RequestType(IntEnum):
     ECHO = 5  # answered at once and without effect: a decoy
     BOX_PUT = 6
     BOX_GET = 7
+    VIEW = 8  # which relays it knows around a point; see ``sample``
 
 
 _WAITING: Final = (RequestType.INBOX_GET, RequestType.BOX_GET)
@@ -82,6 +83,7 @@ _UNUSED: Final = {  # how a type's record ends, if it does not use all of it
     RequestType.DHT_GET: bytes(RECORD_LENGTH - DHT_KEY_LENGTH),
     RequestType.BOX_GET: bytes(RECORD_LENGTH - ADDRESS_LENGTH),
     RequestType.ECHO: bytes(RECORD_LENGTH),
+    RequestType.VIEW: bytes(RECORD_LENGTH - RELAY_ID_LENGTH),
 }
 
 
