@@ -293,21 +293,21 @@ class Fleet:
         node.process.kill()
         node.process.join()
 
-    def stop(self, node: Node) -> None:
+    def stop(self, node: Node, within_s: float = STOP_TIMEOUT) -> None:
         """End ``node`` as Ctrl-C would, and wait for its end.
 
         Raises:
-            UserError: it did not end cleanly, or not in time.
+            UserError: it did not end cleanly, or not within ``within_s``.
         """
         self._ended.add(node.name)
         if os.name == "posix" and node.process.pid is not None:
             os.kill(node.process.pid, signal.SIGINT)
         else:
             node.process.terminate()
-        node.process.join(STOP_TIMEOUT)
+        node.process.join(within_s)
         code = node.process.exitcode
         if code is None:
-            raise UserError(f"{node.name} has not ended {STOP_TIMEOUT:.0f} s after its Ctrl-C.")
+            raise UserError(f"{node.name} has not ended {within_s:.0f} s after its Ctrl-C.")
         if code != 0:
             raise UserError(
                 f"{node.name} ended with code {code}. Its log says: {_last_line(node.log)}"

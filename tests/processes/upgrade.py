@@ -51,6 +51,7 @@ PAUSE_S: Final = 0.6  # mean time between two messages of one direction
 EACH: Final = 3  # messages each way that must arrive between two steps
 STEP_S: Final = 60.0  # until they have
 SETTLE_S: Final = 60.0
+STOP_S: Final = 30.0  # for a node's end in good order
 CALL_S: Final = 30.0
 
 
@@ -182,7 +183,7 @@ def _upgrade(network: fleet.Fleet, name: str, figures: Figures, *, drain: bool) 
     if drain:
         network.drain([node])
     else:
-        network.stop(node)
+        network.stop(node, STOP_S)
     relay = node in network.relays
     if relay and not drain:
         figures.boxes_before += _boxes(node)
