@@ -48,6 +48,7 @@ NAMES: Final[Mapping[str, str]] = {  # metrics whose own name says too little, w
     "lookup_calls": "calls of a lookup",
     "lookup_found_share": "share of lookups that find",
     "lookup_rounds": "rounds of a lookup",
+    "lookup_s": "time of a lookup",
     "path_all_corrupt_share": "share of paths of corrupt relays alone",
     "path_both_ends_share": "share of paths with both ends corrupt",
     "path_mixes_corrupt_share": "share of paths with all mixes corrupt",
@@ -55,6 +56,7 @@ NAMES: Final[Mapping[str, str]] = {  # metrics whose own name says too little, w
     "person_kb_per_s": "traffic of a person",
     "pool_mean": "packets in a mix's pool",
     "predicted_bits": "sender entropy by the closed form",
+    "record_keepers": "honest keepers of a record",
     "relay_kb_per_s": "traffic of a relay",
     "storage_lost_share": "share of mail lost",
     "storage_made": "copies made anew",
@@ -74,8 +76,10 @@ _QUANTILE: Final = re.compile(r"(.+)_p(\d+)\Z")
 _COUNTED: Final = ("network.people", "network.relays")  # keys of which one says "100 people"
 KEYS: Final[Mapping[str, str]] = {  # swept keys whose own name says too little
     "adversary.share": "share of relays in one hand",
+    "adversary.subnets": "/16s in one hand",
     "churn.scale_min": "scale of how long relays stay",
     "network.active": "relays that mix",
+    "network.parameters": "rules of the network",
     "network.people": "people",
     "network.relays": "relays",
     "network.replicas": "replicas, K",
