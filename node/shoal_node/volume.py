@@ -13,7 +13,8 @@ channels are closed and refused; gossip goes on, so that others know when it is 
 The reserve is what leaving costs, so that it never has to break off:
 
     1.2 × what the store holds        each record goes to one other relay, with headers and offers
-    + pace × one lease                whoever has heard nothing yet goes on for a lease at most
+    + pace × one lease                whoever has heard nothing yet goes on for a lease at most;
+                                      a tenth of the cap at most, lest a short flood cost the month
     + 2 % of the cap                  gossip, leases and refused dials until the month turns
     at most half of the cap
 
@@ -39,6 +40,7 @@ GRANT_LOOKS: Final = 30  # looks at the present pace that a grant lasts for, wit
 GRANT_PART: Final = 200  # of the cap that a grant is at most, unless the pace asks for more
 _RECORDS: Final = 1.2
 _TRICKLE: Final = 0.02
+_PACE_MOST: Final = 0.1
 _MOST: Final = 0.5
 _WARN_LOOKS: Final = 2  # looks at the present pace that must be left of a grant; one more is given
 
@@ -132,8 +134,10 @@ class Volume:
     @property
     def reserve(self) -> int:
         """Bytes that are kept back for leaving."""
-        needed = _RECORDS * self._stored + self._pace * self._lease + _TRICKLE * self._cap.bytes
-        return int(min(needed, _MOST * self._cap.bytes))
+        cap = self._cap.bytes
+        crossing = min(self._pace * self._lease, _PACE_MOST * cap)
+        needed = _RECORDS * self._stored + crossing + _TRICKLE * cap
+        return int(min(needed, _MOST * cap))
 
     def set_cap(self, cap: Cap, now: int) -> None:
         """Go by another cap from now on; what was used stays used, also when months shift."""

@@ -35,7 +35,7 @@ async def test_a_relay_near_its_cap_leaves_and_comes_back_when_the_cap_is_raised
 
         capped(relay, 40_000_000)
         assert state() == "open"
-        made.network.node(relay.peer.peer_id).meter.wrote(35_000_000)
+        made.network.node(relay.peer.peer_id).meter.wrote(37_000_000)
         await eventually(10, lambda: known() == {3})
         assert (state(), relay.status().draining) == ("leaving", None)
         assert any("takes nothing new" in warning for warning in relay.status().warnings)

@@ -74,7 +74,15 @@ def test_the_reserve_pays_for_records_a_lease_at_the_present_pace_and_the_rest_o
         volume.count(moved, 3 * GB, NOW + (second + 1) * SECOND)
     expected = 2 * GB + 3.6 * GB + LEASE_S * 10**6
     assert volume.reserve == pytest.approx(expected, rel=0.01)
-    assert of(0.001).reserve <= 10**6 // 2
+    volume.count(moved, 90 * GB, NOW + 6 * LEASE_S * SECOND)
+    assert volume.reserve == 50 * GB
+
+
+def test_a_short_flood_costs_what_it_moves_and_a_tenth_of_the_month() -> None:
+    volume = of(20)
+    volume.count(7 * GB, 0, NOW + LEASE_S * SECOND)  # far above the pace of such a cap
+    assert stage_of(volume) is Stage.OPEN
+    assert volume.reserve == round(2.4 * GB)
 
 
 def test_near_the_cap_it_leaves_then_is_silent_and_says_both() -> None:
