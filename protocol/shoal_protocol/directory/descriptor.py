@@ -37,6 +37,7 @@ LEAVING: Final = 255  # the class of capacity of who takes nothing new; spec: di
 
 _LABEL: Final = b"relay descriptor"
 _WORK_LABEL: Final = b"relay identity work"
+_FAMILY: Final = b"family "
 _SOFTWARE: Final = re.compile(r"[A-Za-z0-9._+/-]*")
 
 
@@ -100,6 +101,12 @@ class Descriptor:
     def subnets(self) -> frozenset[bytes]:
         """The /16 (IPv4) and /32 (IPv6) prefixes of its addresses."""
         return networks.wide(self.addresses)
+
+    @cached_property
+    def ties(self) -> frozenset[bytes]:
+        """What it may share with another: its id, family and subnets, each of other lengths."""
+        family = (_FAMILY + self.family,) if self.family else ()
+        return self.subnets.union((self.relay_id,), family)
 
     @property
     def version(self) -> Version:

@@ -15,6 +15,7 @@ costs the work for each try. spec: directory §7.1
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final
 
 from shoal_protocol import crypto
@@ -41,14 +42,18 @@ def serving(
     ages = {relay.relay_id: age(relay.relay_id) for relay in relays}
 
     def rank(relay: Descriptor) -> tuple[int, bytes]:
-        lot = crypto.kdf(_LABEL, params.hash, relay.relay_id, relay.nonce, size=16)
-        return -ages[relay.relay_id], lot
+        return -ages[relay.relay_id], _lot(params.hash, relay.relay_id, relay.nonce)
 
     slotted = _slots(sorted(relays, key=rank), params)
     old = STEPS if params.role_age_s else 0
     count = sum(ages[relay.relay_id] >= old for relay in slotted)
     chosen = {relay.relay_id for relay in slotted[: max(count, params.role_least)]}
     return tuple(relay for relay in relays if relay.relay_id in chosen)
+
+
+@lru_cache(maxsize=16_384)
+def _lot(network: bytes, relay_id: bytes, nonce: bytes) -> bytes:
+    return crypto.kdf(_LABEL, network, relay_id, nonce, size=16)
 
 
 def _slots(ordered: Sequence[Descriptor], params: NetworkParameters) -> list[Descriptor]:

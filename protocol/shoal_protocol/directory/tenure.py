@@ -147,9 +147,7 @@ class Tenure:
         """Return a relay's age in whole steps."""
         known = self._known.get(relay_id)
         own = 0 if known is None else min(self._age(known) // self.step, AGE_MOST)
-        if not self.told or known is None:
-            return own
-        return max(own, self._said(relay_id))
+        return max(own, self._said(relay_id)) if self.told else own
 
     @property
     def watched(self) -> int:

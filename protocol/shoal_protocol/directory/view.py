@@ -111,6 +111,9 @@ class DirectoryView:
         self.tenure: Final = Tenure(params) if tenure is None else tenure
         self.judges: Final = bool(params.role_age_s or params.subnet_slots)
         self._next_look: int | None = None
+        self._watched_at = 0
+        self._judged: frozenset[tuple[bytes, bytes, tuple[str, ...]]] | None = None
+        self._chosen: frozenset[bytes] = frozenset()
         self._strict: Final = params.two_sources and self.tenure.told
         self._sources: dict[bytes, frozenset[bytes]] = {}  # networks in which they were dialled
         self.time: Final = LeaseClock(params, tolerance_s)
@@ -161,16 +164,31 @@ class DirectoryView:
         leaving = tuple(entry.descriptor for entry in live if entry.descriptor.leaving)
         serving = here
         if self.judges:
-            self.tenure.watch((*here, *leaving), now)
-            serving = roles.serving(here, self.tenure.steps, self.params)
-            serving = serving if self.tenure.ripe else ()
+            serving = self._judge(here, leaving, now)
         self._cache = _Cache(self.revision, ends, serving, here, leaving)
         return self._cache
+
+    def _judge(
+        self, here: tuple[Descriptor, ...], leaving: tuple[Descriptor, ...], now: int
+    ) -> tuple[Descriptor, ...]:
+        """Return who of ``here`` serves; judged anew at each look, and when others are here."""
+        judged = frozenset((each.relay_id, each.nonce, each.addresses) for each in here)
+        if not 0 <= now - self._watched_at < self.tenure.look:
+            self._watched_at, self._judged = now, None
+            self.tenure.watch((*here, *leaving), now)
+        if judged != self._judged:
+            chosen = roles.serving(here, self.tenure.steps, self.params)
+            self._chosen = frozenset(each.relay_id for each in chosen)
+            self._judged = judged
+        if not self.tenure.ripe:
+            return ()
+        return tuple(each for each in here if each.relay_id in self._chosen)
 
     def hear(self, words: Mapping[bytes, Word], now: int) -> None:
         """Take what sources (relay ids) say of how long relays have been there."""
         for source, word in words.items():
             self.tenure.hear(source, word)
+        self._judged = None
         self.review(now)
 
     @property
@@ -346,6 +364,7 @@ class DirectoryView:
         entry.descriptor, entry.rival, entry.lease = first, second.data, None
         entry.shown, entry.settled = (), None
         self.tenure.forget(first.relay_id)
+        self._judged = None
         self._note(first.relay_id)
         return True
 
