@@ -47,6 +47,10 @@ class Rng:
         """Return an exponential draw of the given mean, in the mean's unit."""
         return -mean * math.log1p(-self.uniform())
 
+    def exponentials(self, mean: float, count: int) -> list[float]:
+        """Return ``count`` exponential draws, one after the other."""
+        return [self.exponential(mean) for _ in range(count)]
+
     def choice(self, items: Sequence[T]) -> T:
         """Return one of ``items``, each as likely; ``items`` is not empty."""
         return items[self.below(len(items))]

@@ -36,13 +36,9 @@ class RoundTrip:
 
 def conflict(a: Descriptor, b: Descriptor, params: NetworkParameters) -> bool:
     """Whether ``a`` and ``b`` may not stand on one way."""
-    if a is b or a.relay_id == b.relay_id:
-        return True
-    if not params.distinct_subnets:
-        return False
-    if a.family and a.family == b.family:
-        return True
-    return not a.subnets.isdisjoint(b.subnets)
+    if params.distinct_subnets:
+        return not a.ties.isdisjoint(b.ties)
+    return a.relay_id == b.relay_id
 
 
 def usable(relays: Sequence[Descriptor], now: int, params: NetworkParameters) -> list[Descriptor]:
@@ -75,11 +71,12 @@ class PathChooser:
 
     def round_trip(self, service: Descriptor) -> RoundTrip | None:
         """Draw the ways to and from one of ``services``; None when the relays do not suffice."""
-        out = self._between(self._guard, service)
-        back = self._between(self._guard, service)
+        guard = self._guard
+        ends = guard.ties | service.ties
+        out, back = self._between(ends), self._between(ends)
         if out is None or back is None:
             return None
-        return RoundTrip((self._guard, *out, service), (*back, self._guard))
+        return RoundTrip((guard, *out, service), (*back, guard))
 
     @cached_property
     def services(self) -> list[Descriptor]:
@@ -88,36 +85,37 @@ class PathChooser:
 
     def any_service(self) -> Descriptor | None:
         """Draw a relay to ask for something that every relay does."""
-        return self._draw([self._guard], self._relays)
+        return self._draw(self._guard.ties, self._relays)
 
-    def _between(self, *ends: Descriptor) -> list[Descriptor] | None:
-        taken = list(ends)
+    def _between(self, taken: frozenset[bytes]) -> list[Descriptor] | None:
+        """Draw a relay of each layer for a way on which the ``ties`` of others are ``taken``."""
+        drawn: list[Descriptor] = []
         for layer in self.layers:
             relay = self._draw(taken, layer) or self._stand_in(taken)
             if relay is None:
                 return None
-            taken.append(relay)
-        return taken[len(ends) :]
+            drawn.append(relay)
+            taken |= relay.ties
+        return drawn
 
-    def _stand_in(self, taken: list[Descriptor]) -> Descriptor | None:
-        """Draw for a layer of which nobody may stand beside ``taken``."""
+    def _stand_in(self, taken: frozenset[bytes]) -> Descriptor | None:
+        """Draw for a layer of which nobody may stand beside who has ``taken``."""
         active = [relay for layer in self.layers for relay in layer]
         return self._draw(taken, active) or self._draw(taken, self._relays)
 
-    def _draw(self, taken: list[Descriptor], relays: Sequence[Descriptor]) -> Descriptor | None:
+    def _draw(self, taken: frozenset[bytes], relays: Sequence[Descriptor]) -> Descriptor | None:
         """Draw evenly from what may stand beside ``taken``: by rejection while that is quick."""
+        distinct, draw = self._params.distinct_subnets, self._rng.choice
         for _ in range(min(_DRAWS, len(relays))):
-            relay = self._rng.choice(relays)
-            if self._fits(relay, taken):
+            relay = draw(relays)
+            if taken.isdisjoint(relay.ties) if distinct else relay.relay_id not in taken:
                 return relay
-        allowed = [relay for relay in relays if self._fits(relay, taken)]
-        return self._rng.choice(allowed) if allowed else None
-
-    def _fits(self, relay: Descriptor, taken: list[Descriptor]) -> bool:
-        for other in taken:  # noqa: SIM110  a generator costs twice as much, thrice a packet
-            if conflict(relay, other, self._params):
-                return False
-        return True
+        allowed = [
+            relay
+            for relay in relays
+            if (taken.isdisjoint(relay.ties) if distinct else relay.relay_id not in taken)
+        ]
+        return draw(allowed) if allowed else None
 
 
 def hops(
@@ -130,11 +128,12 @@ def hops(
     rng: Rng,
 ) -> list[Hop]:
     """Turn a way into hops; the first ``mixes`` delay exponentially, the rest not at all."""
-    epoch = clock.index_of(now, params.epoch_s)
+    epoch, cap = clock.index_of(now, params.epoch_s), params.max_hop_delay_ms
+    delays = [round(drawn) for drawn in rng.exponentials(mean_delay_ms, min(mixes, len(way)))]
     result: list[Hop] = []
-    for place, relay in enumerate(way):
-        delay = round(rng.exponential(mean_delay_ms)) if place < mixes else 0
+    delays += [0] * (len(way) - mixes)
+    for relay, delay in zip(way, delays, strict=True):
         key = relay.mix_key(epoch)
         assert key is not None, "the way holds usable relays only"
-        result.append(Hop(relay.relay_id, epoch, key, min(delay, params.max_hop_delay_ms)))
+        result.append(Hop(relay.relay_id, epoch, key, delay if delay < cap else cap))
     return result

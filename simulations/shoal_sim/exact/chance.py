@@ -41,6 +41,11 @@ class FastRng(Rng):
         """Return an exponential draw of the given mean."""
         return -mean * log1p(-self._random())
 
+    def exponentials(self, mean: float, count: int) -> list[float]:
+        """Return ``count`` exponential draws, one after the other."""
+        draw = self._random
+        return [-mean * log1p(-draw()) for _ in range(count)]
+
     def choice(self, items: Sequence[T]) -> T:
         """Return one of ``items``, each as likely."""
         return items[int(self._random() * len(items))]
