@@ -32,7 +32,8 @@ class RelayMachine:
 
     def receive(self, packet: bytes, peer: bytes, now: int) -> list[Event]:
         """Take a packet from ``peer`` (16-byte id)."""
-        return self._serve(self.mix.receive(packet, peer, now), now)
+        mixed = self.mix.receive(packet, peer, now)
+        return self._serve(mixed, now) if mixed else []
 
     def next_deadline(self) -> int:
         """When :meth:`handle_timer` has work."""

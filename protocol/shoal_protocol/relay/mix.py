@@ -115,15 +115,29 @@ class MixMachine:
 
         Nothing is raised and nothing answered: what is wrong is dropped and counted.
         """
+        pool, held = self._pool, self._held.get(peer, 0)
         try:
-            event, delay_ms = self._accept(packet, peer, now)
+            if not self._limiter.take(peer, now):
+                raise RemoteProtocolError("rate limit")
+            if not self._total.take(now):
+                raise RemoteProtocolError("relay's rate limit")
+            # Before the packet's replay tag is spent, so that its sender may try again.
+            if len(pool) >= self._limits.pool:
+                raise RemoteProtocolError("pool full")
+            if held >= self._limits.peer_pool:
+                raise RemoteProtocolError("peer's share of the pool full")
+            opened = self._unwrap(packet, self._keyring)
+            event = self._asked(opened)
+            if opened.delay_ms > self._max_delay_ms:
+                raise RemoteProtocolError("delay over the cap")
         except RemoteProtocolError as error:
             self.counters[error.reason] += 1
         else:
-            heapq.heappush(self._pool, (now + delay_ms * MILLISECOND, self._sequence, event, peer))
-            self._held[peer] = self._held.get(peer, 0) + 1
+            due = now + opened.delay_ms * MILLISECOND
+            heapq.heappush(pool, (due, self._sequence, event, peer))
+            self._held[peer] = held + 1
             self._sequence += 1
-        return self._release(now) if self._pool and self._pool[0][0] <= now else []
+        return self._release(now) if pool and pool[0][0] <= now else []
 
     def next_deadline(self) -> int:
         """Return when :meth:`handle_timer` has work again (ns): a packet, or a new epoch."""
@@ -136,28 +150,15 @@ class MixMachine:
             self._rotate(now)
         return self._release(now)
 
-    def _accept(self, packet: bytes, peer: bytes, now: int) -> tuple[Event, int]:
-        if not self._limiter.take(peer, now):
-            raise RemoteProtocolError("rate limit")
-        if not self._total.take(now):
-            raise RemoteProtocolError("relay's rate limit")
-        # Before the packet's replay tag is spent, so that its sender may try again.
-        if len(self._pool) >= self._limits.pool:
-            raise RemoteProtocolError("pool full")
-        if self._held.get(peer, 0) >= self._limits.peer_pool:
-            raise RemoteProtocolError("peer's share of the pool full")
-        opened = self._unwrap(packet, self._keyring)
+    def _asked(self, opened: unwrap.Unwrapped) -> Event:
+        """Return what a packet asks of this relay."""
         if isinstance(opened, unwrap.Forward):  # most are; a match costs thrice as much
             if opened.next_id == self._own_id:
                 raise RemoteProtocolError("hop to oneself")
-            event: Event = SendPacket(opened.next_id, opened.packet)
-        elif isinstance(opened, unwrap.Exit):
-            event = Request(opened.body)
-        else:
-            event = SendPacket(opened.client_id, opened.packet, to_client=True)
-        if opened.delay_ms > self._max_delay_ms:
-            raise RemoteProtocolError("delay over the cap")
-        return event, opened.delay_ms
+            return SendPacket(opened.next_id, opened.packet)
+        if isinstance(opened, unwrap.Exit):
+            return Request(opened.body)
+        return SendPacket(opened.client_id, opened.packet, to_client=True)
 
     def _release(self, now: int) -> list[Event]:
         events: list[Event] = []

@@ -209,7 +209,7 @@ class ServiceDesk:
 
     def next_deadline(self) -> int | None:
         """When :meth:`handle_timer` has work."""
-        wait, expire = self._waiting.next_deadline(), self._expire_at
+        wait, expire = self._waiting.due, self._expire_at
         if wait is None or expire is None:
             return expire if wait is None else wait
         return wait if wait < expire else expire

@@ -52,7 +52,7 @@ class WaitingGets:
         self._heap: list[tuple[int, int, WaitingGet]] = []
         self._sequence = 0
         self._count = 0
-        self._due: int | None = None  # ns, when the first wait ends
+        self.due: int | None = None  # ns, when the first wait ends; only this class sets it
 
     def __len__(self) -> int:
         """How many wait now."""
@@ -70,7 +70,7 @@ class WaitingGets:
         if len(self._heap) > 2 * self._count + _STALE:
             self._heap = [wait for wait in self._heap if not wait[2].answered]
             heapify(self._heap)
-        self._due = self._heap[0][0]
+        self.due = self._heap[0][0]
         if len(place) > MAX_WAITING_HERE:
             return self._answer(place.popleft())
         return None
@@ -87,10 +87,6 @@ class WaitingGets:
                 self._remove(get)
                 return self._answer(get)
         return None
-
-    def next_deadline(self) -> int | None:
-        """When the first wait ends, in ns."""
-        return self._due
 
     def handle_timer(self, now: int) -> list[WaitingGet]:
         """Take the GETs whose wait is over."""
@@ -113,5 +109,5 @@ class WaitingGets:
         heap = self._heap
         while heap and heap[0][2].answered:
             heappop(heap)
-        self._due = heap[0][0] if heap else None
+        self.due = heap[0][0] if heap else None
         return get
