@@ -23,6 +23,7 @@ from shoal_node import clock, keep, supervisor
 from shoal_node.api import backend
 from shoal_node.config import NodeConfig
 from shoal_node.dht_service import DhtService
+from shoal_node.dialback import DialbackService
 from shoal_node.directory_service import DirectoryService
 from shoal_node.draining import Draining, Stage
 from shoal_node.links import PacketLinks
@@ -153,6 +154,15 @@ class RelayNode:
             crossed=lambda: mixed["forwarded"] + mixed["to client"] + mixed["requests"],
             held=lambda: self.machine.mix.pool_size + self._commits.queue,
         )
+        self._dialback = DialbackService(
+            self.peer.peer_id,
+            params,
+            rng,
+            ticking.now,
+            start_transport,
+            others=self._others,
+            changed=self._reach_changed,
+        )
         self._limits = config.limits
         self.volume: Final = VolumeService(
             config.data,
@@ -190,8 +200,34 @@ class RelayNode:
     async def _give(self, stage: Allowance) -> None:
         """Go by what is left of the month."""
         self._limit_links()
-        leaving = stage is not Allowance.OPEN or self.draining.stage is not Stage.STAYING
-        await self._directory.leave(leaving=leaving)
+        await self._say_whether_leaving()
+
+    async def _say_whether_leaving(self) -> None:
+        stays = self.volume.stage is Allowance.OPEN and self.draining.stage is Stage.STAYING
+        await self._directory.leave(leaving=not (stays and self._reachable()))
+
+    def _reachable(self) -> tuple[str, ...]:
+        """Return our addresses without those that others were shown not to reach."""
+        return tuple(a for a in self._addresses if not self._dialback.unreachable(a))
+
+    async def _reach_changed(self) -> None:
+        """Announce what can be reached; with nothing left, ask to be given nothing."""
+        if self._unreached():
+            log.warning("others cannot reach this relay at an address: `shoal status` says where")
+        await self._directory.refresh(self._reachable() or self._addresses, self._keys)
+        await self._say_whether_leaving()
+
+    def _unreached(self) -> Sequence[str]:
+        return [
+            f"Other relays can't reach this one at {address.rpartition('/p2p/')[0]}: open its "
+            "port in the firewall, forward it at the router, or listen elsewhere."
+            for address in self._addresses
+            if self._dialback.unreachable(address)
+        ]
+
+    def _others(self) -> list[tuple[str, ...]]:
+        relays = self._view.relays(self._clock.now())
+        return [relay.addresses for relay in relays if relay.relay_id != self.peer.relay_id]
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Be a relay until cancelled, and close its store."""
@@ -207,6 +243,7 @@ class RelayNode:
             framing.DIRECTORY: self._directory.handler,
             framing.DHT: self._dht.handler,
             framing.REPLICA: self._replicas.handler,
+            framing.DIALBACK: self._dialback.handler,
         }
         async with trio.open_nursery() as nursery:
             self._lookups = nursery
@@ -229,6 +266,7 @@ class RelayNode:
                 "mixing": self._take_packets,
                 "volume": self.volume.run,
                 "clock": self._keep_time,
+                "dial-back": partial(self._dialback.run, self._addresses),
                 "directory follower": self._follow_directory,
             }
             for name, service in services.items():
@@ -299,7 +337,7 @@ class RelayNode:
         keys = self.machine.mix.public_keys()
         if keys != self._keys:
             self._keys = keys
-            await self._directory.refresh(self._addresses, keys)
+            await self._directory.refresh(self._reachable() or self._addresses, keys)
 
     async def _follow_directory(self, *, task_status: TaskStatus[None]) -> None:
         task_status.started(None)
@@ -404,6 +442,7 @@ class RelayNode:
             self._directory.counters,
             self._dht.counters,
             self._replicas.counters,
+            self._dialback.counters,
             self._failures,
         ):
             counters.update(source)
@@ -424,7 +463,7 @@ class RelayNode:
             role="relay",
             peer_id=identity.peer_id_text(self.peer.peer_id),
             addrs=self._addresses,
-            reachable=bool(self._addresses),
+            reachable=bool(self._reachable()),
             relays=relays,
             dht_peers=dht.peers,
             crowd=None,
@@ -441,6 +480,7 @@ class RelayNode:
 
     def _warnings(self, kept: relay_store.Usage) -> Sequence[str]:
         found = [] if self._commits.warning is None else [self._commits.warning]
+        found += self._unreached()
         month = self.volume.volume.sentence()
         if month is not None:
             found.append(month)

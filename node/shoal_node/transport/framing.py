@@ -6,6 +6,7 @@
     /shoal/directory/1   | length, 4 BE | frame | length, 4 BE | frame | …  full inbox: stop reading
     /shoal/dht/1         the same
     /shoal/replica/1     the same
+    /shoal/dialback/1    the same, at most 192 bytes a frame
 
 A length above the limit is the peer's fault and ends the channel before anything is allocated
 (katzenpost 58d55b880; py-libp2p GHSA-xqvc-92cf-94j4). spec: transport §2
@@ -20,9 +21,11 @@ PACKET: Final = "/shoal/packet/1"
 DIRECTORY: Final = "/shoal/directory/1"
 DHT: Final = "/shoal/dht/1"
 REPLICA: Final = "/shoal/replica/1"
+DIALBACK: Final = "/shoal/dialback/1"
 
 PACKET_FRAME: Final = 3_072  # bytes, every frame of PACKET; spec: transport §2
 MAX_FRAME: Final = 65_536  # bytes, the longest frame of the others; spec: transport §2
+DIALBACK_FRAME: Final = 192  # bytes, the longest frame of DIALBACK; spec: dialback §1
 PREFIX_LENGTH: Final = 4  # bytes, big-endian length before a frame of the others
 
 
@@ -109,6 +112,7 @@ FRAMINGS: Final = {
     DIRECTORY: Framing(DIRECTORY, None, MAX_FRAME, outbox=16, inbox=16, lossy=False),
     DHT: Framing(DHT, None, MAX_FRAME, outbox=16, inbox=16, lossy=False),
     REPLICA: Framing(REPLICA, None, MAX_FRAME, outbox=16, inbox=16, lossy=False),
+    DIALBACK: Framing(DIALBACK, None, DIALBACK_FRAME, outbox=2, inbox=2, lossy=False),
 }
 
 

@@ -1,0 +1,33 @@
+"""A relay behind a firewall learns it from others; one that is open, too."""
+
+from pathlib import Path
+
+from network.namespaces import Internet
+from processes.waiting import Say, until
+
+PORT = 4001
+AGREE_S = 30.0
+LEARN_S = 80.0
+
+
+def test_a_relay_behind_a_firewall_says_so_and_is_given_nothing(
+    internet: Internet, tmp_path: Path, say: Say
+) -> None:
+    hosts = list(internet.spread(4))
+    begun = hosts[0].node("relay", tmp_path / "0", "--network", "lab", *hosts[0].listen(PORT))
+    known = ("--network", "lab", "--bootstrap", begun.address)
+    hosts[3].firewall()
+    nodes = [begun] + [
+        host.node("relay", tmp_path / host.name, *known, *host.listen(PORT)) for host in hosts[1:]
+    ]
+    closed = nodes[3].client()
+    until(lambda: closed.get("status")["relays"] == 4, AGREE_S, "all four in its view")
+    took = until(lambda: not closed.get("status")["reachable"], LEARN_S, "it learns of the wall")
+    say(f"the relay behind a firewall knew it after {took:.1f} s")
+    assert any("can't reach this one" in said for said in closed.get("status")["warnings"])
+    assert all(node.client().get("status")["reachable"] for node in nodes[:3])
+    until(
+        lambda: all(node.client().get("status")["relays"] == 3 for node in nodes[:3]),
+        AGREE_S,
+        "the others give it nothing",
+    )
