@@ -46,8 +46,10 @@ def decode(record: bytes, point: bytes) -> list[bytes]:
     """Return the sample in ``record``.
 
     Raises:
-        RemoteProtocolError: "view sample": too many, or not in order, or something behind.
+        RemoteProtocolError: "view sample": another length, too many, not in order, or something behind.
     """
+    if len(record) != RECORD_LENGTH:
+        raise RemoteProtocolError("view sample")
     (count,) = _COUNT.unpack_from(record)
     ends = [_COUNT.size + place * RELAY_ID_LENGTH for place in range(min(count, SAMPLED) + 1)]
     found = [record[at:end] for at, end in itertools.pairwise(ends)]
