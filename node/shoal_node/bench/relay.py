@@ -14,6 +14,10 @@ A relay takes 1,000 packets a second from one peer (``relay.limits``), 8,000 fro
 Under the second load packets come one by one: each wakes the relay, is read, unwrapped and
 written alone, and costs what it costs a relay with little traffic.
 
+Under the third they come evenly, half as many a second as under full load, whether others are
+back or not: what lies between a packet and its coming back, beside the links, is what the relay
+adds to the delay that a packet asks for (none here).
+
 Both processes share the machine. The relay's processor time is its own and says most; packets a
 second need a core for each of the two.
 """
@@ -46,6 +50,7 @@ _WINDOW: Final = 60  # packets of one client under way; 8 × 60 is half of what 
 _WARM: Final = 60  # packets of each client before the clock runs
 _FULL: Final = 1_500  # packets of each client, under full load
 _LIGHT: Final = 80  # packets of each client, one by one
+_HALF: Final = 800  # packets of each client, at half load
 _LIGHT_RATE: Final = 400.0  # packets a second of all clients together, under light load
 _PATIENCE_S: Final = 30.0  # for one load, and for the directory
 _NETWORK: Final = parameters.LAB
@@ -67,12 +72,35 @@ class _Client:
                 sent += 1
             back += len(await self.channel.receive_many())
 
+    async def pace(self, count: int, begin: float, pause_s: float) -> list[float]:
+        """Send ``count`` packets, one each ``pause_s`` from ``begin`` on; return their delays (s).
+
+        A relay keeps the order of packets that ask for no delay. One that this process could
+        not send in time counts from when it was to be sent.
+        """
+        due = [begin + turn * pause_s for turn in range(count)]
+        delays: list[float] = []
+
+        async def collect() -> None:
+            while len(delays) < count:
+                back = await self.channel.receive_many()
+                now = trio.current_time()
+                delays.extend(now - at for at in due[len(delays) : len(delays) + len(back)])
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(collect)
+            for at in due:
+                await trio.sleep_until(at)
+                await self.channel.send(self.packets.pop())
+        return delays
+
 
 def measure() -> dict[str, dict[str, float]]:
-    """Return ``{"relay": {"packets_per_s", "cpu_us_per_packet", "rss_mb", …}}``; about 10 s.
+    """Return ``{"relay": {"packets_per_s", "cpu_us_per_packet", "rss_mb", …}}``; about 15 s.
 
-    ``light_cpu_us_per_packet`` is of packets that come one by one. Figures that the platform
-    doesn't tell (without /proc) are absent.
+    ``light_cpu_us_per_packet`` is of packets that come one by one; ``half_load_ms_p50`` and
+    ``half_load_ms_p95`` are there and back through two links, at half of ``packets_per_s``.
+    Figures that the platform doesn't tell (without /proc) are absent.
 
     Raises:
         UserError: the relay did not start, or lost a packet.
@@ -99,7 +127,7 @@ async def _figures(nursery: trio.Nursery, node: fleet.Node) -> dict[str, float]:
     rng = Rng(os.urandom)
     address = home.read_api(node.data).addrs[0]
     hop = await _find(nursery, address, rng)
-    count = _WARM + _FULL + _LIGHT
+    count = _WARM + _FULL + _LIGHT + _HALF
     clients = [await _connect(nursery, address, hop, count, rng) for _ in range(_CLIENTS)]
     await _load(clients, _WARM)
     cpu, began = _cpu_s(node), time.perf_counter()
@@ -114,6 +142,9 @@ async def _figures(nursery: trio.Nursery, node: fleet.Node) -> dict[str, float]:
     await _load_lightly(clients)
     if cpu is not None:
         figures["light_cpu_us_per_packet"] = _cpu_us(node, cpu, _CLIENTS * _LIGHT)
+    delays = await _load_half(clients, figures["packets_per_s"] / 2)
+    for share in (50, 95):
+        figures[f"half_load_ms_p{share}"] = delays[len(delays) * share // 100] * 1e3
     return figures
 
 
@@ -170,6 +201,24 @@ async def _load_lightly(clients: Sequence[_Client]) -> None:
             await clients[turn % len(clients)].exchange(1, 1)
     if scope.cancelled_caught:
         raise UserError("The relay lost a packet.")
+
+
+async def _load_half(clients: Sequence[_Client], rate: float) -> list[float]:
+    """Let all clients together send ``rate`` packets a second; return the delays (s), sorted."""
+    pause = len(clients) / rate
+    begin = trio.current_time() + pause
+    delays: list[float] = []
+
+    async def pace(client: _Client, place: int) -> None:
+        delays.extend(await client.pace(_HALF, begin + place * pause / len(clients), pause))
+
+    with trio.move_on_after(_PATIENCE_S) as scope:
+        async with trio.open_nursery() as nursery:
+            for place, client in enumerate(clients):
+                nursery.start_soon(pace, client, place)
+    if scope.cancelled_caught:
+        raise UserError("The relay lost a packet at half load.")
+    return sorted(delays)
 
 
 def _cpu_us(node: fleet.Node, before_s: float, packets: int) -> float:
