@@ -225,7 +225,10 @@ def test_a_relay_listens_by_itself(tmp_path: Path) -> None:
         ({"listen": ["/memory/1"], "bootstrap": [LOCAL]}, "no TCP address"),
         ({}, "--bootstrap is needed"),
         ({"bootstrap": [LOCAL], "preset": "x"}, "--preset x: it can be saver or balanced or fast."),
-        ({"bootstrap": [LOCAL], "network": "x"}, "--network x: it can be main or lab or lab5 or trial."),
+        (
+            {"bootstrap": [LOCAL], "network": "x"},
+            "--network x: it can be main or lab or lab5 or trial.",
+        ),
         ({"bootstrap": [LOCAL], "relay": "yes"}, "run `shoal relay` beside it"),
         ({"bootstrap": [LOCAL], "api": "8080"}, "--api 8080: write HOST:PORT"),
         ({"bootstrap": [LOCAL], "api": "127.0.0.1:x"}, "write HOST:PORT"),

@@ -46,7 +46,8 @@ def decode(record: bytes, point: bytes) -> list[bytes]:
     """Return the sample in ``record``.
 
     Raises:
-        RemoteProtocolError: "view sample": another length, too many, not in order, or something behind.
+        RemoteProtocolError: "view sample": another length, too many, not in order, or something
+            behind.
     """
     if len(record) != RECORD_LENGTH:
         raise RemoteProtocolError("view sample")
