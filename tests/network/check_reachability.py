@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from network.namespaces import Internet
 from processes.waiting import Say, until
 
@@ -10,10 +12,14 @@ AGREE_S = 30.0
 LEARN_S = 80.0
 
 
+@pytest.mark.parametrize("family", [4, 6])
 def test_a_relay_behind_a_firewall_says_so_and_is_given_nothing(
-    internet: Internet, tmp_path: Path, say: Say
+    internet: Internet, tmp_path: Path, say: Say, family: int
 ) -> None:
-    hosts = list(internet.spread(4))
+    if family == 4:
+        hosts = list(internet.spread(4))
+    else:
+        hosts = [internet.host(None, f"2a0{number}:4f8::2") for number in range(1, 5)]
     begun = hosts[0].node("relay", tmp_path / "0", "--network", "lab", *hosts[0].listen(PORT))
     known = ("--network", "lab", "--bootstrap", begun.address)
     hosts[3].firewall()
