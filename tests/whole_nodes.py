@@ -70,9 +70,11 @@ class Lab:
         await ended.wait()
         self.people.remove(node)
 
-    async def relay(self) -> RelayNode:
+    async def relay(self, after_s: float = 0) -> RelayNode:
+        """Start a relay, ``after_s`` after it was made."""
         config = self.config("relay", f"relay-{len(self.relays)}")
         node = RelayNode(config, self.rng, self.clock, self.network.run)
+        await trio.sleep(after_s)
         await self.nursery.start(self._run, node)
         self.relays.append(node)
         return node

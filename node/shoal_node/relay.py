@@ -310,7 +310,7 @@ class RelayNode:
             self._handle(self.machine.receive(packet, peer, self._clock.now()))
 
     async def _keep_time(self, *, task_status: TaskStatus[None]) -> None:
-        await self._announce_keys()
+        await self._tick()  # the machine may have slept for epochs since this relay was made
         task_status.started(None)
         while True:
             self._wake = trio.Event()

@@ -194,3 +194,14 @@ async def test_calls_about_what_is_not_there_and_hostile_texts_are_clear_errors(
                 await a.create_persona(None, ephemeral=True)
         with pytest.raises(backend.Conflict, match="burn one"):
             await a.create_persona(None, ephemeral=True)
+
+
+async def test_a_relay_whose_machine_slept_before_its_start_has_the_keys_of_today(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with lab(tmp_path, relays=1, people=0) as made:
+        late = await made.relay(after_s=5 * LAB.epoch_s)
+        await made.settle()
+        own = late.descriptor()
+        assert own is not None
+        assert own.mix_key(own.epoch) is not None

@@ -30,6 +30,9 @@ from shoal_protocol.service.memory_store import MemoryStore
 from shoal_protocol.service.replica_frames import Ask, Offer
 from shoal_protocol.service.storage import GetBox, Operation, Outcome, PutBox, PutEntry
 from support import START, seeded
+from threadless import threads_take_no_time
+
+__all__ = ["threads_take_no_time"]
 
 
 def seed_of(number: int) -> bytes:
@@ -299,13 +302,13 @@ async def test_memberships_outlast_the_process_in_one_private_file(
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Let virtual time pass until ``condition``; threads work meanwhile in their own time."""
+    """Let virtual time pass until ``condition``."""
     while not condition():  # noqa: ASYNC110  what is waited for has no event of its own
         await trio.sleep(0.5)
 
 
 async def test_whole_relays_keep_every_box_on_k_of_them_when_one_dies(
-    tmp_path: Path, autojump_clock: MockClock
+    tmp_path: Path, autojump_clock: MockClock, threads_take_no_time: None
 ) -> None:
     net, clock = MemoryNetwork(0.001), NodeClock(START)
     nodes, scopes = list[RelayNode](), list[trio.CancelScope]()
