@@ -85,9 +85,7 @@ class Shell:
 
     def end(self) -> None:
         """Leave the shell."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+        self._process.communicate()
 
 
 def _network(internet: Internet, place: Path) -> list[Node]:
