@@ -78,18 +78,25 @@ def named() -> str:
 
 
 def take_out(commit: str, target: Path) -> None:
-    """Unpack a commit's packages.
+    """Unpack a commit's packages; a shallow clone asks where it came from.
 
     Raises:
-        UserError: this clone has no such commit.
+        UserError: neither has such a commit.
     """
-    packed = subprocess.run(
-        ("git", "-C", str(ROOT), "archive", commit, *PACKAGES), capture_output=True, check=False
-    )
+    git = ("git", "-C", str(ROOT))
+    if subprocess.run(
+        (*git, "cat-file", "-e", commit), capture_output=True, check=False
+    ).returncode:
+        subprocess.run(
+            (*git, "fetch", "--quiet", "--depth=1", "origin", commit),
+            capture_output=True,
+            check=False,
+        )
+    packed = subprocess.run((*git, "archive", commit, *PACKAGES), capture_output=True, check=False)
     if packed.returncode:
         raise UserError(
             f"The previous version, {commit}, is not in this clone's history: "
-            f"{packed.stderr.decode(errors='replace').strip()}. A shallow clone lacks it."
+            f"{packed.stderr.decode(errors='replace').strip()}."
         )
     with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
         archive.extractall(target, filter="data")
