@@ -26,6 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 RECORDS = ROOT / "docs" / "release-checks"
 SOURCES = ("protocol", "node", "simulations", "tests")  # of this checkout, whoever installed what
 
+HELD = "--kind held --count 1000 --networks 8 --rate 60"
+
 Judge = Callable[[Mapping[str, Any]], list[str]]
 Read = Callable[[str], Mapping[str, Any]]
 
@@ -187,6 +189,18 @@ CHECKS = (
         "sybils",
         "lookups in a DHT of 200 relays among Sybils, and in an eclipse",
         ("python", "-m", "sim.t13"),
+        own_judge,
+    ),
+    Check(
+        "slow-silent",
+        "10,000 connections that never shake hands, and honest peers among them",
+        ("python", "-m", "hostile.slow", "--json"),
+        own_judge,
+    ),
+    Check(
+        "slow-held",
+        "1,000 strangers who hold links, and honest peers among them",
+        tuple(f"python -m hostile.slow --json {HELD}".split()),
         own_judge,
     ),
     Check(

@@ -14,13 +14,13 @@ Nothing here waits for a peer: what can't be queued is dropped and counted by re
 whoever needs a packet to arrive sends again by another path (protocol.md, delivery).
 """
 
-import ipaddress
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import trio
 
+from shoal_node.transport.crowd import network_of
 from shoal_node.transport.framing import PACKET
 from shoal_node.transport.interface import (
     Channel,
@@ -124,9 +124,9 @@ class PacketLinks:
             self.counters["silent"] += 1
             return
         neighbour = self._find(relay_id)
-        if neighbour is None and self._has_room(host_of(channel.address)):
+        if neighbour is None and self._has_room(network_of(channel.address)):
             neighbour = self._clients[relay_id] = _Neighbour(
-                relay_id, is_client=True, host=host_of(channel.address)
+                relay_id, is_client=True, host=network_of(channel.address)
             )
         if neighbour is None:
             self.counters["client limit"] += 1
@@ -258,12 +258,3 @@ class PacketLinks:
         finally:
             neighbour.channels.remove(channel)
             await channel.aclose()
-
-
-def host_of(address: str) -> str:
-    """Return the /24 or /48 of a remote host, so that one owner's addresses count as one."""
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return address  # the in-memory twin's
-    return str(ipaddress.ip_network((ip, 24 if ip.version == 4 else 48), strict=False))

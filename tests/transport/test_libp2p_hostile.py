@@ -9,7 +9,7 @@ import os
 import struct
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -37,9 +37,15 @@ def said(text: str) -> bytes:
 GREETING = said("/multistream/1.0.0")
 
 
-async def connect(node: Libp2pTransport, *, small: bool = False) -> trio.SocketStream:
+ELSEWHERE = "127.0.7.1"  # an address of this machine in another /24
+
+
+async def connect(
+    node: Libp2pTransport, *, small: bool = False, source: str = "127.0.0.1"
+) -> trio.SocketStream:
     target = addresses.parse(node.addresses[0])
     sock = trio.socket.socket()
+    await sock.bind((source, 0))
     if small:
         sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 4_096)
     await sock.connect((target.host, target.port))
@@ -78,11 +84,16 @@ async def settled(holds: Callable[[], bool]) -> None:
 
 @asynccontextmanager
 async def hostile(
-    node: Libp2pTransport, *, reads: bool = True, small: bool = False
+    node: Libp2pTransport,
+    *,
+    reads: bool = True,
+    small: bool = False,
+    source: str = "127.0.0.1",
+    name: str = "hostile",
 ) -> AsyncIterator[libp2p_yamux.SteadyYamux]:
     """An authenticated connection whose frames the test makes itself."""
-    stream = await connect(node, small=small)
-    keys = libp2p_link.Identity(seed_of("hostile"))
+    stream = await connect(node, small=small, source=source)
+    keys = libp2p_link.Identity(seed_of(name))
     _, muxed = await keys.secure(stream, node.peer_id, TransportLimits(), Counter(), Meter())
     async with trio.open_nursery() as nursery:
 
@@ -189,6 +200,43 @@ async def test_silent_connections_beyond_the_bound_give_way_to_an_honest_one(
     assert node.half_open <= 32
     for stranger in strangers:
         await stranger.aclose()
+
+
+async def test_a_flood_of_sockets_displaces_itself_and_not_who_comes_from_elsewhere(
+    start_libp2p: Start,
+) -> None:
+    node = await start_libp2p("node", limits=TransportLimits(half_open=8))
+    honest = await connect(node)
+    await settled(lambda: node.half_open == 1)
+    strangers = [await connect(node, source=ELSEWHERE) for _ in range(100)]
+    await settled(lambda: node.counters["handshake evicted"] == 93)
+    keys = libp2p_link.Identity(seed_of("honest"))
+    peer, muxed = await keys.secure(honest, node.peer_id, TransportLimits(), Counter(), Meter())
+    assert peer.peer_id == node.peer_id
+    muxed.abort()
+    for stranger in strangers:
+        await stranger.aclose()
+
+
+async def test_links_that_one_network_holds_keep_nobody_from_elsewhere_out(
+    start_libp2p: Start,
+) -> None:
+    node = await start_libp2p("node", limits=TransportLimits(connections=6))
+    first = await start_libp2p("first")
+    early = await first.open(node.addresses[0], framing.DHT)
+    async with AsyncExitStack() as stack:
+        for number in range(8):
+            muxed = await stack.enter_async_context(
+                hostile(node, source=ELSEWHERE, name=f"stranger {number}")
+            )
+            with suppress(*libp2p_yamux.StreamErrors, DialError):
+                await libp2p_link.propose(await muxed.open(), framing.DHT, 5)
+        await settled(lambda: node.counters["connection limit"] == 3)
+        assert node.connections == 6
+        await is_served(start_libp2p, node)
+        assert node.connections == 6
+        await early.send(b"still here")
+        assert await early.receive() == b"still here"
 
 
 async def oversized(muxed: libp2p_yamux.SteadyYamux) -> None:

@@ -9,7 +9,8 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from shoal_node.links import LinkLimits, PacketLinks, host_of
+from shoal_node.links import LinkLimits, PacketLinks
+from shoal_node.transport.crowd import network_of
 from shoal_node.transport.framing import PACKET, PACKET_FRAME
 from shoal_node.transport.interface import Peer
 from shoal_node.transport.memory import MemoryNetwork, MemoryTransport
@@ -247,7 +248,7 @@ async def test_the_least_recently_used_neighbour_gives_way(
     ],
 )
 def test_addresses_of_one_owner_count_as_one_host(one: str, other: str, same: bool) -> None:
-    assert (host_of(one) == host_of(other)) == same
+    assert (network_of(one) == network_of(other)) == same
 
 
 async def test_clients_beyond_the_bound_are_refused(town: Town, autojump_clock: MockClock) -> None:

@@ -75,7 +75,7 @@ class Connection:
         self.channels: set[QueuedChannel] = set()
         self._owner = owner
         self._muxed = muxed
-        self._host = host
+        self.host = host
         self._scope = trio.CancelScope()
         self._nursery: trio.Nursery
         self._pending = 0  # streams that negotiate
@@ -231,7 +231,7 @@ class Connection:
         channel = QueuedChannel(
             self.peer,
             framing_of(protocol),
-            self._host,
+            self.host,
             owner.counters,
             owner.limits.linger_s,
         )

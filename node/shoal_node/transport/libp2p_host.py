@@ -2,7 +2,7 @@
 
 ::
 
-    run_libp2p ── nursery ─┬─ listener a socket ─► half open (≤ 256, the oldest gives way)
+    run_libp2p ── nursery ─┬─ listener a socket ─► half open (≤ 256, then one gives way)
                            │                            │ handshake within its deadline
     open ── dial ──────────┼────────────────────────────┴─► Connection (≤ 512, ≤ 2 a peer)
                            └─ a connection's tasks: libp2p_connection
@@ -23,6 +23,7 @@ import trio
 from shoal_node import supervisor
 from shoal_node.transport import address as addresses
 from shoal_node.transport.channel import QueuedChannel
+from shoal_node.transport.crowd import Crowd
 from shoal_node.transport.framing import framing_of
 from shoal_node.transport.interface import (
     DialError,
@@ -153,7 +154,8 @@ class Libp2pTransport:
         self.counters: Counter[str] = Counter()
         self.meter: Final = Meter()
         self._keys = libp2p_link.Identity(seed)
-        self._half_open: dict[trio.CancelScope, None] = {}
+        self._half_open: Crowd[trio.CancelScope] = Crowd()
+        self._crowd: Crowd[Connection] = Crowd()
         self._connections: dict[bytes, list[Connection]] = {}
         self._dialling: dict[bytes, trio.Lock] = {}
 
@@ -248,18 +250,18 @@ class Libp2pTransport:
         host = str(stream.socket.getpeername()[0])
         scope = trio.CancelScope()
         while len(self._half_open) >= self.limits.half_open:
-            # The oldest unfinished handshake gives way: an honest one takes milliseconds (T11).
-            oldest = next(iter(self._half_open))
-            del self._half_open[oldest]
+            # An honest handshake takes milliseconds, and is not of the flood's network (T11).
+            oldest = self._half_open.oldest_of_most()
+            self._half_open.discard(oldest)
             self.counters["handshake evicted"] += 1
             oldest.cancel()
-        self._half_open[scope] = None
+        self._half_open.add(scope, host)
         connection = None
         with scope:
             try:
                 connection = await self._secure(stream, host, None)
             finally:
-                self._half_open.pop(scope, None)
+                self._half_open.discard(scope)
         if connection is not None:
             await connection.run()
 
@@ -284,20 +286,20 @@ class Libp2pTransport:
                 )
             if scope.cancelled_caught:
                 self.counters["handshake timeout"] += 1
-            elif secured and self._admit(secured[0][0]):
+            elif secured and self._admit(secured[0][0], host):
                 connection = Connection(self, *secured[0], host)
         finally:
             if connection is None:
                 stream.socket.close()
         return connection
 
-    def _admit(self, peer: Peer) -> bool:
+    def _admit(self, peer: Peer, host: str) -> bool:
         held = self._connections.get(peer.peer_id, [])
         if len(held) >= CONNECTIONS_PER_PEER:
             held[0].close()
         elif self.connections >= self.limits.connections:
             idle = (c for group in self._connections.values() for c in group if not c.channels)
-            victim = next(idle, None)
+            victim = next(idle, None) or self._crowd.newest_of_more(host)
             if victim is None:
                 self.counters["connection limit"] += 1
                 return False
@@ -307,12 +309,14 @@ class Libp2pTransport:
     def add(self, connection: "Connection") -> None:
         """Enter a connection that has started."""
         self._connections.setdefault(connection.peer.peer_id, []).append(connection)
+        self._crowd.add(connection, connection.host)
 
     def remove(self, connection: "Connection") -> None:
         """Forget a connection; done twice, it does no harm."""
         held = self._connections.get(connection.peer.peer_id, [])
         if connection in held:
             held.remove(connection)
+            self._crowd.discard(connection)
         if not held:
             self._connections.pop(connection.peer.peer_id, None)
 
