@@ -16,8 +16,11 @@ from typing import Any, Final
 
 from packet_support import CLIENT, NETWORK, relays
 from sessions import pairs
+from shoal_node.api import bodies, schema
+from shoal_node.api.errors import ApiError
+from shoal_node.transport import address as addresses
 from shoal_node.transport import framing
-from shoal_protocol import parameters
+from shoal_protocol import dialback, parameters
 from shoal_protocol.client import contents, parcel
 from shoal_protocol.dht import messages as dht
 from shoal_protocol.directory import descriptor, envelope, frames, lease
@@ -50,6 +53,15 @@ Read = Callable[[bytes], object]
 
 _INTERESTING: Final = (0, 1, 0x7F, 0x80, 0x90, 0x91, 0xC0, 0xC4, 0xDC, 0xDD, 0xDF, 0xFE, 0xFF)
 _LAB: Final = parameters.LAB
+_BODIES: Final[tuple[tuple[type[object], bytes], ...]] = (
+    (
+        bodies.PersonaPatch,
+        b'{"name": "Ada", "avatar": {"drawn": [1, 2, 3, 255]}, "receipts": true}',
+    ),
+    (bodies.NewContact, b'{"pseudonym": "shoal1abc", "invite": null}'),
+    (bodies.NewMessage, '{"text": "hé \\ud83d\\ude00", "expires_after": 60}'.encode()),
+    (bodies.NewFile, b'{"name": "a.txt", "media_type": "text/plain", "expires_after": 99}'),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,13 +323,49 @@ def _messages() -> list[Decoder]:
     ]
 
 
+def _node() -> list[Decoder]:
+    peer = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN"
+    known = [f"/ip4/192.0.2.7/tcp/4001/p2p/{peer}", f"/dns6/relay.example/tcp/1/p2p/{peer}"]
+    known += ["/ip6/2001:db8::7/tcp/65535", "/memory/7"]
+    asked: list[dialback.Frame] = [dialback.Ask(bytes(16), bytes(38), known[0])]
+    asked += [dialback.Answer(3), dialback.Proof(bytes(16))]
+    dialled = tuple(map(dialback.CODEC.encode, asked))
+    return [
+        Decoder("dial-back frame", dialback.CODEC.decode, dialled),
+        Decoder(
+            "dial-back stream",
+            _framed(framing.DIALBACK),
+            tuple(len(data).to_bytes(framing.PREFIX_LENGTH, "big") + data for data in dialled),
+        ),
+        Decoder("address", _texts(addresses.parse), tuple(text.encode() for text in known)),
+        *(
+            Decoder(f"body of {body.__name__}", _body(body), (seed,), ApiError)
+            for body, seed in _BODIES
+        ),
+    ]
+
+
+def _body(body: type[object]) -> Read:
+    return lambda data: schema.parse(body, schema.load(data))
+
+
 def _content(kind: int) -> Read:
     return lambda data: contents.read(kind, data)
 
 
 def every() -> list[Decoder]:
     """Return all decoders."""
-    groups = (_packets, _directory, _dht, _service, _boxes, _pseudonyms, _sessions, _messages)
+    groups = (
+        _packets,
+        _directory,
+        _dht,
+        _service,
+        _boxes,
+        _pseudonyms,
+        _sessions,
+        _messages,
+        _node,
+    )
     return [each for group in groups for each in group()]
 
 

@@ -1,12 +1,44 @@
 """Every decoder takes what is valid, and answers what is hostile with its one error (T7)."""
 
+import re
+
 import pytest
 
 from hostile import decoders
 from hostile.decoders import Decoder
+from repo.repository import PACKAGES
 
 FEW = 100  # inputs of each here; 20,000 in check_decoders.py
 EVERY = decoders.every()
+
+# Codecs of what others send: each is behind a decoder of ``decoders``.
+FROM_OTHERS = {
+    "client/contents.py _PROFILE",
+    "client/contents.py _RECEIPT",
+    "client/contents.py _RICH",
+    "dht/messages.py _REPLIES",
+    "dht/messages.py _REQUESTS",
+    "dialback.py CODEC",
+    "directory/descriptor.py _CODEC",
+    "directory/frames.py CODEC",
+    "files/manifest.py _CODEC",
+    "service/replica_frames.py CODEC",
+}
+# Codecs of what a node wrote itself, on its own disk or in a backup under a passphrase.
+FROM_ITSELF = {
+    "backup.py _CODEC",
+    "client/guards.py _CODEC",
+    "client/state.py",
+    "directory/tenure.py _CODEC",
+    "keep.py _CODEC",
+    "person_settings.py _CODEC",
+    "service/replication.py _CODEC",
+    "sessions/ratchet.py _CODEC",
+    "sessions/session.py _CODEC",
+    "store/keys.py _CODEC",
+    "store/keys.py _WRAPPED",
+    "volume.py CODEC",
+}
 
 
 @pytest.mark.parametrize("decoder", EVERY, ids=lambda one: one.name)
@@ -16,6 +48,17 @@ def test_a_decoder_takes_valid_encodings_and_refuses_hostile_ones_by_one_error(
     for seed in decoder.seeds:
         decoder.read(seed)
     decoders.attack(decoder, FEW, seed=7)
+
+
+def test_every_codec_is_behind_a_decoder_here_or_reads_what_its_node_wrote() -> None:
+    found = {
+        f"{module.relative_to(root).as_posix()} {name}"
+        for root in PACKAGES.values()
+        for module in root.rglob("*.py")
+        for name in re.findall(r"^(\w+)\b.* = wire\.Codec", module.read_text(), re.MULTILINE)
+    }
+    rows = {each for each in found if each.startswith("client/state.py ")}
+    assert (found - rows) | {"client/state.py"} == FROM_OTHERS | FROM_ITSELF
 
 
 def test_mutations_are_near_their_seeds_and_the_same_for_a_seed() -> None:

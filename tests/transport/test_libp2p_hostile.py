@@ -346,6 +346,27 @@ async def test_misbehaviour_after_the_handshake_is_one_counted_error(
         assert node.counters == {label: 1}
 
 
+@pytest.mark.parametrize("version", ["0", "2", "10"])
+async def test_another_version_of_a_protocol_is_refused_in_one_line_and_the_link_goes_on(
+    start_libp2p: Start, caplog: pytest.LogCaptureFixture, version: str
+) -> None:
+    caplog.set_level(logging.DEBUG, "shoal_node")
+    node = await start_libp2p("node")
+    async with hostile(node) as muxed:
+        for protocol in framing.FRAMINGS:
+            other = protocol.rpartition("/")[0] + "/" + version
+            stream = await muxed.open()
+            with pytest.raises(DialError) as caught:
+                await libp2p_link.propose(stream, other, 5)
+            assert caught.value.reason == "protocol refused"
+            await stream.reset()
+        await settled(lambda: node.counters["protocol refused"] == len(framing.FRAMINGS))
+        await libp2p_link.propose(await muxed.open(), framing.DHT, 5)
+        assert node.connections == 1
+    lines = [line.getMessage() for line in caplog.records if "in=negotiation" in line.getMessage()]
+    assert len(lines) == len(framing.FRAMINGS)
+
+
 async def test_streams_beyond_the_bound_are_reset(start_libp2p: Start) -> None:
     node = await start_libp2p("node")
     async with hostile(node) as muxed:
