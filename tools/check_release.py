@@ -204,6 +204,12 @@ CHECKS = (
         own_judge,
     ),
     Check(
+        "puts",
+        "100,000 hostile puts at one node of the DHT, and at the nearest to each key",
+        ("python", "-m", "hostile.puts", "--json"),
+        own_judge,
+    ),
+    Check(
         "bench",
         "10,000 seeds of the bench",
         ("python", str(ROOT / "tools" / "run_bench.py"), "--seeds", "10000"),
