@@ -8,7 +8,7 @@ import pytest
 
 from client.crowd import EPOCH, WIDE, crowd, relay, spread
 from shoal_protocol import clock
-from shoal_protocol.client import paths
+from shoal_protocol.client import active, paths
 from shoal_protocol.client.paths import PathChooser
 from shoal_protocol.directory.descriptor import Descriptor
 from shoal_protocol.parameters import LAB, NetworkParameters
@@ -57,12 +57,18 @@ def check(way: Sequence[Descriptor], length: int, distinct: bool) -> None:
 
 
 def walk(params: NetworkParameters, trips: int) -> int:
-    """Draw ways behind several guards and check each; returns how many ways there were."""
+    """Draw ways behind ten guards and check each; returns how many ways there were.
+
+    Behind every second guard they go through the active set, as a person's do.
+    """
     rng = seeded("ways")
     relays = town(rng)
+    layers = active.draw(relays, [3] * len(relays), EPOCH, params).layers
     ways = 0
     for guard in range(10):
         draw = chooser(relays, params, rng, guard)
+        if guard % 2:
+            draw.layers = layers
         assert relays[guard] not in draw.services
         for _ in range(trips // 10):
             service = rng.choice(draw.services)
