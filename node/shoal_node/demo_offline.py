@@ -181,7 +181,10 @@ class _Offline:
         self._began = 0  # ns, when the latest start began
 
     def greet(self) -> None:
-        """Let the two find each other, and exchange a greeting that both know to be fetched."""
+        """Let the two find each other, and exchange a greeting that both know to be fetched.
+
+        A node that lies knows it before the answer is there, so that is waited for as well.
+        """
         report = self._step("Greeting", 2)
         demo.Talk(
             self.sender, self.reader, self._options.seed, preset=self._options.preset
@@ -190,6 +193,7 @@ class _Offline:
         self.reader.send(self.reader.texts[0])
         people = (self.sender, self.reader)
         self._must(lambda: sum(m["status"] in HAS for p in people for m in _own(p)), 2)
+        self._must(lambda: len(_received(self.sender)), 1)
         report(2)
 
     def send(self) -> tuple[float, float]:
@@ -236,8 +240,8 @@ class _Offline:
         fetched = Fetched()
         total = len(self._texts) + 1
         report = self._step("Messages fetched", total)
-        complete = self._until(lambda: len(self._received()), total, report)
-        came = [schema.nanoseconds(message["received"]) for message in self._received()]
+        complete = self._until(lambda: len(_received(self.reader)[1:]), total, report)
+        came = [schema.nanoseconds(message["received"]) for message in _received(self.reader)[1:]]
         if came:
             fetched.first_ms = round((min(came) - self._began) / 1e6, 1)
         if not complete:
@@ -253,7 +257,7 @@ class _Offline:
 
     def delivered(self) -> int:
         """How many of the messages B's node has."""
-        came = Counter(message["text"] for message in self._received())
+        came = Counter(message["text"] for message in _received(self.reader)[1:])
         return (came & Counter(self._texts)).total()
 
     def file_is_whole(self) -> bool:
@@ -281,10 +285,6 @@ class _Offline:
             if came >= total or time.monotonic() > deadline:
                 return came
             time.sleep(_PAUSE)
-
-    def _received(self) -> list[dict[str, Any]]:
-        found = history(self.reader.client, self.reader.conversation)
-        return [message for message in found if not message["outgoing"]][1:]
 
     def _must(
         self,
@@ -321,6 +321,11 @@ class _Offline:
 def _own(person: demo.Person) -> list[dict[str, Any]]:
     found = history(person.client, person.conversation)
     return [message for message in found if message["outgoing"]]
+
+
+def _received(person: demo.Person) -> list[dict[str, Any]]:
+    found = history(person.client, person.conversation)
+    return [message for message in found if not message["outgoing"]]
 
 
 def _last(person: demo.Person) -> dict[str, Any]:
