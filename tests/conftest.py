@@ -1,16 +1,33 @@
-"""What holds for every test: no log line names anybody (T19 of the threat model).
+"""What holds for every test: no log line names anybody (T19), and the same run twice is the same.
 
 ::
 
     the test's run ─► loggers of shoal_*, at DEBUG ─► Listener ─► found something ─► the test fails
+
+Hypothesis draws the same examples at each run of a commit, so that a red test is red for
+everybody. ``--hypothesis-profile=explore`` draws new and more ones, as the release check
+``examples`` does. No example has a deadline: what is slow on a busy machine is not wrong.
 """
 
 import logging
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from log_listener import Listener
+
+settings.register_profile(
+    "steady",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile(
+    "explore", settings.get_profile("steady"), derandomize=False, max_examples=1000, print_blob=True
+)
+settings.load_profile("steady")
 
 
 @pytest.fixture(autouse=True)

@@ -131,6 +131,17 @@ def bench_judge(result: Mapping[str, Any]) -> list[str]:
     return [f"seeds break something: {result['closing']}"]
 
 
+def examples_figures(printed: str) -> Mapping[str, Any]:
+    """Return pytest's closing line, and the names of the properties that do not hold."""
+    *lines, last = printed.strip().splitlines()
+    return {"closing": last, "broken": [line for line in lines if line.startswith("FAILED ")]}
+
+
+def examples_judge(result: Mapping[str, Any]) -> list[str]:
+    """Judge a run of the properties: pytest's exit code is judged with every command's."""
+    return [f"does not hold: {line.removeprefix('FAILED ')}" for line in result["broken"]]
+
+
 CHECKS = (
     Check(
         "messages",
@@ -208,6 +219,13 @@ CHECKS = (
         "100,000 hostile puts at one node of the DHT, and at the nearest to each key",
         ("python", "-m", "hostile.puts", "--json"),
         own_judge,
+    ),
+    Check(
+        "examples",
+        "a thousand new examples for each property",
+        ("python", "-m", "pytest", "-m", "hypothesis", "--hypothesis-profile=explore", "-n", "2"),
+        examples_judge,
+        examples_figures,
     ),
     Check(
         "bench",

@@ -38,7 +38,7 @@ def reload(association: Association) -> Association:
 
 
 @given(st.permutations(range(12)))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_boxes_open_in_any_order_and_are_expected_once(order: list[int]) -> None:
     ada, bob = sides()
     sent = write(ada, 12)

@@ -47,7 +47,7 @@ shown = st.one_of(
 
 
 @given(said)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_message_comes_back_as_it_was_and_a_plain_text_is_nothing_but_itself(
     content: Content,
 ) -> None:
@@ -62,7 +62,7 @@ def test_a_message_comes_back_as_it_was_and_a_plain_text_is_nothing_but_itself(
 
 
 @given(st.sampled_from((Kind.TEXT, Kind.RICH)), st.binary(max_size=200))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_whatever_comes_is_shown_as_something(kind: Kind, data: bytes) -> None:
     content = contents.read(kind, data)
     if content.expires_s is not None:
@@ -80,14 +80,14 @@ def test_a_time_outside_its_range_becomes_the_nearest_within(claimed: int, kept:
 
 
 @given(shown)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_profile_comes_back_as_it_was(profile: Profile) -> None:
     came = contents.read_profile(contents.write_profile(profile))
     assert came == (None if profile.empty else profile)
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_whatever_comes_as_a_profile_or_a_receipt_is_one_within_bounds_or_none(data: bytes) -> None:
     for form in (data, b"\x93\x00\xc4" + bytes([len(data)]) + data + b"\xc0"):
         profile = contents.read_profile(form)

@@ -71,7 +71,7 @@ def test_answers_in_any_order_find_their_own_purposes() -> None:
 
 
 @given(st.binary(max_size=3100))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_arbitrary_bytes_are_only_ever_refused(junk: bytes) -> None:
     route = Route()
     route.ask()

@@ -91,7 +91,7 @@ def test_the_longest_addresses_are_kept_too() -> None:
 
 
 @given(st.binary(max_size=80), st.integers(0, 5000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_damaged_file_is_sampled_anew_and_fails_nothing(junk: bytes, place: int) -> None:
     good = bytearray(sampled().dump())
     good[place % len(good)] ^= 0x55

@@ -61,7 +61,7 @@ class Kept:
 
 
 @given(st.lists(st.text(max_size=20), max_size=8), st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_messages_are_shown_once_and_in_order_however_their_parts_come(
     texts: list[str], chance: object
 ) -> None:

@@ -242,7 +242,7 @@ replies = st.builds(
 
 
 @given(st.lists(st.tuples(replies, st.integers(0, 5)), max_size=150))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_store_that_lies_stays_bounded_and_breaks_nothing(
     lies: list[tuple[Reply, int]],
 ) -> None:

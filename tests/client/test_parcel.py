@@ -44,13 +44,13 @@ alone = st.builds(Parcel, acks, lines, st.integers(0, 2**32 - 1), st.none(), st.
 
 
 @given(with_parts | alone)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_every_parcel_comes_back_as_it_was(sent: Parcel) -> None:
     assert parcel.decode(parcel.encode(sent)) == sent
 
 
 @given(st.binary(max_size=80), st.integers(0, 255))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_arbitrary_bytes_are_refused_or_have_exactly_their_own_form(data: bytes, kind: int) -> None:
     for form in (data, bytes([kind]) + data, bytes([kind]) + data.ljust(60, b"\0")):
         try:
@@ -86,7 +86,7 @@ def test_a_number_that_no_message_can_have_is_refused(number: int, least: int) -
 
 
 @given(st.binary(max_size=300), st.integers(1, 40))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_cut_message_joins_to_itself_and_every_part_fits(data: bytes, size: int) -> None:
     pieces = parcel.split(data, size)
     assert b"".join(pieces) == data
@@ -106,7 +106,7 @@ def test_acknowledgements_cover_what_they_name_and_nothing_else() -> None:
 
 
 @given(st.permutations(range(ACK_WINDOW + 1)), st.integers(0, ACK_WINDOW + 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_acknowledgements_cover_exactly_what_came_in_any_order(order: list[int], upto: int) -> None:
     came = Acks()
     for index in order[:upto]:

@@ -244,7 +244,7 @@ ASIDES = st.sampled_from(
 
 
 @given(st.lists(STEPS | MOVES | ASIDES, max_size=14), st.integers(0, 30), st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_whatever_happens_between_two_crashes_everything_arrives_in_order(
     steps: list[Step], crash_at: int, after: bool
 ) -> None:

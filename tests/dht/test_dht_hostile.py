@@ -135,7 +135,7 @@ def test_private_addresses_are_refused_outside_labs() -> None:
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_arbitrary_requests_raise_one_error_and_change_nothing(data: bytes) -> None:
     node = Node("a", START)
     try:
@@ -147,7 +147,7 @@ def test_arbitrary_requests_raise_one_error_and_change_nothing(data: bytes) -> N
 
 
 @given(st.binary(max_size=300), st.sampled_from([FindNode(KEY), FindValue(KEY), messages.Ping()]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_arbitrary_replies_raise_one_error(data: bytes, request: Request) -> None:
     try:
         messages.decode_reply(request, data, PARAMETERS)

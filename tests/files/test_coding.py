@@ -46,7 +46,7 @@ def test_the_library_corrects_what_was_encoded_here() -> None:
         assert list(right) == [fragment[column] for fragment in made[:20]]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 24), st.integers(1, 32), st.data())
 def test_any_loss_that_leaves_enough_is_recovered(
     data: int, parity: int, draw: st.DataObject

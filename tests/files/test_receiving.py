@@ -51,7 +51,7 @@ def test_an_empty_file_is_complete_at_once() -> None:
     assert receiver.whole(nothing.__getitem__) == b""
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.sampled_from(SIZES), st.data())
 def test_any_loss_up_to_a_groups_parity_is_made_good(size: int, draw: st.DataObject) -> None:
     lost = draw.draw(losses(size))
@@ -63,7 +63,7 @@ def test_any_loss_up_to_a_groups_parity_is_made_good(size: int, draw: st.DataObj
     assert receiver.whole(kept.__getitem__) == attachment(size).content
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data())
 def test_answers_in_any_order_give_the_file(draw: st.DataObject) -> None:
     size = SIZES[2]
@@ -149,7 +149,7 @@ def test_nothing_is_kept_twice_or_beyond_need() -> None:
     assert receiver.take(receiver.layout.total - 1, fragments(size)[-1]) is None
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data())
 def test_a_new_run_goes_on_with_what_came(draw: st.DataObject) -> None:
     size = TWO_GROUPS

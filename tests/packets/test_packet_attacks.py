@@ -140,7 +140,7 @@ def test_a_full_replay_filter_refuses_and_forgets_nothing() -> None:
 
 
 @given(st.lists(st.binary(min_size=16, max_size=16), max_size=60))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_replay_filter_is_a_set(tags: list[bytes]) -> None:
     held = replay.ReplayFilter()
     model: set[bytes] = set()
@@ -217,7 +217,7 @@ GIVEN = build.forward(
         st.binary(min_size=1, max_size=3072).map(lambda start: start + GIVEN[len(start) :]),
     ).filter(lambda packet: packet != GIVEN)
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_bytes_raise_the_one_error_and_change_nothing(packet: bytes) -> None:
     (relay,) = relays(1, seeded("given"))
     if packet[: geometry.HEADER_LENGTH] == GIVEN[: geometry.HEADER_LENGTH]:

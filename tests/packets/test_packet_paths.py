@@ -18,7 +18,7 @@ BODY = seeded("body").bytes(geometry.BODY_LENGTH)
     seed=st.integers(0, 2**32),
     delays=st.lists(st.integers(0, geometry.MAX_DELAY_MS), min_size=1, max_size=5),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_forward_packet_brings_its_body_over_every_length_of_path(
     seed: int, delays: list[int]
 ) -> None:
@@ -37,7 +37,7 @@ def test_a_forward_packet_brings_its_body_over_every_length_of_path(
     seed=st.integers(0, 2**32),
     delays=st.lists(st.integers(0, geometry.MAX_DELAY_MS), min_size=1, max_size=5),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_reply_comes_back_over_every_length_of_path(seed: int, delays: list[int]) -> None:
     along = relays(len(delays), seeded("along"))
     path = [relay.hop(delay) for relay, delay in zip(along, delays, strict=True)]
@@ -112,7 +112,7 @@ def test_a_changed_reply_is_not_opened() -> None:
 
 
 @given(st.binary(max_size=600))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_surb_of_any_bytes_is_used_or_refused_with_one_label(block: bytes) -> None:
     for given_block in (block, (block + bytes(464))[:464]):
         try:
@@ -167,7 +167,7 @@ def test_the_parts_fill_the_packet_and_the_networks_size_agrees() -> None:
 
 
 @given(key=st.binary(min_size=128, max_size=128), block=st.binary(min_size=33, max_size=300))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_wide_cipher_undoes_itself_and_spreads_every_bit(key: bytes, block: bytes) -> None:
     sealed = lioness.encrypt(key, block)
     assert len(sealed) == len(block) and lioness.decrypt(key, sealed) == block

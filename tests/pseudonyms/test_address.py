@@ -62,7 +62,7 @@ def test_every_missing_or_added_character_is_found() -> None:
 
 
 @given(st.binary(min_size=32, max_size=32))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_key_has_exactly_one_text(key: bytes) -> None:
     """Whatever decodes is what encode gives back."""
     text = address.encode(key)
@@ -117,7 +117,7 @@ def test_a_refusal_says_in_one_sentence_what_is_wrong(text: str, sentence: str) 
 
 
 @given(st.text(max_size=80))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_other_text_is_refused_without_being_repeated(text: str) -> None:
     with pytest.raises(UserError) as caught:
         address.decode("shoal1" + text)

@@ -73,7 +73,7 @@ def test_a_change_in_any_outer_field_is_refused_by_storers(field: str) -> None:
 
 
 @given(st.integers(0, 2047), st.integers(0, 7))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_flipped_bit_is_refused_by_storers_and_readers(place: int, bit: int) -> None:
     changed = flip(RECORD, place, 1 << bit)
     with pytest.raises(RemoteProtocolError):
@@ -91,7 +91,7 @@ def test_another_length_is_refused(wrong: bytes) -> None:
 
 
 @given(st.binary(max_size=60), st.integers(0, 2))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_arbitrary_bytes_are_only_ever_refused(data: bytes, version: int) -> None:
     for record in (data, (bytes([version]) + data).ljust(2048, b"\x5a")):
         with pytest.raises(RemoteProtocolError):

@@ -16,7 +16,7 @@ periods = st.integers(0, 2**64 - 1)
 
 
 @given(seeds, periods, st.binary(max_size=100))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_blinded_signature_verifies_under_stock_ed25519(
     seed: bytes, period: int, message: bytes
 ) -> None:
@@ -25,7 +25,7 @@ def test_a_blinded_signature_verifies_under_stock_ed25519(
 
 
 @given(seeds, periods)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_owner_and_others_derive_the_same_blinded_key(seed: bytes, period: int) -> None:
     secret = blinding.SigningSecret(seed)
     blinded = secret.blind(b"label", period, network=NETWORK)
@@ -82,7 +82,7 @@ def test_a_key_with_torsion_is_refused(torsion: bytes) -> None:
 
 
 @given(st.binary(max_size=40))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_arbitrary_bytes_as_a_key_give_a_key_or_the_one_error(data: bytes) -> None:
     try:
         assert len(blinding.blind_public(data, b"label", 1, network=NETWORK)) == 32

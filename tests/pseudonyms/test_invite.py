@@ -60,7 +60,7 @@ def test_every_missing_or_added_character_of_an_invite_is_found() -> None:
 
 
 @given(st.binary(min_size=32, max_size=32), st.binary(min_size=16, max_size=16))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_an_invite_has_exactly_one_text(key: bytes, secret: bytes) -> None:
     """Whatever decodes is what encode gives back."""
     one = Invite(bytes(4), key, secret, 65_535)
@@ -72,7 +72,7 @@ def test_an_invite_has_exactly_one_text(key: bytes, secret: bytes) -> None:
 
 
 @given(st.text(max_size=200))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_text_is_an_invite_or_refused_with_one_sentence(text: str) -> None:
     for given_text in (text, TEXT[:14] + text, "shoal:" + text):
         with pytest.raises(UserError):

@@ -58,7 +58,7 @@ def test_a_bundle_comes_back_from_its_bytes() -> None:
 
 
 @given(st.binary(min_size=150, max_size=170))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_arbitrary_bytes_are_no_bundle(data: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
         PublicPersona.parse(data).verify(NETWORK)

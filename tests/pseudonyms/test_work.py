@@ -12,7 +12,7 @@ CHALLENGE = work.challenge(b"test", b"part")
 
 
 @given(st.integers(0, 10), st.integers(0, 2**64 - 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_what_is_solved_is_accepted_and_has_the_zero_bits(bits: int, start: int) -> None:
     nonce = work.solve(CHALLENGE, bits, start=start)
     work.check(CHALLENGE, nonce, bits)

@@ -53,7 +53,7 @@ class World:
 
 
 @given(st.lists(st.integers(0, 2000), min_size=1, max_size=12))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_every_packet_leaves_at_its_instant_and_in_that_order(delays: list[int]) -> None:
     world = World()
     due = []

@@ -32,7 +32,7 @@ def test_one_peers_flood_takes_nothing_from_another() -> None:
 
 
 @given(st.lists(st.integers(0, SECOND // 2), min_size=1, max_size=200))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_peer_gets_more_than_burst_and_rate(gaps: list[int]) -> None:
     limiter = PeerLimiter(rate=10, burst=5, peers=1)
     now = START

@@ -402,7 +402,7 @@ def test_frames_of_the_most_items_fit_and_of_one_more_do_not() -> None:
             replica_frames.CODEC.decode(replica_frames.CODEC.encode(frame))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=300))
 def test_arbitrary_bytes_are_one_error_and_change_nothing(data: bytes) -> None:
     target = Target()
@@ -413,7 +413,7 @@ def test_arbitrary_bytes_are_one_error_and_change_nothing(data: bytes) -> None:
     assert target.relay.records() == set()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, 2**16), st.integers(0, 255))
 def test_one_changed_byte_of_a_frame_never_gets_another_record_kept(at: int, value: int) -> None:
     target = Target()

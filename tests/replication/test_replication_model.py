@@ -83,5 +83,5 @@ class Churn(RuleBasedStateMachine):
             self.held[put.record] = holders
 
 
-Churn.TestCase.settings = settings(max_examples=12, stateful_step_count=12, deadline=None)
+Churn.TestCase.settings = settings(max_examples=12, stateful_step_count=12)
 TestReplicationUnderChurn = Churn.TestCase

@@ -311,7 +311,7 @@ def test_after_a_failure_the_store_is_told_again() -> None:
 
 
 @given(st.binary(min_size=0, max_size=2176), st.integers(0, 8))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_malformed_request_still_gets_exactly_one_refusal(junk: bytes, kind: int) -> None:
     served, asker = Served(), Asker()
     block = asker.surb()
@@ -322,7 +322,7 @@ def test_a_malformed_request_still_gets_exactly_one_refusal(junk: bytes, kind: i
 
 
 @given(st.binary(min_size=464, max_size=464), st.booleans())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_reply_block_of_rubbish_draws_nothing_and_stops_nothing(
     block: bytes, well_formed: bool
 ) -> None:

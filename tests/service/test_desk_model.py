@@ -292,4 +292,4 @@ class DeskModel(RuleBasedStateMachine):
 
 
 TestDeskModel = DeskModel.TestCase
-TestDeskModel.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestDeskModel.settings = settings(max_examples=60, stateful_step_count=40)

@@ -67,7 +67,7 @@ def requests() -> st.SearchStrategy[Request]:
 
 
 @given(requests())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_request_comes_back_as_it_was(request: Request) -> None:
     body = request.encode()
     assert len(body) == BODY_LENGTH == 2640
@@ -82,7 +82,7 @@ def test_every_request_comes_back_as_it_was(request: Request) -> None:
     st.integers(0, 2**32 - 1),
     st.binary(min_size=16, max_size=16),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_every_reply_comes_back_as_it_was(
     status: Status, record: bytes, cursor: int, remaining: int, instance: bytes
 ) -> None:
@@ -93,7 +93,7 @@ def test_every_reply_comes_back_as_it_was(
 
 
 @given(st.binary(max_size=BODY_LENGTH + 2), st.integers(0, 9), st.integers(0, 2))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_arbitrary_bytes_are_refused_or_have_exactly_their_own_form(
     data: bytes, kind: int, version: int
 ) -> None:

@@ -39,7 +39,7 @@ def test_a_plaintext_that_does_not_fill_its_entry_is_our_own_bug(length: int) ->
 
 
 @given(st.integers(0, 2047), st.integers(0, 7))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_flipped_bit_is_refused(place: int, bit: int) -> None:
     """Ledger: packets without integrity (NYM-01-013)."""
     record = bytearray(sealed())
@@ -49,7 +49,7 @@ def test_any_flipped_bit_is_refused(place: int, bit: int) -> None:
 
 
 @given(st.binary(max_size=100))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_arbitrary_bytes_are_only_ever_refused(data: bytes) -> None:
     for record in (data, data.ljust(2048, b"\0"), sealed()[:32] + data.ljust(2016, b"\0")):
         with pytest.raises(RemoteProtocolError):

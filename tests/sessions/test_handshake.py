@@ -105,7 +105,7 @@ def test_another_length_is_refused(length: int) -> None:
 
 
 @given(st.integers(0, 1986), st.integers(0, 7))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_any_flipped_bit_is_refused_and_nothing_is_remembered(place: int, bit: int) -> None:
     changed = bytearray(MESSAGE)
     changed[place] ^= 1 << bit
@@ -116,7 +116,7 @@ def test_any_flipped_bit_is_refused_and_nothing_is_remembered(place: int, bit: i
 
 
 @given(st.binary(max_size=64))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_arbitrary_bytes_are_only_ever_refused(data: bytes) -> None:
     for message in (data, data.ljust(1987, b"\7")):
         with pytest.raises(RemoteProtocolError):

@@ -113,7 +113,7 @@ def test_another_sessions_message_is_refused() -> None:
 
 
 @given(st.integers(0, 1927), st.integers(0, 7), st.integers(0, 3))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_any_flipped_bit_is_refused_and_changes_nothing(place: int, bit: int, case: int) -> None:
     """In this chain, in the next one, of a skipped message, of a skipped one of an old chain."""
     ada, bob = pair()
@@ -131,7 +131,7 @@ def test_any_flipped_bit_is_refused_and_changes_nothing(place: int, bit: int, ca
 
 
 @given(st.binary(max_size=100))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_arbitrary_bytes_are_only_ever_refused(data: bytes) -> None:
     ada, bob = pair()
     header = ada.seal(b"", RNG)[: ratchet.HEADER_LENGTH]
@@ -456,7 +456,7 @@ def test_a_dump_comes_back_byte_for_byte_and_goes_on() -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(0, 7))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_damaged_dump_is_refused_or_is_another_states_canonical_form(
     place: int, bit: int
 ) -> None:
@@ -472,7 +472,7 @@ def test_a_damaged_dump_is_refused_or_is_another_states_canonical_form(
 
 
 @given(st.binary(max_size=100))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_arbitrary_dumps_are_only_ever_refused(data: bytes) -> None:
     dump = pair()[0].dump()
     for wrong in (data, dump + data + b"\0", dump[: len(data)], bytes(ratchet.DUMP_LIMIT + 1)):

@@ -160,6 +160,6 @@ class TwoPartiesSetBack(TwoParties):
 
 
 TestTwoParties = TwoParties.TestCase
-TestTwoParties.settings = settings(max_examples=80, stateful_step_count=STEPS, deadline=None)
+TestTwoParties.settings = settings(max_examples=80, stateful_step_count=STEPS)
 TestTwoPartiesSetBack = TwoPartiesSetBack.TestCase
-TestTwoPartiesSetBack.settings = settings(max_examples=80, stateful_step_count=STEPS, deadline=None)
+TestTwoPartiesSetBack.settings = settings(max_examples=80, stateful_step_count=STEPS)

@@ -60,7 +60,7 @@ def test_a_dump_gives_no_addresses_of_boxes_that_have_passed() -> None:
 
 
 @given(st.binary(max_size=100))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_arbitrary_session_dumps_are_only_ever_refused(data: bytes) -> None:
     dump = pair()[0].dump()
     for wrong in (data, dump + data + b"\0", dump[: len(data)], bytes(sessions.DUMP_LIMIT + 1)):

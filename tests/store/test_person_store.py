@@ -106,7 +106,7 @@ _BATCH = st.tuples(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.lists(_BATCH, max_size=3), max_size=6), st.integers(0, 5))
 def test_any_changes_leave_what_the_last_of_them_said(
     commits: list[list[tuple[dict[Key, bytes | None], dict[str, str | None]]]], reopen: int

@@ -70,7 +70,7 @@ def test_every_bit_of_header_and_signature_counts(record: bytes) -> None:
 
 
 @given(st.integers(0, 8 * constants.RECORD_LENGTH - 1), st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_bit_flipped_anywhere_is_refused(bit: int, tombstone: bool) -> None:
     record = TOMBSTONE if tombstone else BOX
     assert refusal(s.with_bit_flipped(record, bit)) in s.REASONS
@@ -82,13 +82,13 @@ def test_another_length_is_refused(record: bytes) -> None:
 
 
 @given(st.binary(max_size=3000))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_arbitrary_bytes_are_refused(data: bytes) -> None:
     assert refusal(data) == "box"
 
 
 @given(st.binary(min_size=2048, max_size=2048), st.booleans(), st.booleans())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_arbitrary_bytes_of_a_boxs_length_are_refused(data: bytes, day: bool, form: bool) -> None:
     if form:
         data = data[: s.FLAGS] + bytes(4) + data[s.SEALED]

@@ -35,7 +35,7 @@ def refusal(record: bytes, reader: ReadCapability, day: int = s.DAY) -> str:
 
 
 @given(indices, indices, days, st.binary(min_size=32, max_size=32))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_reader_opens_every_box_from_its_index_on(
     first: int, further: int, day: int, seed: bytes
 ) -> None:
@@ -49,7 +49,7 @@ def test_a_reader_opens_every_box_from_its_index_on(
 
 
 @given(indices, indices)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_steps_of_any_size_lead_to_the_same_place(one: int, two: int) -> None:
     assert STREAM.at(one).at(one + two) == STREAM.at(one + two)
     assert STREAM.read().at(one).at(one + two) == STREAM.at(one + two).read()
@@ -87,7 +87,7 @@ def test_no_index_lies_beyond_the_last() -> None:
 
 
 @given(st.integers(0, TOO_FAR - 1), st.binary(min_size=32, max_size=32))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_capabilities_come_back_from_their_bytes(index: int, seed: bytes) -> None:
     kept = with_index(WriteCapability.create(seeded(seed.hex()), s.NETWORK).dump(), index)
     writer = WriteCapability.load(kept, s.NETWORK)
@@ -118,7 +118,7 @@ def test_an_index_that_no_stream_reaches_is_refused(index: int) -> None:
 
 
 @given(st.binary(max_size=150) | st.binary(min_size=72, max_size=72))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_arbitrary_bytes_are_a_capability_or_an_error_by_name(data: bytes) -> None:
     try:
         assert ReadCapability.parse(data, s.NETWORK).pack() == data
@@ -176,14 +176,14 @@ def test_content_that_its_own_writer_sealed_wrongly_is_refused() -> None:
 
 
 @given(st.integers(0, 8 * 2048 - 1))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_reader_refuses_a_box_with_any_bit_flipped(bit: int) -> None:
     record = STREAM.seal(s.DAY, s.filler())
     assert refusal(s.with_bit_flipped(record, bit), STREAM.read()) in s.REASONS
 
 
 @given(st.binary(max_size=2100) | st.binary(min_size=2048, max_size=2048))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_reader_refuses_arbitrary_bytes(data: bytes) -> None:
     assert refusal(data, STREAM.read()) in s.REASONS
 

@@ -55,7 +55,7 @@ def places(writer: WriteCapability, count: int) -> Iterator[WriteCapability]:
 
 
 @given(seeds, indices, indices, st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_two_boxes_of_a_stream_share_no_linkable_value(
     seed: bytes, one: int, other: int, day: int, other_day: int
 ) -> None:
@@ -69,7 +69,7 @@ def test_two_boxes_of_a_stream_share_no_linkable_value(
 
 
 @given(seeds, indices, indices)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_tombstones_of_a_stream_share_nothing_but_being_tombstones(
     seed: bytes, one: int, other: int
 ) -> None:
@@ -81,7 +81,7 @@ def test_tombstones_of_a_stream_share_nothing_but_being_tombstones(
 
 
 @given(seeds, indices)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_box_holds_no_piece_of_a_capability_or_of_its_plaintext(seed: bytes, index: int) -> None:
     root = seeded(seed.hex()).bytes(32)
     writer = WriteCapability.from_root(root, s.NETWORK, b"messages").at(index)
@@ -226,7 +226,7 @@ def test_a_reader_cannot_move_a_signature_to_another_box() -> None:
 
 
 @given(seeds, st.integers(1, 40))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_later_capability_opens_no_earlier_box(seed: bytes, later: int) -> None:
     writer = WriteCapability.create(seeded(seed.hex()), s.NETWORK)
     earlier = writer.at(later - 1)
@@ -247,7 +247,7 @@ def test_a_later_capability_opens_no_earlier_box(seed: bytes, later: int) -> Non
 
 
 @given(seeds, st.integers(1, 40))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_later_capability_holds_no_earlier_chain_key(seed: bytes, later: int) -> None:
     root = seeded(seed.hex()).bytes(32)
     writer = WriteCapability.from_root(root, s.NETWORK, b"messages")
