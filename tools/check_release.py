@@ -215,6 +215,12 @@ CHECKS = (
         own_judge,
     ),
     Check(
+        "flood",
+        "one peer floods a relay in every way, and six people write through it",
+        ("python", "-m", "hostile.flood", "--json"),
+        own_judge,
+    ),
+    Check(
         "puts",
         "100,000 hostile puts at one node of the DHT, and at the nearest to each key",
         ("python", "-m", "hostile.puts", "--json"),

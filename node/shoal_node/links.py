@@ -5,11 +5,13 @@
     send(relay_id, packet) ─► channel.try_send ───────────────────► neighbour
           │ none yet: waiting (bounded) ─► dial ─ fails ─► drop, back off 0.5 … 30 s
           └ nobody in the directory, not connected: drop
-    neighbour, client ─► channel ─► received: (relay_id, packet), bounded, full: drop
+    neighbour, client ─► channel ─► received: (account, packet), bounded, full: drop
 
 A *neighbour* is a relay whose addresses the directory knows: we may dial it, and the least
 recently used gives way when there are too many. A *client* is anybody else who connects to us (a
 person's node under its session's identity): answered over its own channel and never dialled.
+Identities cost nothing, so clients have no *account* of their own for the relay's limits, but
+share that of their network; a relay's, whose identity is known to all, is its id.
 Nothing here waits for a peer: what can't be queued is dropped and counted by reason, since
 whoever needs a packet to arrive sends again by another path (protocol.md, delivery).
 """
@@ -66,7 +68,7 @@ class PacketLinks:
         resolve: asks the directory for a relay's addresses; called at each dial.
         limits: bounds.
 
-    ``received`` yields (relay id of the sender, packet of 3,072 bytes). ``counters`` has:
+    ``received`` yields (account of the sender, packet of 3,072 bytes). ``counters`` has:
     outbox full, queue full, unreachable, not connected, not running, evicted (packets not sent);
     received full (packets not taken); client limit, silent (channels refused).
     """
@@ -246,13 +248,17 @@ class PacketLinks:
                 if not channel.try_send(neighbour.waiting.popleft()):
                     self.counters["outbox full"] += 1
             while True:
-                for packet in await channel.receive_many():
+                packets = await channel.receive_many()
+                account = neighbour.relay_id
+                if account in self._neighbours:
+                    self._neighbours.move_to_end(account)
+                elif neighbour.is_client:
+                    account = neighbour.host.encode()
+                for packet in packets:
                     try:
-                        self._push.send_nowait((neighbour.relay_id, packet))
+                        self._push.send_nowait((account, packet))
                     except trio.WouldBlock:
                         self.counters["received full"] += 1
-                if neighbour.relay_id in self._neighbours:
-                    self._neighbours.move_to_end(neighbour.relay_id)
         except ChannelClosed:
             pass
         finally:

@@ -37,7 +37,7 @@ class OperatorLimits:
 
     Args:
         packets_per_s: taken from everybody together, lasting.
-        peer_packets_per_s: taken from one peer, lasting.
+        peer_packets_per_s: taken from one peer, lasting: a relay, or all clients of a subnet.
         peer_burst: taken at once from a peer that was quiet.
         pool: packets held for their delay.
         clients: people's nodes that are connected.
@@ -186,7 +186,8 @@ def commented() -> str:
 # above needs a restart.
 [limits]
 # Packets a second, of 3,072 bytes each, in and out again: from everybody, from one peer, and at
-# once from a peer that was quiet. What goes beyond is dropped before it costs anything.
+# once from a peer that was quiet. What goes beyond is dropped before it costs anything. People's
+# nodes of one /24 (IPv4) or /48 (IPv6) count as one peer together.
 # packets_per_s = {one.packets_per_s:.0f}
 # peer_packets_per_s = {one.peer_packets_per_s:.0f}
 # peer_burst = {one.peer_burst}

@@ -115,7 +115,7 @@ async def test_a_client_is_answered_over_its_own_channel_and_never_dialled(
     relay.send(client_id, packet(0), to_client=True)
     assert relay.counters == {"not connected": 1}
     client.send(relay_id, packet(1))
-    assert await relay.received.receive() == (client_id, packet(1))
+    assert await relay.received.receive() == (b"memory-1", packet(1))  # its host's account
     relay.send(client_id, packet(2), to_client=True)
     assert await client.received.receive() == (relay_id, packet(2))
     assert (relay.clients, relay.connected) == (1, 0)
@@ -132,7 +132,7 @@ async def test_what_is_for_a_relay_never_goes_to_a_client_nor_the_other_way(
     client.send(relay_id, packet(1))
     other.send(relay_id, packet(2))
     assert {await relay.received.receive() for _ in range(2)} == {
-        (client_id, packet(1)),
+        (b"memory-1", packet(1)),
         (other_id, packet(2)),
     }
     relay.send(client_id, packet(3))

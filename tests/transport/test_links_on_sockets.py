@@ -12,7 +12,9 @@ from shoal_node.transport.libp2p_host import run_libp2p
 from transport_support import seed_of
 
 
-async def test_clients_of_one_host_leave_room_for_others(nursery: trio.Nursery) -> None:
+async def test_clients_of_one_network_leave_room_for_others_and_share_an_account(
+    nursery: trio.Nursery,
+) -> None:
     relay = PacketLinks(lambda _: (), limits=LinkLimits(clients=8, clients_per_host=2))
 
     async def join(name: str, *listen: str) -> Transport:
@@ -28,7 +30,7 @@ async def test_clients_of_one_host_leave_room_for_others(nursery: trio.Nursery) 
         for name in "xy":
             channel = await (await join(name)).open(host.addresses[0], PACKET)
             await channel.send(bytes(PACKET_FRAME))
-            await relay.received.receive()
+            assert await relay.received.receive() == (b"127.0.0.0/24", bytes(PACKET_FRAME))
         refused = await (await join("z")).open(host.addresses[0], PACKET)
         with pytest.raises(ChannelClosed):
             await refused.receive()

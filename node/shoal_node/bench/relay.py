@@ -9,7 +9,8 @@
     each sends the next packet when one comes back: at most 60 of a client under way
 
 So many may wait without any queue being full, hence nothing may be lost, and a loss is an error.
-A relay takes 1,000 packets a second from one peer (``relay.limits``), 8,000 from eight.
+A relay takes 1,000 packets a second from all clients of one network (``relay.limits``): this
+one is told to take from this machine what it takes from everybody together.
 
 Under the second load packets come one by one: each wakes the relay, is read, unwrapped and
 written alone, and costs what it costs a relay with little traffic.
@@ -34,6 +35,7 @@ import trio
 
 from shoal_node import clock, fleet, home
 from shoal_node.directory_service import DirectoryService
+from shoal_node.operator import DEFAULT, OperatorLimits
 from shoal_node.transport import framing, libp2p_host
 from shoal_node.transport.interface import Channel, Peer, Transport
 from shoal_protocol import crypto, identity, parameters
@@ -54,6 +56,9 @@ _HALF: Final = 800  # packets of each client, at half load
 _LIGHT_RATE: Final = 400.0  # packets a second of all clients together, under light load
 _PATIENCE_S: Final = 30.0  # for one load, and for the directory
 _NETWORK: Final = parameters.LAB
+_LIMITS: Final = OperatorLimits(
+    peer_packets_per_s=DEFAULT.packets_per_s, peer_burst=int(DEFAULT.packets_per_s)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +110,7 @@ def measure() -> dict[str, dict[str, float]]:
     Raises:
         UserError: the relay did not start, or lost a packet.
     """
-    with fleet.Fleet(1, 0) as network:
+    with fleet.Fleet(1, 0, limits=_LIMITS) as network:
         network.start()
         return {"relay": trio.run(_measure, network.relays[0])}
 
