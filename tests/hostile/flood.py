@@ -26,6 +26,7 @@ from typing import Any, Final, Self
 
 from hostile.flooder import KINDS
 from hostile.slow import resident
+from processes.waiting import pause
 from shoal_node import demo, fleet
 from shoal_protocol.errors import UserError
 from shoal_protocol.relay.limits import Limits
@@ -125,7 +126,7 @@ def watch(pid: int, seconds: float) -> int:
     most, until = 0, time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
         most = max(most, resident(pid))
-        time.sleep(min(left, 0.1))
+        pause(min(left, 0.1))
     return most
 
 
@@ -271,7 +272,7 @@ def _await(reader: demo.Person, sender: demo.Person) -> None:
     until = time.monotonic() + ARRIVED_S
     while len(reader.arrived) < len(sender.sent) and time.monotonic() < until:
         reader.look(None)
-        time.sleep(0.2)
+        pause(0.2)
 
 
 def main() -> int:
