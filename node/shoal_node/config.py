@@ -12,6 +12,7 @@
     preset = "balanced"
     network = "main"
     passphrase_file = "/run/user/1000/shoal-passphrase"
+    workers = "auto"                      # a relay's: processes that unwrap
     [limits]                              # a relay's: operator.py
     disk_gb = 4.0
     [metrics]                             # a relay's
@@ -31,7 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
-from shoal_node import home, operator
+from shoal_node import home, operator, unwrap_process
 from shoal_node.api.client import UNIX
 from shoal_node.api.values import PresetName
 from shoal_node.transport import address
@@ -49,6 +50,7 @@ LOOPBACK_ADDRESS: Final = "/ip4/127.0.0.1/tcp/0"
 LISTS: Final = ("listen", "bootstrap")
 TEXTS: Final = ("api", "preset", "network", "relay", "passphrase_file")
 SWITCHES: Final = ("browser",)
+WORKERS: Final = "workers"
 MAX_ADDRESSES: Final = 16
 MAX_SOCKET_PATH: Final = 100  # bytes; Linux allows 107, macOS 103
 
@@ -71,6 +73,7 @@ class NodeConfig:
     browser: bool = True  # open the page when somebody sits at the terminal
     limits: operator.OperatorLimits = operator.DEFAULT  # a relay's
     metrics: tuple[str, int] | None = None  # where a relay's figures are answered
+    workers: int = 0  # processes that unwrap packets beside a relay's own
 
     @property
     def network_parameters(self) -> parameters.NetworkParameters:
@@ -163,6 +166,7 @@ def load(
         browser=browser,
         limits=operator.DEFAULT if limits is None else limits.value,
         metrics=_metrics(role, settings.get(operator.METRICS_TABLE)),
+        workers=_workers(role, settings.get(WORKERS), network),
     )
 
 
@@ -197,6 +201,9 @@ def _read_file(path: Path) -> dict[str, _Setting]:
             good, kind = isinstance(value, str), "a text"
         elif name in SWITCHES:
             good, kind = isinstance(value, bool), "true or false"
+        elif name == WORKERS:
+            good = isinstance(value, str | int) and not isinstance(value, bool)
+            kind = 'a whole number or "auto"'
         elif name == operator.TABLE:
             settings[name] = _Setting(operator.parse(value, str(path)), where)
             continue
@@ -282,6 +289,17 @@ def _metrics(role: Role, setting: _Setting | None) -> tuple[str, int] | None:
     if found is not None and role == "person":
         raise UsageError("metrics.listen: only a relay answers metrics; a person's node has none.")
     return found
+
+
+def _workers(role: Role, setting: _Setting | None, network: str) -> int:
+    if role == "person":
+        return 0
+    if setting is None:
+        return unwrap_process.workers_of(unwrap_process.AUTO, network)
+    try:
+        return unwrap_process.workers_of(str(setting.value), network)
+    except ValueError as error:
+        raise UsageError(f"{setting.where}: {error}.") from None
 
 
 def _check_relay(role: Role, setting: _Setting | None) -> None:

@@ -182,6 +182,10 @@ def commented() -> str:
 # main, lab, or lab5. Without it: lab when all addresses are loopback or private, else main.
 # network = "main"
 
+# Processes that unwrap packets beside the relay's own, each on a core of its own and some 30 MB:
+# "auto" is one less than there are cores, at most 2, and none in a network for trying things out.
+# workers = "auto"
+
 # What it gives at most. A change counts from `kill -HUP` (systemctl reload) on; what stands
 # above needs a restart.
 [limits]

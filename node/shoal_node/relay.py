@@ -2,7 +2,7 @@
 
 ::
 
-    PacketLinks ─► received ─► RelayMachine ─┬─ SendPacket ─► PacketLinks
+    PacketLinks ─► Intake ───► RelayMachine ─┬─ SendPacket ─► PacketLinks
                                              ├─ DhtPut, DhtGet ─► DhtService ─► finish
                                              ├─ Access ─► GroupCommit ─► RelayStore ─► stored
     DirectoryService ─► view ────────────────┴─ contacts, addresses, ranks
@@ -33,9 +33,11 @@ from shoal_node.store import relay_store
 from shoal_node.store.group_commit import GroupCommit
 from shoal_node.transport import framing
 from shoal_node.transport.interface import Handler, Peer, StartTransport, TaskStatus, Transport
+from shoal_node.unwrap_intake import Intake
 from shoal_node.volume import Stage as Allowance
 from shoal_node.volume_service import VolumeService
 from shoal_protocol import crypto, identity
+from shoal_protocol.clock import SECOND
 from shoal_protocol.dht import contacts, lookup
 from shoal_protocol.dht.members import Members
 from shoal_protocol.directory.descriptor import MAX_ADDRESSES, Descriptor
@@ -55,7 +57,6 @@ from shoal_protocol.service.storage import Outcome
 
 log = logging.getLogger(__name__)
 
-BATCH: Final = 16  # packets taken before other tasks have their turn: 2 to 4 ms
 FAILURE_PAUSE_S: Final = 0.1  # after a failed tick, so that a bug can't spin
 
 
@@ -133,6 +134,16 @@ class RelayNode:
             members=Members(self._view, ticking.now),
         )
         self._links = PacketLinks(self._resolve, limits=config.limits.links)
+        self._failures: Counter[str] = Counter()
+        self._intake = Intake(
+            self._links.received,
+            self.machine,
+            self._handle,
+            now=ticking.now,
+            woken=self._mixed,
+            failures=self._failures,
+            workers=config.workers,
+        )
         self._replicas = ReplicaService(
             self.peer.relay_id,
             params,
@@ -175,9 +186,9 @@ class RelayNode:
         )
         self._events: backend.Hub = backend.Hub(now)
         self._wake = trio.Event()
+        self._slept = self._sleeps_until = 0  # ns, from when until when the clock's task sleeps
         self._turned: trio.Event | None = None  # set, if anybody waits, when the clock has turned
         self._transport: Transport | None = None
-        self._failures: Counter[str] = Counter()
         self._addresses: tuple[str, ...] = ()
         self._keys: tuple[tuple[int, bytes], ...] = ()
         self._lookups: trio.Nursery | None = None
@@ -263,7 +274,7 @@ class RelayNode:
                 "directory": partial(self._directory.run, transport),
                 "store": self._commits.run,
                 "replication": partial(self._replicas.run, transport),
-                "mixing": self._take_packets,
+                "mixing": self._intake.run,
                 "volume": self.volume.run,
                 "clock": self._keep_time,
                 "dial-back": partial(self._dialback.run, self._addresses),
@@ -292,23 +303,6 @@ class RelayNode:
             )
         return tuple(taken[:MAX_ADDRESSES])
 
-    async def _take_packets(self, *, task_status: TaskStatus[None]) -> None:
-        """Feed packets to the machine in batches, each contained: a bug costs a batch at most."""
-        task_status.started(None)
-        async for first in self._links.received:
-            batch = [first]
-            while len(batch) < BATCH:
-                try:
-                    batch.append(self._links.received.receive_nowait())
-                except trio.WouldBlock:
-                    break
-            await supervisor.contain("packets", self._take, batch, counters=self._failures)
-            self._wake.set()
-
-    async def _take(self, batch: Sequence[tuple[bytes, bytes]]) -> None:
-        for peer, packet in batch:
-            self._handle(self.machine.receive(packet, peer, self._clock.now()))
-
     async def _keep_time(self, *, task_status: TaskStatus[None]) -> None:
         await self._tick()  # the machine may have slept for epochs since this relay was made
         task_status.started(None)
@@ -319,9 +313,15 @@ class RelayNode:
             elif self._turned is not None:
                 self._turned.set()
                 self._turned = None
-            wait = (self.machine.next_deadline() - self._clock.now()) / 1e9
-            with trio.move_on_after(max(0.0, wait)):
+            self._slept, self._sleeps_until = self._clock.now(), self.machine.next_deadline()
+            with trio.move_on_after(max(0.0, (self._sleeps_until - self._slept) / 1e9)):
                 await self._wake.wait()
+
+    def _mixed(self) -> None:
+        """Wake the clock's task for what is due before it wakes, or when the clock has leapt."""
+        steady = self._slept <= self._clock.now() < self._slept + SECOND
+        if self.machine.next_deadline() < self._sleeps_until or not steady:
+            self._wake.set()
 
     async def turn(self) -> None:
         """Wait until the clock's task has once more done what was due: a sign of life."""
@@ -337,6 +337,7 @@ class RelayNode:
         keys = self.machine.mix.public_keys()
         if keys != self._keys:
             self._keys = keys
+            self._intake.rekey()
             await self._directory.refresh(self._reachable() or self._addresses, keys)
 
     async def _follow_directory(self, *, task_status: TaskStatus[None]) -> None:
@@ -439,6 +440,7 @@ class RelayNode:
             self.machine.desk.counters,
             self._commits.counters,
             self._links.counters,
+            self._intake.counters,
             self._directory.counters,
             self._dht.counters,
             self._replicas.counters,
@@ -481,6 +483,8 @@ class RelayNode:
     def _warnings(self, kept: relay_store.Usage) -> Sequence[str]:
         found = [] if self._commits.warning is None else [self._commits.warning]
         found += self._unreached()
+        if self._intake.warning is not None:
+            found.append(self._intake.warning)
         month = self.volume.volume.sentence()
         if month is not None:
             found.append(month)

@@ -154,11 +154,12 @@ class X25519Key:
         private: 32 bytes (RFC 7748); the caller drops its own copy.
     """
 
-    __slots__ = ("_exchange", "public")
+    __slots__ = ("_exchange", "private", "public")
 
     def __init__(self, private: bytes) -> None:
         key = X25519PrivateKey.from_private_bytes(private)
         self._exchange = key.exchange
+        self.private: Final = key.private_bytes_raw  # gives its 32 bytes, for a process of ours
         self.public: Final = key.public_key().public_bytes_raw()
 
     def __repr__(self) -> str:

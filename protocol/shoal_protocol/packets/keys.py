@@ -80,18 +80,41 @@ class Hop:
             raise LocalProtocolError("a hop's delay or epoch is out of range")
 
 
-class MixKey:
-    """A relay's key of one epoch, with what it has seen.
+class OpeningKey:
+    """What opens a relay's packets of one epoch, and remembers none of them.
 
     Args:
         epoch: of this key.
         private: 32 bytes; not kept beyond the key object of the cipher library, which
             wipes it when the last reference goes.
         network: 32 bytes, the hash of the network's parameters.
-        replay_capacity: tags of the replay filter.
+
+    ``private()`` returns the 32 bytes again, for another process of the same relay.
     """
 
-    __slots__ = ("agree", "binding", "epoch", "public", "replay_filter")
+    __slots__ = ("agree", "binding", "epoch", "network", "private", "public")
+
+    def __init__(self, epoch: int, private: bytes, network: bytes) -> None:
+        key = crypto.X25519Key(private)
+        self.epoch: Final = epoch
+        self.network: Final = network
+        self.public: Final = key.public
+        self.private: Final = key.private
+        self.agree: Final = key.agree
+        self.binding: Final = binding(key.public, epoch, network)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(epoch={self.epoch}, …)"
+
+
+class MixKey(OpeningKey):
+    """A relay's key of one epoch, with what it has seen.
+
+    Args:
+        replay_capacity: tags of the replay filter; the others as of :class:`OpeningKey`.
+    """
+
+    __slots__ = ("replay_filter",)
 
     def __init__(
         self,
@@ -100,15 +123,8 @@ class MixKey:
         network: bytes,
         replay_capacity: int = replay.DEFAULT_CAPACITY,
     ) -> None:
-        key = crypto.X25519Key(private)
-        self.epoch: Final = epoch
-        self.public: Final = key.public
-        self.agree: Final = key.agree
-        self.binding: Final = binding(key.public, epoch, network)
+        super().__init__(epoch, private, network)
         self.replay_filter: Final = replay.ReplayFilter(replay_capacity)
-
-    def __repr__(self) -> str:
-        return f"MixKey(epoch={self.epoch}, …)"
 
 
 class MixKeyring:
@@ -138,6 +154,10 @@ class MixKeyring:
     def find(self, index: int) -> MixKey | None:
         """Return the key that a packet's mix-key ``index`` names."""
         return self._by_index.get(index)
+
+    def held(self) -> tuple[MixKey, ...]:
+        """Return every key held."""
+        return tuple(self._by_index.values())
 
     def advance(self, epoch: int, rng: Rng) -> bool:
         """Come to ``epoch``: drop keys outside e−1 to e+1, make those of e and e+1.

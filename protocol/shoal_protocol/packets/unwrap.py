@@ -10,6 +10,10 @@
 The tag is stored once the MAC holds and the slot makes sense, before the payload is
 touched: a packet whose payload fails at its exit is as used up as any other, and draws
 silence. Sphinx §3.6; a KEM per hop as in Katzenpost's KEM Sphinx.
+
+A relay with processes for unwrapping does the same in three places, each function once::
+
+    relay: check ──► any process with the key: open_checked ──► relay: accept (replay tag)
 """
 
 from typing import Final
@@ -67,6 +71,19 @@ class ToClient:
 Unwrapped = Forward | Exit | ToClient
 
 
+@value
+class Opened:
+    """What a key alone tells of a packet: nothing that the relay remembers has been asked.
+
+    Args:
+        tag: 16 bytes, the replay tag.
+        asks: what the packet asks of this hop; None when its payload's tag is wrong.
+    """
+
+    tag: bytes
+    asks: Unwrapped | None
+
+
 def unwrap(packet: bytes, keyring: keys.MixKeyring) -> Unwrapped:
     """Return what ``packet`` asks of this hop; store its replay tag in ``keyring``.
 
@@ -79,6 +96,18 @@ def unwrap(packet: bytes, keyring: keys.MixKeyring) -> Unwrapped:
     command", "replay", "replay filter full", "payload tag". Only the last leaves a trace:
     the packet's replay tag.
     """
+    key = check(packet, keyring)
+    stream, slot = _open_header(packet, key)
+    key.replay_filter.add(stream[keys.REPLAY_TAG])
+    return _open_payload(packet, stream, slot)
+
+
+def check(packet: bytes, keyring: keys.MixKeyring) -> keys.MixKey:
+    """Return the key that ``packet`` is for: all that can be refused without a multiplication.
+
+    Raises RemoteProtocolError: "packet length", "packet version", "reserved bytes", "mix key
+    index", "kem ciphertext".
+    """
     if len(packet) != PACKET_LENGTH:
         raise RemoteProtocolError("packet length")
     if packet[0] != VERSION:
@@ -88,10 +117,41 @@ def unwrap(packet: bytes, keyring: keys.MixKeyring) -> Unwrapped:
     key = keyring.find(packet[1])
     if key is None:
         raise RemoteProtocolError("mix key index")
-    ciphertext = packet[8:40]
-    if ciphertext[31] & 0x80:  # X25519 would ignore this bit
+    if packet[39] & 0x80:  # the ciphertext's top bit, which X25519 would ignore
         raise RemoteProtocolError("kem ciphertext")
+    return key
 
+
+def open_checked(packet: bytes, key: keys.OpeningKey) -> Opened:
+    """Do for a packet that :func:`check` let through what needs no memory.
+
+    Any process that has the key can do it; :func:`accept` comes after it, where the relay
+    remembers.
+
+    Raises RemoteProtocolError: "low-order point", "packet mac", "reserved bytes", "packet
+    command".
+    """
+    stream, slot = _open_header(packet, key)
+    try:
+        return Opened(stream[keys.REPLAY_TAG], _open_payload(packet, stream, slot))
+    except RemoteProtocolError:  # is told only to who has not seen the packet before
+        return Opened(stream[keys.REPLAY_TAG], None)
+
+
+def accept(opened: Opened, key: keys.MixKey) -> Unwrapped:
+    """Return what an opened packet asks, and store its replay tag: the end of :func:`unwrap`.
+
+    Raises RemoteProtocolError: "replay", "replay filter full", "payload tag".
+    """
+    key.replay_filter.add(opened.tag)
+    if opened.asks is None:
+        raise RemoteProtocolError("payload tag")
+    return opened.asks
+
+
+def _open_header(packet: bytes, key: keys.OpeningKey) -> tuple[bytes, bytes]:
+    """Return the key stream, and this hop's slot with the next header's slots behind it."""
+    ciphertext = packet[8:40]
     stream = keys.derive(key.agree(ciphertext), ciphertext, key.binding)
     slots = packet[_SLOTS_START:HEADER_LENGTH]
     mac = blake2b(packet[:_MAC_START] + slots, digest_size=16, key=stream[:32]).digest()
@@ -107,16 +167,19 @@ def unwrap(packet: bytes, keyring: keys.MixKeyring) -> Unwrapped:
         raise RemoteProtocolError("reserved bytes")
     if not _FORWARD <= command <= _CLIENT or (command == _EXIT and opened[1]):
         raise RemoteProtocolError("packet command")
-    key.replay_filter.add(stream[32:48])
+    return stream, opened
 
+
+def _open_payload(packet: bytes, stream: bytes, slot: bytes) -> Unwrapped:
+    """Decrypt the payload; raises RemoteProtocolError("payload tag")."""
     payload = lioness.decrypt(stream[keys.LIONESS_KEY], packet[HEADER_LENGTH:])
-    delay_ms = opened[2] << 8 | opened[3]
+    command, delay_ms = slot[0], slot[2] << 8 | slot[3]
     if command == _EXIT:
         if not equal(payload[:16], PAYLOAD_TAG):
             raise RemoteProtocolError("payload tag")
         return Exit(payload[16:], delay_ms)
-    clear = _CLEARS[opened[1]]
-    onward = b"".join((clear, opened[40:72], opened[24:40], opened[72:], payload))
+    clear = _CLEARS[slot[1]]
+    onward = b"".join((clear, slot[40:72], slot[24:40], slot[72:], payload))
     if command == _FORWARD:
-        return Forward(opened[8:24], delay_ms, onward)
-    return ToClient(opened[8:24], delay_ms, onward)
+        return Forward(slot[8:24], delay_ms, onward)
+    return ToClient(slot[8:24], delay_ms, onward)

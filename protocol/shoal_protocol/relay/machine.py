@@ -10,6 +10,8 @@
 
 from typing import Final
 
+from shoal_protocol.errors import RemoteProtocolError
+from shoal_protocol.packets.unwrap import Opened
 from shoal_protocol.relay import mix
 from shoal_protocol.service import desk
 from shoal_protocol.service.messages import Reply
@@ -33,6 +35,17 @@ class RelayMachine:
     def receive(self, packet: bytes, peer: bytes, now: int) -> list[Event]:
         """Take a packet from ``peer`` (16-byte id)."""
         mixed = self.mix.receive(packet, peer, now)
+        return self._serve(mixed, now) if mixed else []
+
+    def admit(self, packet: bytes, peer: bytes, now: int) -> mix.Admitted | None:
+        """Let a packet in that is opened elsewhere; see :meth:`MixMachine.admit`."""
+        return self.mix.admit(packet, peer, now)
+
+    def opened(
+        self, admitted: mix.Admitted, found: Opened | RemoteProtocolError, now: int
+    ) -> list[Event]:
+        """Go on with it; see :meth:`MixMachine.opened`."""
+        mixed = self.mix.opened(admitted, found, now)
         return self._serve(mixed, now) if mixed else []
 
     def next_deadline(self) -> int:

@@ -6,6 +6,7 @@
                   │         │         │                  │ handle_timer(now ≥ due)
                   └─────────┴─────────┴─> counters       ├─> SendPacket(next_id, packet)
                                                          └─> Request(body)
+    admit ─── limits ─► opened by another process ─► opened ── replay tag ── checks ── pool
 
 The sender draws each delay from an exponential distribution, so the order in which packets
 leave says nothing about the order in which they came (Loopix §4.1; Kesdogan et al. 1998,
@@ -51,6 +52,16 @@ class Request:
 Event = SendPacket | Request
 
 
+@value
+class Admitted:
+    """A packet that was let in at ``came`` (ns) from ``peer`` (16-byte id), not yet opened."""
+
+    packet: bytes
+    peer: bytes
+    came: int
+    key: keys.MixKey
+
+
 class MixMachine:
     """One relay's mix, sans-I/O.
 
@@ -81,7 +92,7 @@ class MixMachine:
         limits: relay_limits.Limits | None = None,
         packets: PacketFormat = SPHINX,
     ) -> None:
-        self._keyring: Final = keyring
+        self.keyring: Final = keyring
         self._unwrap: Final = packets.unwrap
         self._own_id: Final = own_id
         self._epoch_s: Final = parameters.epoch_s
@@ -89,7 +100,8 @@ class MixMachine:
         self._rng: Final = rng
         self.set_limits(limits or relay_limits.Limits())
         self._pool: list[tuple[int, int, Event, bytes]] = []  # due ns, sequence number, …, peer
-        self._held: dict[bytes, int] = {}  # packets in the pool, by peer
+        self._away = 0  # packets let in that are being opened
+        self._held: dict[bytes, int] = {}  # packets in the pool or being opened, by peer
         self._sequence = 0
         self.counters: Final[Counter[str]] = Counter()
         self.traffic: Final = TrafficMeter(parameters.lease_s, now)
@@ -103,40 +115,63 @@ class MixMachine:
 
     def public_keys(self) -> tuple[tuple[int, bytes], ...]:
         """Return (epoch, public mix key 32) of each key held, for the relay's descriptor."""
-        return self._keyring.public()
+        return self.keyring.public()
 
     @property
     def pool_size(self) -> int:
-        """Packets held now: with the rate, what anonymity is made of."""
-        return len(self._pool)
+        """Packets held now, those being opened too: with the rate, what anonymity is made of."""
+        return len(self._pool) + self._away
 
     def receive(self, packet: bytes, peer: bytes, now: int) -> list[Event]:
         """Take ``packet`` from ``peer`` (16-byte id); return what is due by ``now`` (ns).
 
         Nothing is raised and nothing answered: what is wrong is dropped and counted.
         """
-        pool, held = self._pool, self._held.get(peer, 0)
+        pool = self._pool
         try:
-            if not self._limiter.take(peer, now):
-                raise RemoteProtocolError("rate limit")
-            if not self._total.take(now):
-                raise RemoteProtocolError("relay's rate limit")
-            # Before the packet's replay tag is spent, so that its sender may try again.
-            if len(pool) >= self._limits.pool:
-                raise RemoteProtocolError("pool full")
-            if held >= self._limits.peer_pool:
-                raise RemoteProtocolError("peer's share of the pool full")
-            opened = self._unwrap(packet, self._keyring)
-            event = self._asked(opened)
-            if opened.delay_ms > self._max_delay_ms:
-                raise RemoteProtocolError("delay over the cap")
+            held = self._room(peer, now)
+            self._hold(self._unwrap(packet, self.keyring), peer, now)
+            self._held[peer] = held + 1
         except RemoteProtocolError as error:
             self.counters[error.reason] += 1
-        else:
-            due = now + opened.delay_ms * MILLISECOND
-            heapq.heappush(pool, (due, self._sequence, event, peer))
-            self._held[peer] = held + 1
-            self._sequence += 1
+        return self._release(now) if pool and pool[0][0] <= now else []
+
+    def admit(self, packet: bytes, peer: bytes, now: int) -> Admitted | None:
+        """Let ``packet`` in to be opened elsewhere; None when it was refused and counted.
+
+        What is let in has its place in the pool, and comes back by :meth:`opened`.
+        """
+        try:
+            held = self._room(peer, now)
+            key = unwrap.check(packet, self.keyring)
+        except RemoteProtocolError as error:
+            self.counters[error.reason] += 1
+            return None
+        self._held[peer] = held + 1
+        self._away += 1
+        return Admitted(packet, peer, now, key)
+
+    def opened(
+        self, admitted: Admitted, found: unwrap.Opened | RemoteProtocolError, now: int
+    ) -> list[Event]:
+        """Go on with a packet that was let in; in the order in which packets were.
+
+        Args:
+            admitted: from :meth:`admit`.
+            found: what :func:`unwrap.open_checked` returned for it, or raised.
+            now: ns; the packet's delay counts from when it was let in.
+        """
+        pool, peer = self._pool, admitted.peer
+        self._away -= 1
+        try:
+            if isinstance(found, RemoteProtocolError):
+                raise found
+            if self.keyring.find(admitted.packet[1]) is not admitted.key:
+                raise RemoteProtocolError("mix key index")  # its epoch ended meanwhile
+            self._hold(unwrap.accept(found, admitted.key), peer, admitted.came)
+        except RemoteProtocolError as error:
+            self.counters[error.reason] += 1
+            self._let_go(peer)
         return self._release(now) if pool and pool[0][0] <= now else []
 
     def next_deadline(self) -> int:
@@ -150,26 +185,50 @@ class MixMachine:
             self._rotate(now)
         return self._release(now)
 
-    def _asked(self, opened: unwrap.Unwrapped) -> Event:
-        """Return what a packet asks of this relay."""
+    def _room(self, peer: bytes, now: int) -> int:
+        """Take the tokens for a packet; return how many of the peer's packets are held."""
+        if not self._limiter.take(peer, now):
+            raise RemoteProtocolError("rate limit")
+        if not self._total.take(now):
+            raise RemoteProtocolError("relay's rate limit")
+        # Before the packet's replay tag is spent, so that its sender may try again.
+        if len(self._pool) + self._away >= self._limits.pool:
+            raise RemoteProtocolError("pool full")
+        held = self._held.get(peer, 0)
+        if held >= self._limits.peer_pool:
+            raise RemoteProtocolError("peer's share of the pool full")
+        return held
+
+    def _hold(self, opened: unwrap.Unwrapped, peer: bytes, came: int) -> None:
+        """Put what a packet asks of this relay into the pool."""
+        event: Event
         if isinstance(opened, unwrap.Forward):  # most are; a match costs thrice as much
             if opened.next_id == self._own_id:
                 raise RemoteProtocolError("hop to oneself")
-            return SendPacket(opened.next_id, opened.packet)
-        if isinstance(opened, unwrap.Exit):
-            return Request(opened.body)
-        return SendPacket(opened.client_id, opened.packet, to_client=True)
+            event = SendPacket(opened.next_id, opened.packet)
+        elif isinstance(opened, unwrap.Exit):
+            event = Request(opened.body)
+        else:
+            event = SendPacket(opened.client_id, opened.packet, to_client=True)
+        if opened.delay_ms > self._max_delay_ms:
+            raise RemoteProtocolError("delay over the cap")
+        due = came + opened.delay_ms * MILLISECOND
+        heapq.heappush(self._pool, (due, self._sequence, event, peer))
+        self._sequence += 1
+
+    def _let_go(self, peer: bytes) -> None:
+        left = self._held[peer] - 1
+        if left:
+            self._held[peer] = left
+        else:
+            del self._held[peer]
 
     def _release(self, now: int) -> list[Event]:
         events: list[Event] = []
-        pool, held = self._pool, self._held
+        pool = self._pool
         while pool and pool[0][0] <= now:
             _, _, event, peer = heapq.heappop(pool)
-            left = held[peer] - 1
-            if left:
-                held[peer] = left
-            else:
-                del held[peer]
+            self._let_go(peer)
             if isinstance(event, Request):
                 self.counters["requests"] += 1
                 self.traffic.count(now)
@@ -180,5 +239,5 @@ class MixMachine:
 
     def _rotate(self, now: int) -> None:
         epoch = index_of(now, self._epoch_s)
-        self._keyring.advance(epoch, self._rng)
+        self.keyring.advance(epoch, self._rng)
         self._next_epoch = (epoch + 1) * self._epoch_s * SECOND
