@@ -53,6 +53,9 @@ class _Key:
         self._group = group
         self._private = private
 
+    def private(self) -> bytes:
+        return self._private
+
     def agree(self, public: bytes) -> bytes:
         return self._group.agree(self._private, public)
 
