@@ -5,7 +5,7 @@
     send(relay_id, packet) ─► channel.try_send ───────────────────► neighbour
           │ none yet: waiting (bounded) ─► dial ─ fails ─► drop, back off 0.5 … 30 s
           └ nobody in the directory, not connected: drop
-    neighbour, client ─► channel ─► received: (account, packet), bounded, full: drop
+    neighbour, client ─► channel ─► received: (account, packet), bounded, full: wait in turn
 
 A *neighbour* is a relay whose addresses the directory knows: we may dial it, and the least
 recently used gives way when there are too many. A *client* is anybody else who connects to us (a
@@ -13,7 +13,9 @@ person's node under its session's identity): answered over its own channel and n
 Identities cost nothing, so clients have no *account* of their own for the relay's limits, but
 share that of their network; a relay's, whose identity is known to all, is its id.
 Nothing here waits for a peer: what can't be queued is dropped and counted by reason, since
-whoever needs a packet to arrive sends again by another path (protocol.md, delivery).
+whoever needs a packet to arrive sends again by another path (protocol.md, delivery). When the node
+takes less than comes, each channel has its turn, and what goes beyond is dropped at the inbox of
+the channel that it came over.
 """
 
 from collections import Counter, OrderedDict, deque
@@ -70,7 +72,7 @@ class PacketLinks:
 
     ``received`` yields (account of the sender, packet of 3,072 bytes). ``counters`` has:
     outbox full, queue full, unreachable, not connected, not running, evicted (packets not sent);
-    received full (packets not taken); client limit, silent (channels refused).
+    client limit, silent (channels refused).
     """
 
     def __init__(self, resolve: Resolve, *, limits: LinkLimits | None = None) -> None:
@@ -257,8 +259,8 @@ class PacketLinks:
                 for packet in packets:
                     try:
                         self._push.send_nowait((account, packet))
-                    except trio.WouldBlock:
-                        self.counters["received full"] += 1
+                    except trio.WouldBlock:  # in turn: who sends most loses in his own inbox
+                        await self._push.send((account, packet))
         except ChannelClosed:
             pass
         finally:

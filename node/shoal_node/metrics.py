@@ -56,7 +56,7 @@ PACKET_STEP: Final = 100_000
 LIMITS: Final[Mapping[str, tuple[str, ...]]] = {  # by what is counted when it is reached
     "clients": ("client limit",),
     "connections": ("connection limit", "handshake evicted"),
-    "packets": ("relay's rate limit", "received full"),
+    "packets": ("relay's rate limit", "inbox full"),
     "peer_packets": ("rate limit", "peer's share of the pool full"),
     "pool": ("pool full",),
 }

@@ -3,8 +3,8 @@
 ::
 
     links.received ─► up to 16 ─┬─ few, and nothing under way ─► machine.receive
-    (1,024; full: the newest    └─ more ─► machine.admit ─► UnwrapPool ─► machine.opened
-     is dropped and counted)                                          └─► events, in order
+    (1,024; full: channels      └─ more ─► machine.admit ─► UnwrapPool ─► machine.opened
+     wait in turn)                                                    └─► events, in order
 
 Few packets are opened here: to hand them over costs more than is saved, and the relay's core has
 time when few come. Many go to the workers, and while two batches wait there nothing more is taken

@@ -1,5 +1,6 @@
 """Packet links: dialled on demand, used both ways, and never in anybody's way."""
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -11,11 +12,13 @@ from trio.testing import MockClock
 
 from shoal_node.links import LinkLimits, PacketLinks
 from shoal_node.transport.crowd import network_of
-from shoal_node.transport.framing import PACKET, PACKET_FRAME
+from shoal_node.transport.framing import FRAMINGS, PACKET, PACKET_FRAME
 from shoal_node.transport.interface import Peer
 from shoal_node.transport.memory import MemoryNetwork, MemoryTransport
 from shoal_protocol.errors import LocalProtocolError
 from transport_support import seed_of
+
+INBOX = FRAMINGS[PACKET].inbox
 
 
 def packet(number: int) -> bytes:
@@ -217,11 +220,31 @@ async def test_a_node_that_takes_nothing_holds_a_bounded_number(
     town: Town, autojump_clock: MockClock
 ) -> None:
     (a, _), (b, b_id) = await town.join("a"), await town.join("b", received=20)
-    for number in range(60):
+    for number in range(300):
         a.send(b_id, packet(number))
+        await trio.sleep(0.01)
     await trio.sleep(1)
-    assert b.counters == {"received full": 40}
     assert b.received.statistics().current_buffer_used == 20
+    assert town.transport(b_id).counters["inbox full"] == 300 - 20 - 1 - INBOX
+
+
+async def test_who_sends_more_than_is_taken_displaces_nobody_elses_packets(
+    town: Town, autojump_clock: MockClock
+) -> None:
+    (a, a_id), (c, c_id), (b, b_id) = (
+        await town.join("a"),
+        await town.join("c"),
+        await town.join("b", received=20),
+    )
+    for number in range(300):
+        a.send(b_id, packet(number))
+        await trio.sleep(0.01)
+    for number in range(60):
+        c.send(b_id, packet(number))
+    await trio.sleep(1)
+    all_of_both = 60 + 20 + 1 + INBOX
+    taken = Counter([(await b.received.receive())[0] for _ in range(all_of_both)])
+    assert taken == {c_id: 60, a_id: 20 + 1 + INBOX}
 
 
 async def test_the_least_recently_used_neighbour_gives_way(
