@@ -15,7 +15,7 @@ don't reach, and are taken off as they are computed from what the relay counts:
 
 - replay filters, for as long as a mix key is held, an epoch and the next: by the packets moved.
   What an ended filter frees is used again rather than given back, so the most until then counts;
-- SQLite's cache of the store's pages: the bytes of the store, up to 2,000 KiB.
+- SQLite's cache of the store's pages: the bytes of the store, up to the 16 MiB of the cache.
 
 The slope of all memory stands beside it.
 
@@ -45,6 +45,7 @@ from processes import slopes, writers
 from processes.waiting import pause
 from processes.writers import Writer
 from shoal_node import fleet
+from shoal_node.store import relay_schema
 from shoal_protocol.packets import replay
 from shoal_protocol.parameters import LAB
 from support import seeded
@@ -59,7 +60,7 @@ WARM_UP: Final = 0.25  # of the run
 CALL_S: Final = 60.0  # until a writer's last call is answered
 SETTLE_S: Final = 120.0  # until everything has come
 MIB: Final = 2**20
-PAGES: Final = 2_000 / 1_024  # MiB; SQLite's cache of pages unless told otherwise
+PAGES: Final = relay_schema.CACHE_LENGTH / MIB  # of a relay's store in memory at most
 GROWTH: Final = 1.0  # MiB/h that memory may grow by, at the upper end of the interval
 DESCRIPTORS: Final = 1.0  # an hour that a process may open without closing them
 MOVED: Final = ("forwarded", "to client", "requests")  # counters of packets that left a pool

@@ -236,7 +236,7 @@ def test_of_what_disappears_or_is_ignored_or_deleted_or_burnt_nothing_is_left(
     assert found_with_the_key(path) == []
 
 
-def test_the_settings_that_keep_and_erase_are_in_force(folder: Path) -> None:
+def test_the_settings_that_keep_erase_and_bound_are_in_force(folder: Path) -> None:
     store = PersonStore.open(folder / "person.db", SECRET)
     wanted = {
         "journal_mode": "wal",
@@ -249,6 +249,7 @@ def test_the_settings_that_keep_and_erase_are_in_force(folder: Path) -> None:
         "cipher_use_hmac": "1",
         "cipher_hmac_algorithm": "HMAC_SHA512",
         "fullfsync": "1",
+        "cache_size": "-256",
     }
     connection = store._connection
     assert {

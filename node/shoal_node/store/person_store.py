@@ -37,6 +37,7 @@ from shoal_protocol.client.state import Changes, Kept, Key, MessageRow, StoreDam
 from shoal_protocol.errors import ShoalError, StoreError, StoreFailed, StoreFull, UserError
 
 PAGE_LENGTH: Final = 4096  # bytes
+CACHE_LENGTH: Final = 256 * 1024  # bytes of pages in memory at most: all is read at the start
 LOG_LIMIT: Final = 4 * 2**20  # bytes; a longer write-ahead log is emptied after a commit
 RESERVE_LENGTH: Final = 2**20  # bytes, given up so that a deletion works on a full disk
 ERASED_AT_ONCE: Final = frozenset(
@@ -76,6 +77,7 @@ _HABITS: Final = (
     "PRAGMA temp_store = MEMORY",
     "PRAGMA locking_mode = EXCLUSIVE",
     "PRAGMA secure_delete = ON",
+    f"PRAGMA cache_size = -{CACHE_LENGTH // 1024}",
     "PRAGMA synchronous = FULL",
     "PRAGMA fullfsync = ON",  # macOS, where fsync alone does not reach the platter
     "PRAGMA checkpoint_fullfsync = ON",

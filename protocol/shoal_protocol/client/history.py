@@ -15,7 +15,6 @@ stands for a message that was deleted here while it was on its way.
 """
 
 import heapq
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -99,7 +98,7 @@ class History:
     def __init__(self, conversation: str, journal: Journal | None) -> None:
         self._conversation: Final = conversation
         self._journal = journal
-        self._messages: OrderedDict[str, Message] = OrderedDict()
+        self._messages: dict[str, Message] = {}
         self._positions: dict[str, int] = {}
         self._notices: dict[str, Notice] = {}
         self._deadlines: list[tuple[int, str]] = []  # a heap; some are of messages that are gone
