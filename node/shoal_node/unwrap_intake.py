@@ -7,8 +7,8 @@
      wait in turn)                                                    └─► events, in order
 
 Few packets are opened here: to hand them over costs more than is saved, and the relay's core has
-time when few come. Many go to the workers, and while two batches wait there nothing more is taken
-from the links, so that all that waits is bounded by the links' queue. spec: mix §5
+time when few come. Many go to the workers; what they have no time for the relay opens itself, and
+takes nothing from the links meanwhile, so that all that waits is bounded. spec: mix §5
 """
 
 from collections import Counter
@@ -116,7 +116,6 @@ class Intake:
             admit = self._machine.admit
             found = [admit(packet, peer, now) for peer, packet in batch]
             await pool.submit([each for each in found if each is not None])
-            await pool.room()
 
     def _opened(self, admitted: Admitted, found: Found) -> None:
         self._handle(self._machine.opened(admitted, found, self._now()))

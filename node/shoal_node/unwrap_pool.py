@@ -2,8 +2,9 @@
 
 ::
 
-    submit ─► pending (bounded by room) ─► a worker that is idle: whatever is there, up to 32
-                                        └► one that has one batch: 16 or more, one ahead
+    submit ─► pending ─┬► a worker that is idle: whatever is there, up to 32
+                       ├► one that has one batch: 16 or more, one ahead
+                       └► all have two and 32 wait: opened here, 8 at a time
     worker ─► replies ─► batches, in the order of submission ─► deliver
     worker ended, silent, or wrong ─► its batches are opened here; another one in 1, 2 … 60 s
 
@@ -41,6 +42,7 @@ from shoal_protocol.relay.mix import Admitted
 log = logging.getLogger(__name__)
 
 BATCH: Final = 32  # packets; a worker needs 2 ms for them
+SHARE: Final = 8  # packets opened here at a time when all workers have enough
 AHEAD: Final = 16  # packets that wait before a worker that is at work gets a second batch
 START_S: Final = 30.0  # for a worker's start
 PATIENCE_S: Final = 5.0  # for a batch
@@ -116,7 +118,6 @@ class UnwrapPool:
         self._workers: list[_Worker] = []
         self._pending: deque[Admitted] = deque()
         self._order: deque[_Batch] = deque()
-        self._moved = trio.Event()  # replaced each time it is set
 
     @property
     def running(self) -> int:
@@ -128,15 +129,12 @@ class UnwrapPool:
         """Whether any packet waits or is being opened."""
         return bool(self._pending or self._order)
 
-    async def room(self) -> None:
-        """Wait until :meth:`submit` may be called: with two batches waiting it may not."""
-        while len(self._pending) >= 2 * BATCH:
-            await self._moved.wait()
-
     async def submit(self, admitted: Sequence[Admitted]) -> None:
-        """Have packets opened; with no worker running they are opened here, at once."""
+        """Have packets opened; those that no worker has time for are opened here, at once."""
         self._pending.extend(admitted)
         self._feed()
+        while len(self._pending) >= BATCH:
+            self._batch(SHARE).open_here()
         await self._hand_over()
 
     def rekey(self) -> None:
@@ -202,7 +200,8 @@ class UnwrapPool:
                 end = start + len(batch.admitted) * REPLY_LENGTH
                 if len(buffer) < end:
                     break
-                batch.found = [read_reply(buffer, at) for at in range(start, end, REPLY_LENGTH)]
+                with memoryview(buffer) as view:
+                    batch.found = [read_reply(view, at) for at in range(start, end, REPLY_LENGTH)]
                 worker.batches.popleft()
                 start = end
             del buffer[:start]
@@ -216,16 +215,16 @@ class UnwrapPool:
         """Hand out what waits."""
         while self._pending:
             if not self._workers:
-                self._batch().open_here()
+                self._batch(BATCH).open_here()
                 continue
             worker = min(self._workers, key=lambda each: len(each.batches))
             ahead = len(worker.batches)
             if ahead > 1 or (ahead and len(self._pending) < AHEAD):
                 break
-            self._send(worker, self._batch())
+            self._send(worker, self._batch(BATCH))
 
-    def _batch(self) -> _Batch:
-        size = min(BATCH, len(self._pending))
+    def _batch(self, most: int) -> _Batch:
+        size = min(most, len(self._pending))
         batch = _Batch([self._pending.popleft() for _ in range(size)])
         self._order.append(batch)
         return batch
@@ -261,8 +260,6 @@ class UnwrapPool:
             while todo:  # a bug costs one packet
                 await supervisor.contain("packets", self._deliver_all, todo, counters=self.counters)
         self._done()
-        self._moved.set()
-        self._moved = trio.Event()
 
     async def _deliver_all(self, todo: deque[tuple[Admitted, Found]]) -> None:
         while todo:

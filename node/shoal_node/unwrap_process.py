@@ -24,11 +24,11 @@ import trio
 
 COMMAND: Final = (sys.executable, "-P", "-m", "shoal_node.unwrap_worker")
 BUFFER: Final = 2**19  # bytes asked of the system for each direction; two batches and more
-READ_SIZE: Final = 262_144  # bytes
+READ_SIZE: Final = 99_456  # bytes: 32 replies, and below what malloc maps anew each time
 END_S: Final = 1.0  # for a worker's end once its socket is closed
 
 AUTO: Final = "auto"
-MOST_BY_ITSELF: Final = 2  # workers; one opens packets about as fast as the relay moves them
+MOST_BY_ITSELF: Final = 2  # workers; two open packets faster than the relay moves them
 MOST: Final = 16
 
 Sendable = bytes | bytearray

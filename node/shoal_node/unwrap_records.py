@@ -111,7 +111,7 @@ def open_packet(packet: bytes, held: dict[int, keys.OpeningKey]) -> bytes:
     return head + content.ljust(PACKET_LENGTH, b"\0")
 
 
-def read_reply(data: bytes | bytearray, start: int) -> Opened | RemoteProtocolError:
+def read_reply(data: bytes | memoryview, start: int) -> Opened | RemoteProtocolError:
     """Return what :func:`open_checked` returned or raised, from the reply at ``start``.
 
     Raises LocalProtocolError: it is no reply.

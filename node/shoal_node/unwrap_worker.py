@@ -65,9 +65,8 @@ class Opener:
         body = start + HEAD.size
         if kind == Kind.OPEN:
             cuts = range(body, end, PACKET_LENGTH)
-            return [
-                open_packet(bytes(self._buffer[at : at + PACKET_LENGTH]), self.keys) for at in cuts
-            ]
+            with memoryview(self._buffer) as view:
+                return [open_packet(bytes(view[at : at + PACKET_LENGTH]), self.keys) for at in cuts]
         self.keys.pop(index, None)  # the cipher library wipes it with its last reference
         if kind == Kind.KEY:
             self.keys[index] = read_key(self._buffer, body)

@@ -2,28 +2,24 @@
 
 ::
 
-    this process                                 a relay's process, from the fleet
-    8 clients ─── packets, built beforehand ───► unwrap, delay 0
-        ▲                                           │ command CLIENT
-        └───────── TCP, Noise, yamux ◄──────────────┘
-    each sends the next packet when one comes back: at most 60 of a client under way
+    first core     a relay's process, from the fleet: all by itself, then with one worker
+    second core    this process: 32 clients of relay_load.py ─ packets built beforehand, delay 0 ─►
+                   and, the second time, the relay's worker beside it
+    phases         full load │ half load │ one by one │ sampled │ three times what it carries
 
-So many may wait without any queue being full, hence nothing may be lost, and a loss is an error.
-A relay takes 1,000 packets a second from all clients of one network (``relay.limits``): this
-one is told to take from this machine what it takes from everybody together.
+Under full load a client sends the next packet when one comes back, at most 15 under way: as many
+may wait without any queue being full, hence nothing may be lost, and a loss is an error. The
+relay's limits are off, and so are its peers' (a peer is let 1,000 packets a second otherwise).
 
-Under the second load packets come one by one: each wakes the relay, is read, unwrapped and
-written alone, and costs what it costs a relay with little traffic.
-
-Under the third they come evenly, half as many a second as under full load, whether others are
-back or not: what lies between a packet and its coming back, beside the links, is what the relay
-adds to the delay that a packet asks for (none here).
-
-Both processes share the machine. The relay's processor time is its own and says most; packets a
-second need a core for each of the two.
+The load takes processor time, too: its share is told, and with a worker both have one core
+between them, where the machine has two. ``own_ms`` is the relay's part of a packet's delay, from
+the read of the socket that completed it to the queue of its next link, less the delay drawn (none
+here). What it is made of was sampled inside the relay (relay_inside.py).
 """
 
+import json
 import os
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,10 +30,10 @@ from typing import Final
 import trio
 
 from shoal_node import clock, fleet, home
+from shoal_node.bench import relay_inside, relay_load
 from shoal_node.directory_service import DirectoryService
-from shoal_node.operator import DEFAULT, OperatorLimits
-from shoal_node.transport import framing, libp2p_host
-from shoal_node.transport.interface import Channel, Peer, Transport
+from shoal_node.transport import libp2p_host
+from shoal_node.transport.interface import Peer, Transport
 from shoal_protocol import crypto, identity, parameters
 from shoal_protocol.clock import index_of
 from shoal_protocol.directory.sync import DirectorySync
@@ -47,110 +43,252 @@ from shoal_protocol.packets import surb
 from shoal_protocol.packets.keys import Hop
 from shoal_protocol.rng import Rng
 
-_CLIENTS: Final = 8
-_WINDOW: Final = 60  # packets of one client under way; 8 × 60 is half of what a relay lets wait
-_WARM: Final = 60  # packets of each client before the clock runs
-_FULL: Final = 1_500  # packets of each client, under full load
-_LIGHT: Final = 80  # packets of each client, one by one
-_HALF: Final = 800  # packets of each client, at half load
-_LIGHT_RATE: Final = 400.0  # packets a second of all clients together, under light load
+Figures = dict[str, float]
+
+_CLIENTS: Final = 32
+_WINDOW: Final = 15  # packets of one client under way; 32 × 15 is half of what a relay lets wait
+_WARM: Final = 30  # packets of each client before the clock runs
+_FULL: Final = 320  # packets of each client, under full load
+_LIGHT: Final = 20  # packets of each client, one by one
+_HALF_S: Final = 1.0
+_LIGHT_RATE: Final = 400.0  # packets a second of all clients together, one by one
+_SAMPLED: Final = 250  # packets of each client, while samples are taken
+_OVERLOAD: Final = 3.0  # times what the relay carries
+_FILLING_S: Final = 0.3  # until the queues are full
+_OVERLOAD_S: Final = 0.5
 _PATIENCE_S: Final = 30.0  # for one load, and for the directory
+_QUIET_S: Final = 0.3  # after which nothing more comes back
+_START_S: Final = 10.0  # for a worker
 _NETWORK: Final = parameters.LAB
-_LIMITS: Final = OperatorLimits(
-    peer_packets_per_s=DEFAULT.packets_per_s, peer_burst=int(DEFAULT.packets_per_s)
-)
+_DROPPED: Final = ("inbox full", "received full", "outbox full", "pool full")
 
 
 @dataclass(frozen=True, slots=True)
-class _Client:
-    """One connected client and the packets that it will send, in order."""
+class _Process:
+    """One process of the relay, as /proc sees it; figures that aren't told are None."""
 
-    channel: Channel
-    packets: list[bytes]
+    pid: int
 
-    async def exchange(self, count: int, window: int) -> None:
-        """Send ``count`` packets, at most ``window`` under way; return when all came back."""
-        sent = back = 0
-        while back < count:
-            while sent < count and sent - back < window:
-                await self.channel.send(self.packets.pop())
-                sent += 1
-            back += len(await self.channel.receive_many())
+    def cpu_s(self) -> float | None:
+        """Seconds of processor time, in user and kernel."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    async def pace(self, count: int, begin: float, pause_s: float) -> list[float]:
-        """Send ``count`` packets, one each ``pause_s`` from ``begin`` on; return their delays (s).
+    def memory_mb(self, line: str) -> float | None:
+        """MB (10^6 bytes) in a line of /proc/PID/status: VmRSS now, VmHWM at its highest."""
+        try:
+            lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        except OSError:
+            return None
+        found = [each.split()[1] for each in lines if each.startswith(f"{line}:")]
+        return round(int(found[0]) * 1024 / 1e6, 1) if found else None
 
-        A relay keeps the order of packets that ask for no delay. One that this process could
-        not send in time counts from when it was to be sent.
-        """
-        due = [begin + turn * pause_s for turn in range(count)]
-        delays: list[float] = []
-
-        async def collect() -> None:
-            while len(delays) < count:
-                back = await self.channel.receive_many()
-                now = trio.current_time()
-                delays.extend(now - at for at in due[len(delays) : len(delays) + len(back)])
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(collect)
-            for at in due:
-                await trio.sleep_until(at)
-                await self.channel.send(self.packets.pop())
-        return delays
+    def children(self) -> "list[_Process]":
+        """Processes that it started."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = path.read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[1]) == self.pid:
+                found.append(_Process(int(path.parent.name)))
+        return found
 
 
-def measure() -> dict[str, dict[str, float]]:
-    """Return ``{"relay": {"packets_per_s", "cpu_us_per_packet", "rss_mb", …}}``; about 15 s.
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """The clients, and what their packets are made of."""
 
-    ``light_cpu_us_per_packet`` is of packets that come one by one; ``half_load_ms_p50`` and
-    ``half_load_ms_p95`` are there and back through two links, at half of ``packets_per_s``.
-    Figures that the platform doesn't tell (without /proc) are absent.
+    hop: Hop
+    ids: list[bytes]
+    links: list[relay_load.RawLink]
+    rng: Rng
+
+    def fill(self, count: int) -> None:
+        """Build ``count`` packets for each client."""
+        for link, client in zip(self.links, self.ids, strict=True):
+            for _ in range(count):
+                loop = surb.loop([self.hop], client, network=_NETWORK.hash, rng=self.rng)
+                link.packets.append(loop[0])
+
+    def under_way(self) -> int:
+        """Packets that have not come back."""
+        return sum(link.sent - link.back for link in self.links)
+
+
+def measure() -> dict[str, Figures]:
+    """Return figures of a relay on one core, and of one with a worker on a second core; 30 s.
+
+    ``{"relay": {"packets_per_s", "cpu_us_per_packet", "rss_mb", …}, "relay_worker": {…, "ratio",
+    "offloaded"}, "relay_overload": …, "relay_parts": …, "relay_worker_parts": …}``:
+    ``cpu_us_per_packet`` is of the relay's own process, ``worker_…`` of its worker's, ``load_…``
+    of this one's; ``light_…`` of packets that come one by one. ``ratio`` compares packets a second
+    with the first relay's, ``offloaded`` the own processes' time a packet. ``…_parts`` are the own
+    process's microseconds a packet by part. Figures that the platform doesn't tell (without /proc)
+    are absent.
 
     Raises:
         UserError: the relay did not start, or lost a packet.
     """
-    with fleet.Fleet(1, 0, limits=_LIMITS) as network:
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    try:
+        alone, parts, overload = _one(0, cores)
+        beside, worker_parts, worker_overload = _one(1, cores)
+    finally:
+        _pin(0, cores)
+    beside["ratio"] = beside["packets_per_s"] / alone["packets_per_s"]
+    if "cpu_us_per_packet" in alone:
+        beside["offloaded"] = alone["cpu_us_per_packet"] / beside["cpu_us_per_packet"]
+    return {
+        "relay": alone,
+        "relay_worker": beside,
+        "relay_overload": overload,
+        "relay_worker_overload": worker_overload,
+        "relay_parts": parts,
+        "relay_worker_parts": worker_parts,
+    }
+
+
+def _one(workers: int, cores: Sequence[int]) -> tuple[Figures, Figures, Figures]:
+    """Measure a relay with so many workers: its figures, where its time goes, and overload."""
+    main = partial(relay_inside.main, workers, cores[:1])
+    with fleet.Fleet(1, 0, main=main) as network:
         network.start()
-        return {"relay": trio.run(_measure, network.relays[0])}
-
-
-async def _measure(node: fleet.Node) -> dict[str, float]:
-    failed, figures = None, dict[str, float]()
-    async with trio.open_nursery() as nursery:
+        node = network.relays[0]
+        assert node.process.pid is not None
+        own = _Process(node.process.pid)
+        helpers = _await_workers(node, own, workers)
+        for process in helpers:
+            _pin(process.pid, cores[1:] or cores)
+        _pin(0, cores[1:] or cores)
+        load = trio.run(_connected, node)
         try:
-            figures = await _figures(nursery, node)
-        except UserError as error:
-            failed = error  # raised below, outside the nursery, which would wrap it
-        nursery.cancel_scope.cancel()
-    if failed is not None:
-        raise failed
-    return figures
-
-
-async def _figures(nursery: trio.Nursery, node: fleet.Node) -> dict[str, float]:
-    rng = Rng(os.urandom)
-    address = home.read_api(node.data).addrs[0]
-    hop = await _find(nursery, address, rng)
-    count = _WARM + _FULL + _LIGHT + _HALF
-    clients = [await _connect(nursery, address, hop, count, rng) for _ in range(_CLIENTS)]
-    await _load(clients, _WARM)
-    cpu, began = _cpu_s(node), time.perf_counter()
-    await _load(clients, _FULL)
-    figures = {"packets_per_s": _CLIENTS * _FULL / (time.perf_counter() - began)}
-    if cpu is not None:
-        figures["cpu_us_per_packet"] = _cpu_us(node, cpu, _CLIENTS * _FULL)
-    rss = node.rss_mb()
-    if rss is not None:
-        figures["rss_mb"] = rss
-    cpu = _cpu_s(node)
-    await _load_lightly(clients)
-    if cpu is not None:
-        figures["light_cpu_us_per_packet"] = _cpu_us(node, cpu, _CLIENTS * _LIGHT)
-    delays = await _load_half(clients, figures["packets_per_s"] / 2)
+            figures, half = _figures(own, helpers, load)
+            sampled_us = _sampled(own, load)
+            overload = _overload(node, own, load, figures["packets_per_s"])
+        finally:
+            for link in load.links:
+                link.close()
+        network.stop(node)
+        told = json.loads((node.data / relay_inside.FILE).read_text())
+    delays = sorted(took for at, took in told["delays"] if half[0] <= at <= half[1])
     for share in (50, 95):
-        figures[f"half_load_ms_p{share}"] = delays[len(delays) * share // 100] * 1e3
+        figures[f"own_ms_p{share}"] = delays[len(delays) * share // 100] * 1e3
+    samples = max(1, sum(told["parts"].values()))
+    parts = {
+        name: count / samples * sampled_us
+        for name, count in sorted(told["parts"].items(), key=lambda each: -each[1])
+    }
+    return figures, parts if sampled_us else {}, overload
+
+
+def _figures(
+    own: _Process, helpers: Sequence[_Process], load: _Load
+) -> tuple[Figures, tuple[float, float]]:
+    """Load the relay fully, by half, and lightly; return figures and when it was half loaded."""
+    links = load.links
+    load.fill(_WARM + _FULL)
+    relay_load.exchange(links, _WARM, _WINDOW, _PATIENCE_S)
+    before = [each.cpu_s() for each in (own, *helpers)]
+    here, began = time.process_time(), time.perf_counter()
+    relay_load.exchange(links, _FULL, _WINDOW, _PATIENCE_S)
+    count = _CLIENTS * _FULL
+    figures = {"packets_per_s": count / (time.perf_counter() - began)}
+    figures["load_cpu_us_per_packet"] = (time.process_time() - here) * 1e6 / count
+    for prefix, process, cpu in zip(("", "worker_"), (own, *helpers), before, strict=False):
+        _add(figures, f"{prefix}cpu_us_per_packet", _cpu_us(process, cpu, count))
+        _add(figures, f"{prefix}rss_mb", process.memory_mb("VmRSS"))
+
+    rate = figures["packets_per_s"] / 2
+    load.fill(int(rate * _HALF_S / _CLIENTS) + 1)
+    begin = time.monotonic()
+    relay_load.pace(links, rate, _HALF_S)
+    half = (begin, time.monotonic())
+    relay_load.settle(links, _QUIET_S)
+
+    load.fill(_LIGHT)
+    cpu = own.cpu_s()
+    relay_load.pace(links, _LIGHT_RATE, _CLIENTS * _LIGHT / _LIGHT_RATE)
+    relay_load.settle(links, _QUIET_S)
+    _add(figures, "light_cpu_us_per_packet", _cpu_us(own, cpu, _CLIENTS * _LIGHT))
+    if load.under_way():
+        raise UserError("The relay lost a packet at half its load.")
+    return figures, half
+
+
+def _sampled(own: _Process, load: _Load) -> float:
+    """Load the relay fully while it looks where it is; return its time a packet, microseconds."""
+    if not hasattr(signal, "SIGUSR1"):
+        return 0.0
+    load.fill(_SAMPLED)
+    cpu = own.cpu_s()
+    os.kill(own.pid, signal.SIGUSR1)
+    relay_load.exchange(load.links, _SAMPLED, _WINDOW, _PATIENCE_S)
+    os.kill(own.pid, signal.SIGUSR2)
+    return _cpu_us(own, cpu, _CLIENTS * _SAMPLED) or 0.0
+
+
+def _overload(node: fleet.Node, own: _Process, load: _Load, carries: float) -> Figures:
+    """Offer more than the relay carries; what its windows hold back is not sent at all."""
+    load.fill(int(_OVERLOAD * carries * (_FILLING_S + _OVERLOAD_S) / _CLIENTS) + 1)
+    client = node.client()
+    relay_load.pace(load.links, _OVERLOAD * carries, _FILLING_S)
+    before = client.get("status")["counters"]
+    back = sum(link.back for link in load.links)
+    due, sent = relay_load.pace(load.links, _OVERLOAD * carries, _OVERLOAD_S)
+    carried = sum(link.back for link in load.links) - back
+    after = client.get("status")["counters"]
+    relay_load.settle(load.links, _QUIET_S)
+    figures = {
+        "offered_per_s": due / _OVERLOAD_S,
+        "held_back_per_s": (due - sent) / _OVERLOAD_S,
+        "carried_per_s": carried / _OVERLOAD_S,
+    }
+    for name in _DROPPED:
+        lost = after.get(name, 0) - before.get(name, 0)
+        figures[f"{name.replace(' ', '_')}_per_s"] = lost / _OVERLOAD_S
+    _add(figures, "peak_rss_mb", own.memory_mb("VmHWM"))
     return figures
+
+
+def _await_workers(node: fleet.Node, own: _Process, workers: int) -> list[_Process]:
+    """Return the relay's workers once they take packets."""
+    deadline = time.monotonic() + _START_S
+    while workers and node.client().get("status")["counters"].get("workers running", 0) < workers:
+        if time.monotonic() > deadline:
+            raise UserError("The relay's worker did not start.")
+        time.sleep(0.05)
+    return own.children() if workers else []
+
+
+def _pin(pid: int, cores: Sequence[int]) -> None:
+    if hasattr(os, "sched_setaffinity") and cores:
+        os.sched_setaffinity(pid, cores)
+
+
+def _add(figures: Figures, name: str, value: float | None) -> None:
+    if value is not None:
+        figures[name] = value
+
+
+def _cpu_us(process: _Process, before_s: float | None, packets: int) -> float | None:
+    now = process.cpu_s()
+    return None if now is None or before_s is None else (now - before_s) * 1e6 / packets
+
+
+async def _connected(node: fleet.Node) -> "_Load":
+    """Learn the relay's mix key, and connect the clients."""
+    rng, address = Rng(os.urandom), home.read_api(node.data).addrs[0]
+    async with trio.open_nursery() as nursery:
+        hop = await _find(nursery, address, rng)
+        nursery.cancel_scope.cancel()
+    seeds = [rng.bytes(32) for _ in range(_CLIENTS)]
+    ids = [Peer.of(identity.peer_id(crypto.ed25519_public(seed))).relay_id for seed in seeds]
+    return _Load(hop, ids, [await relay_load.connect(address, seed) for seed in seeds], rng)
 
 
 async def _start(nursery: trio.Nursery, seed: bytes) -> Transport:
@@ -174,66 +312,3 @@ async def _find(nursery: trio.Nursery, address: str, rng: Rng) -> Hop:
                     return Hop(relay.relay_id, epoch, key, delay_ms=0)
             await directory.wait_changed()
     raise UserError("The relay does not tell its mix key.")
-
-
-async def _connect(nursery: trio.Nursery, address: str, hop: Hop, count: int, rng: Rng) -> _Client:
-    seed = rng.bytes(32)
-    transport = await _start(nursery, seed)
-    me = Peer.of(identity.peer_id(crypto.ed25519_public(seed))).relay_id
-    packets = []
-    for _ in range(count):
-        packets.append(surb.loop([hop], me, network=_NETWORK.hash, rng=rng)[0])
-        await trio.lowlevel.checkpoint()  # links that are up already stay alive
-    return _Client(await transport.open(address, framing.PACKET), packets)
-
-
-async def _load(clients: Sequence[_Client], count: int) -> None:
-    """Let every client exchange ``count`` packets at once."""
-    with trio.move_on_after(_PATIENCE_S) as scope:
-        async with trio.open_nursery() as nursery:
-            for client in clients:
-                nursery.start_soon(client.exchange, count, _WINDOW)
-    if scope.cancelled_caught:
-        raise UserError(f"The relay lost packets, or needed more than {_PATIENCE_S:.0f} s.")
-
-
-async def _load_lightly(clients: Sequence[_Client]) -> None:
-    """Let the clients exchange single packets in turn, evenly in time."""
-    began = trio.current_time()
-    with trio.move_on_after(_PATIENCE_S) as scope:
-        for turn in range(_LIGHT * len(clients)):
-            await trio.sleep_until(began + turn / _LIGHT_RATE)
-            await clients[turn % len(clients)].exchange(1, 1)
-    if scope.cancelled_caught:
-        raise UserError("The relay lost a packet.")
-
-
-async def _load_half(clients: Sequence[_Client], rate: float) -> list[float]:
-    """Let all clients together send ``rate`` packets a second; return the delays (s), sorted."""
-    pause = len(clients) / rate
-    begin = trio.current_time() + pause
-    delays: list[float] = []
-
-    async def pace(client: _Client, place: int) -> None:
-        delays.extend(await client.pace(_HALF, begin + place * pause / len(clients), pause))
-
-    with trio.move_on_after(_PATIENCE_S) as scope:
-        async with trio.open_nursery() as nursery:
-            for place, client in enumerate(clients):
-                nursery.start_soon(pace, client, place)
-    if scope.cancelled_caught:
-        raise UserError("The relay lost a packet at half load.")
-    return sorted(delays)
-
-
-def _cpu_us(node: fleet.Node, before_s: float, packets: int) -> float:
-    return ((_cpu_s(node) or before_s) - before_s) * 1e6 / packets
-
-
-def _cpu_s(node: fleet.Node) -> float | None:
-    """Seconds of processor time of the node's process, in user and kernel, where it is told."""
-    try:
-        fields = Path(f"/proc/{node.process.pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
