@@ -22,7 +22,8 @@ own day only: on another machine, what was burnt since comes back. Spec: backup.
 """
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Final
@@ -40,16 +41,18 @@ from shoal_protocol.errors import RemoteProtocolError, StoreError, UserError
 
 SUFFIX: Final = ".shoal-backup"
 SOON: Final = 24 * 3600 * clock.SECOND  # a message that disappears by then is not backed up
-CARRIED: Final = (
-    state.PERSONA,
-    state.PROFILE,
-    state.CONVERSATION,
-    state.CONTACT,
-    state.DOWNLOAD,
-    person_settings.SETTING,
-    ledger.BURNT,
-    ledger.DELETED,
-)
+CARRIED: Final[Mapping[str, tuple[int, Callable[[bytes], object]]]] = {
+    # kind of row: bytes of its id, and what refuses data that a node would not begin with
+    state.PERSONA: (8, state.PERSONAS.decode),
+    state.PROFILE: (8, state.PROFILES.decode),
+    state.CONVERSATION: (8, state.CONVERSATIONS.decode),
+    state.CONTACT: (8, state.CONTACTS.decode),
+    state.DOWNLOAD: (12, lambda data: None),  # whether it failed
+    person_settings.SETTING: (0, person_settings.decode),
+    ledger.BURNT: (ledger.MARK_LENGTH, lambda data: None),  # empty
+    ledger.DELETED: (ledger.MARK_LENGTH, lambda data: None),
+}
+_HEX: Final = re.compile("[0-9a-f]*")  # an id of a message, 12 bytes
 _BATCH: Final = 4 * 2**20  # bytes of files in one transaction
 _PIECE: Final = 32_768  # bytes of a file in one row, as the transfers keep it
 _TOLD_LENGTH: Final = 16  # bytes: correspondence's digest of the profile that was told
@@ -262,12 +265,26 @@ def _read(path: Path, passphrase: str) -> _Read:
             case Head(created):
                 found.created = created
             case Row(kind, name, data) if kind in CARRIED:
+                length, check = CARRIED[kind]
+                _sensible(len(name) == length, check, data)
                 found.rows[kind, name] = data
-            case Said():
+            case Said(id=name, reply=reply):
+                _sensible(_HEX.fullmatch(name) is not None, state.REPLIES.decode, reply)
                 found.messages.append(_row(struct))
             case Row():
                 pass  # a piece of a file, read again when it is clear which are wanted
     return found
+
+
+def _sensible(known: bool, check: Callable[[bytes], object], data: bytes | None) -> None:
+    """Refuse what no store has written: the node would not start with it."""
+    try:
+        if data is not None:
+            check(data)
+    except RemoteProtocolError:
+        known = False
+    if not known:
+        raise UserError(backup_file.DAMAGED)
 
 
 def _row(said: Said) -> MessageRow:

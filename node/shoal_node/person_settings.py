@@ -30,7 +30,12 @@ _CODEC: Final = wire.Codec(StoredSettings, limit=64)
 def restore(kept: state.Kept) -> StoredSettings:
     """Return what a store kept; raises RemoteProtocolError when that is not what was written."""
     data = kept.rows.get((SETTING, b""))
-    return StoredSettings() if data is None else _CODEC.decode(data)
+    return StoredSettings() if data is None else decode(data)
+
+
+def decode(data: bytes) -> StoredSettings:
+    """Return what a row holds; raises RemoteProtocolError when that is not what was written."""
+    return _CODEC.decode(data)
 
 
 def keep(settings: StoredSettings, journal: state.Journal) -> None:

@@ -39,6 +39,7 @@ class Range:
     most: int
 
 
+MOST_TAG: Final = 127  # one byte in msgpack
 U8: Final = Range(0, 2**8 - 1)
 U16: Final = Range(0, 2**16 - 1)
 U32: Final = Range(0, 2**32 - 1)
@@ -174,3 +175,18 @@ class Codec(Generic[T]):
         if self.encode(struct) != data:
             _refuse()
         return struct
+
+    def later(self, data: bytes) -> int | None:
+        """Return the tag in ``data`` if it is of a struct that a later version may have.
+
+        Of what was refused this tells a stranger's garbage from what is not known yet: None
+        unless it is an array in bounds whose tag is the next free one to 127.
+        """
+        try:
+            value = _unpack(data, self.limit)
+        except RemoteProtocolError:
+            return None
+        if type(value) is not list or not value:
+            return None
+        tag = cast("list[object]", value)[0]
+        return tag if type(tag) is int and len(self._checks) <= tag <= MOST_TAG else None

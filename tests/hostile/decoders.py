@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
+from hostile import handed
 from packet_support import CLIENT, NETWORK, relays
 from sessions import pairs
-from shoal_node.api import bodies, schema
 from shoal_node.api.errors import ApiError
 from shoal_node.transport import address as addresses
 from shoal_node.transport import framing
+from shoal_node.usage import UsageError
 from shoal_protocol import dialback, parameters
 from shoal_protocol.client import contents, parcel
 from shoal_protocol.dht import messages as dht
@@ -53,15 +54,6 @@ Read = Callable[[bytes], object]
 
 _INTERESTING: Final = (0, 1, 0x7F, 0x80, 0x90, 0x91, 0xC0, 0xC4, 0xDC, 0xDD, 0xDF, 0xFE, 0xFF)
 _LAB: Final = parameters.LAB
-_BODIES: Final[tuple[tuple[type[object], bytes], ...]] = (
-    (
-        bodies.PersonaPatch,
-        b'{"name": "Ada", "avatar": {"drawn": [1, 2, 3, 255]}, "receipts": true}',
-    ),
-    (bodies.NewContact, b'{"pseudonym": "shoal1abc", "invite": null}'),
-    (bodies.NewMessage, '{"text": "hé \\ud83d\\ude00", "expires_after": 60}'.encode()),
-    (bodies.NewFile, b'{"name": "a.txt", "media_type": "text/plain", "expires_after": 99}'),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,15 +330,22 @@ def _node() -> list[Decoder]:
             tuple(len(data).to_bytes(framing.PREFIX_LENGTH, "big") + data for data in dialled),
         ),
         Decoder("address", _texts(addresses.parse), tuple(text.encode() for text in known)),
-        *(
-            Decoder(f"body of {body.__name__}", _body(body), (seed,), ApiError)
-            for body, seed in _BODIES
-        ),
     ]
 
 
-def _body(body: type[object]) -> Read:
-    return lambda data: schema.parse(body, schema.load(data))
+def _handed() -> list[Decoder]:
+    toml = handed.configuration()
+    return [
+        *(
+            Decoder(f"body of {form.__name__}", handed.body(form), (seed,), ApiError)
+            for form, seed in handed.BODIES
+        ),
+        *(
+            Decoder(f"query of {form.__name__}", handed.query(form), (seed,), ApiError)
+            for form, seed in handed.QUERIES
+        ),
+        Decoder("configuration", toml, handed.CONFIGURATIONS, UsageError, dear=True),
+    ]
 
 
 def _content(kind: int) -> Read:
@@ -365,6 +364,7 @@ def every() -> list[Decoder]:
         _sessions,
         _messages,
         _node,
+        _handed,
     )
     return [each for group in groups for each in group()]
 

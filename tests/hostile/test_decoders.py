@@ -1,12 +1,14 @@
 """Every decoder takes what is valid, and answers what is hostile with its one error (T7)."""
 
 import re
+from dataclasses import fields, is_dataclass
 
 import pytest
 
-from hostile import decoders
+from hostile import decoders, handed
 from hostile.decoders import Decoder
 from repo.repository import PACKAGES
+from shoal_node.api import bodies
 
 FEW = 100  # inputs of each here; 20,000 in check_decoders.py
 EVERY = decoders.every()
@@ -59,6 +61,16 @@ def test_every_codec_is_behind_a_decoder_here_or_reads_what_its_node_wrote() -> 
     }
     rows = {each for each in found if each.startswith("client/state.py ")}
     assert (found - rows) | {"client/state.py"} == FROM_OTHERS | FROM_ITSELF
+
+
+def test_every_body_and_query_of_the_api_is_behind_a_decoder() -> None:
+    forms = {
+        form
+        for form in vars(bodies).values()
+        if is_dataclass(form) and form.__module__ == bodies.__name__ and fields(form)
+    }
+    part = bodies.NewAvatar  # of PersonaPatch
+    assert {form for form, _ in (*handed.BODIES, *handed.QUERIES)} == forms - {part}
 
 
 def test_mutations_are_near_their_seeds_and_the_same_for_a_seed() -> None:

@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from client.neighbours import MINUTE, Disk, Neighbour, met, settle
-from shoal_node import backup, backup_file
+from shoal_node import backup, backup_file, person_settings
 from shoal_node.store import keys, ledger
 from shoal_node.store.person_store import PersonStore
 from shoal_protocol import clock
@@ -407,6 +407,9 @@ def test_a_wrong_passphrase_makes_no_store(place: Path, tmp_path: Path) -> None:
 
 HEAD, END = backup.Head(1), backup.End(1)
 ROW = backup.Row(state.PERSONA, b"\x22" * 8, b"not a persona")
+SETTING = backup.Row(person_settings.SETTING, b"", b"no settings")
+SHORT = backup.Row(state.DOWNLOAD, b"\x22" * 11, b"")
+SAID = backup.Said("0" * 24, "0" * 16, 0, True, 0, "", 1, 0, None, False, None, b"?", None, None)
 
 
 @pytest.mark.parametrize(
@@ -419,13 +422,17 @@ ROW = backup.Row(state.PERSONA, b"\x22" * 8, b"not a persona")
         [HEAD, END, END],
         [HEAD, HEAD, backup.End(2)],
         [HEAD, ROW, backup.End(2)],
+        [HEAD, SETTING, backup.End(2)],
+        [HEAD, SHORT, backup.End(2)],
+        [HEAD, SAID, backup.End(2)],
+        [HEAD, replace(SAID, id="X" * 24, reply=None), backup.End(2)],
         [b"\x90"],
         [b"\xc1" * 100],
     ],
-    ids=range(9),
+    ids=range(13),
 )
 def test_contents_that_make_no_sense_are_refused(
-    frames: list[backup.Head | backup.Row | backup.End | bytes], tmp_path: Path
+    frames: list[backup.Head | backup.Row | backup.Said | backup.End | bytes], tmp_path: Path
 ) -> None:
     packed = [one if isinstance(one, bytes) else backup._CODEC.encode(one) for one in frames]
     (tmp_path / "file").write_bytes(b"".join(backup_file.seal(packed, PASSPHRASE)))

@@ -110,6 +110,7 @@ def gossip(relays: list[dict[str, Any]]) -> list[dict[str, str]]:
         frames.Want(ids[:1], ids[1:]),
         frames.Records(tuple(records), ()),
         frames.News((Record(b"", records[0].lease),), (proof,)),
+        frames.Unknown(12),
     )
     return [
         {"frame": type(frame).__name__, "bytes": frames.CODEC.encode(frame).hex()} for frame in made

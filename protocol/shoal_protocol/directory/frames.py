@@ -8,6 +8,7 @@
                            Want(whole, leases)  ─► Records(…)
     relay to relay         News(…)                   unasked, told on while it is new
     person ► relay         AskAges(after)       ─► Ages(watched, ages)   in networks with tenure
+    relay to all           Unknown(tag)         to a frame of a later version; the channel stays
 
 The server keeps no state between frames. A set of buckets is a bit map, lowest bit first.
 spec: directory §6
@@ -144,10 +145,20 @@ class Ages:
     ages: Annotated[tuple[Age, ...], wire.Size(0, MAX_AGES)]
 
 
-Frame = Hello | Ask | Same | Buckets | List | Lists | Want | Records | News | AskAges | Ages
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A relay does not know frames of ``tag``, which a later version may have: its answer."""
+
+    tag: Annotated[int, wire.Range(0, wire.MOST_TAG)]
+
+
+Frame = (
+    Hello | Ask | Same | Buckets | List | Lists | Want | Records | News | AskAges | Ages | Unknown
+)
 
 CODEC: Final[wire.Codec[Frame]] = wire.Codec(
-    Hello, Ask, Same, Buckets, List, Lists, Want, Records, News, AskAges, Ages, limit=MAX_FRAME
+    *(Hello, Ask, Same, Buckets, List, Lists, Want, Records, News, AskAges, Ages, Unknown),
+    limit=MAX_FRAME,
 )
 
 

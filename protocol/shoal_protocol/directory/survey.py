@@ -48,6 +48,16 @@ class Survey:
         self.deadline = None
         return Word(answer.watched, self._ages)
 
+    def not_known(self) -> None:
+        """End without a word: the peer is of a version without these questions.
+
+        Raises:
+            RemoteProtocolError: "unasked answer".
+        """
+        if self.deadline is None:
+            raise RemoteProtocolError("unasked answer")
+        self.deadline = None
+
     def _ask(self, after: bytes, now: int) -> frames.AskAges:
         self.deadline = now + ANSWER_S * SECOND
         return frames.AskAges(after)

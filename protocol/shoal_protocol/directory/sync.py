@@ -155,7 +155,14 @@ class DirectorySync:
             raise RemoteProtocolError("flood")
         cost = 1 + len(frame) / 1024
         state.frames.spend(cost, now)
-        decoded = frames.CODEC.decode(frame)
+        try:
+            decoded = frames.CODEC.decode(frame)
+        except RemoteProtocolError:
+            tag = frames.CODEC.later(frame)
+            if tag is None:
+                raise
+            self.counters["frame of a later version"] += 1
+            return [_send(peer, frames.Unknown(tag))] if self.serve else []
         match decoded:
             case frames.Hello():
                 events = self._hello(peer, state, now)
@@ -172,6 +179,10 @@ class DirectorySync:
             case frames.Ages():
                 events = self._ages(peer, state, decoded, now)
                 state.frames.spend(-cost, now)
+            case frames.Unknown():
+                state.survey.not_known()
+                self._settle(now)
+                events = []
             case _:
                 events = self._answered(peer, state, decoded, now)
                 state.frames.spend(-cost, now)
