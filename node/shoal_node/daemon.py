@@ -16,6 +16,7 @@ What refers to itself is freed by collections alone, which :func:`set_aside` mak
 """
 
 import gc
+import importlib
 import logging
 import os
 import signal
@@ -48,6 +49,7 @@ LEFT: Final = (
     "offers it again."
 )
 ANSWER_S: Final = 5.0  # that an erasure's answer may take on its way before the process ends
+LIBRARY: Final = "shoal_node.transport.libp2p_connection"  # py-libp2p: a second and 54 MB
 COLLECTED: Final = (700, 2, 2)  # new objects, collections of these, and of those: a full one
 _HANG_UP: Final = getattr(signal, "SIGHUP", None)  # Windows has none
 _SIGNALS: Final = (
@@ -67,6 +69,7 @@ def main(config: NodeConfig) -> int:
     notifier = notify.from_environment(os.environ)
     if config.role == "person":
         undumped.protect()
+    importlib.import_module(LIBRARY)
     set_aside()
     with home.Home(config.data) as directory:
         try:
@@ -79,7 +82,7 @@ def main(config: NodeConfig) -> int:
 def set_aside() -> None:
     """Let collections look through what the node makes, and often; not through what was imported.
 
-    Python would make a full one of some 70,000 objects once an hour or so, and a megabyte that
+    Python would make a full one of some 140,000 objects once an hour or so, and a megabyte that
     refers to itself would wait for it. What was imported stays as long as the process: without
     it one takes a few milliseconds, and copies no page that is shared with other processes.
     """
