@@ -215,6 +215,12 @@ CHECKS = (
         own_judge,
     ),
     Check(
+        "fuzz",
+        "ten million inputs for the decoders, guided by the code that they reach",
+        ("python", "-m", "hostile.fuzz", "--json"),
+        own_judge,
+    ),
+    Check(
         "flood",
         "one peer floods a relay in every way, and six people write through it",
         ("python", "-m", "hostile.flood", "--json"),
