@@ -418,8 +418,8 @@ class RelayNode:
 
     @property
     def failures(self) -> int:
-        """Errors of our own that were contained since the start."""
-        return self._failures.total()
+        """Errors of our own that were contained since the start, workers that ended among them."""
+        return self._failures.total() + self._intake.counters["workers lost"]
 
     def drain(self) -> None:
         """Begin to leave in good order; ``draining.done`` is set in the end."""

@@ -85,7 +85,8 @@ def limit_itself() -> None:
         for name, most in _LIMITS.items():
             with contextlib.suppress(AttributeError, ValueError, OSError):
                 resource.setrlimit(getattr(resource, name), (most, most))
-    undumped.protect()
+    with contextlib.suppress(MemoryError):  # ctypes, where memory may not be made executable
+        undumped.protect()
 
 
 def serve(link: socket.socket) -> None:

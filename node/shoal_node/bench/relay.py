@@ -60,7 +60,7 @@ _PATIENCE_S: Final = 30.0  # for one load, and for the directory
 _QUIET_S: Final = 0.3  # after which nothing more comes back
 _START_S: Final = 10.0  # for a worker
 _NETWORK: Final = parameters.LAB
-_DROPPED: Final = ("inbox full", "received full", "outbox full", "pool full")
+_DROPPED: Final = ("inbox full", "outbox full", "pool full")
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,10 +237,11 @@ def _overload(node: fleet.Node, own: _Process, load: _Load, carries: float) -> F
     load.fill(int(_OVERLOAD * carries * (_FILLING_S + _OVERLOAD_S) / _CLIENTS) + 1)
     client = node.client()
     relay_load.pace(load.links, _OVERLOAD * carries, _FILLING_S)
-    before = client.get("status")["counters"]
+    before, cpu = client.get("status")["counters"], own.cpu_s()
     back = sum(link.back for link in load.links)
     due, sent = relay_load.pace(load.links, _OVERLOAD * carries, _OVERLOAD_S)
     carried = sum(link.back for link in load.links) - back
+    used = _cpu_us(own, cpu, max(1, carried))
     after = client.get("status")["counters"]
     relay_load.settle(load.links, _QUIET_S)
     figures = {
@@ -251,6 +252,7 @@ def _overload(node: fleet.Node, own: _Process, load: _Load, carries: float) -> F
     for name in _DROPPED:
         lost = after.get(name, 0) - before.get(name, 0)
         figures[f"{name.replace(' ', '_')}_per_s"] = lost / _OVERLOAD_S
+    _add(figures, "cpu_us_per_packet", used)
     _add(figures, "peak_rss_mb", own.memory_mb("VmHWM"))
     return figures
 
