@@ -84,7 +84,7 @@ def test_a_worker_killed_under_load_loses_no_packet(say: Say) -> None:
         killing = threading.Timer(0.05, kill, victims)
         began = time.monotonic()
         killing.start()
-        relay_load.exchange(load.links, PACKETS, 15, START_S)  # raises if one does not come back
+        relay_load.exchange(load.links, PACKETS, 15, 1, START_S)  # raises if one does not come back
         took = time.monotonic() - began
         killing.join()
         counters = client.get("status")["counters"]

@@ -5,7 +5,7 @@
     first core     a relay's process, from the fleet: all by itself, then with one worker
     second core    this process: 32 clients of relay_load.py ─ packets built beforehand, delay 0 ─►
                    and, the second time, the relay's worker beside it
-    phases         full load │ half load │ one by one │ sampled │ three times what it carries
+    phases         full load, packets together, single │ half │ light │ sampled │ three times
 
 Under full load a client sends the next packet when one comes back, at most 15 under way: as many
 may wait without any queue being full, hence nothing may be lost, and a loss is an error. The
@@ -48,7 +48,7 @@ Figures = dict[str, float]
 _CLIENTS: Final = 32
 _WINDOW: Final = 15  # packets of one client under way; 32 × 15 is half of what a relay lets wait
 _WARM: Final = 30  # packets of each client before the clock runs
-_FULL: Final = 320  # packets of each client, under full load
+_FULL: Final = 250  # packets of each client, under full load
 _LIGHT: Final = 20  # packets of each client, one by one
 _HALF_S: Final = 1.0
 _LIGHT_RATE: Final = 400.0  # packets a second of all clients together, one by one
@@ -126,7 +126,9 @@ def measure() -> dict[str, Figures]:
     ``{"relay": {"packets_per_s", "cpu_us_per_packet", "rss_mb", …}, "relay_worker": {…, "ratio",
     "offloaded"}, "relay_overload": …, "relay_parts": …, "relay_worker_parts": …}``:
     ``cpu_us_per_packet`` is of the relay's own process, ``worker_…`` of its worker's, ``load_…``
-    of this one's; ``light_…`` of packets that come one by one. ``ratio`` compares packets a second
+    of this one's. ``single_…`` is of packets that come each in a message of its own, as from many
+    peers, not up to 20 together; ``light_…`` of such a packet when the relay has slept before it.
+    ``ratio`` compares packets a second
     with the first relay's, ``offloaded`` the own processes' time a packet. ``…_parts`` are the own
     process's microseconds a packet by part. Figures that the platform doesn't tell (without /proc)
     are absent.
@@ -140,9 +142,11 @@ def measure() -> dict[str, Figures]:
         beside, worker_parts, worker_overload = _one(1, cores)
     finally:
         _pin(0, cores)
-    beside["ratio"] = beside["packets_per_s"] / alone["packets_per_s"]
-    if "cpu_us_per_packet" in alone:
-        beside["offloaded"] = alone["cpu_us_per_packet"] / beside["cpu_us_per_packet"]
+    for kind in ("", "single_"):
+        rate, cpu = f"{kind}packets_per_s", f"{kind}cpu_us_per_packet"
+        beside[f"{kind}ratio"] = beside[rate] / alone[rate]
+        if cpu in alone:
+            beside[f"{kind}offloaded"] = alone[cpu] / beside[cpu]
     return {
         "relay": alone,
         "relay_worker": beside,
@@ -169,7 +173,7 @@ def _one(workers: int, cores: Sequence[int]) -> tuple[Figures, Figures, Figures]
         try:
             figures, half = _figures(own, helpers, load)
             sampled_us = _sampled(own, load)
-            overload = _overload(node, own, load, figures["packets_per_s"])
+            overload = _overload(node, own, load, figures["single_packets_per_s"])
         finally:
             for link in load.links:
                 link.close()
@@ -191,19 +195,15 @@ def _figures(
 ) -> tuple[Figures, tuple[float, float]]:
     """Load the relay fully, by half, and lightly; return figures and when it was half loaded."""
     links = load.links
-    load.fill(_WARM + _FULL)
-    relay_load.exchange(links, _WARM, _WINDOW, _PATIENCE_S)
-    before = [each.cpu_s() for each in (own, *helpers)]
-    here, began = time.process_time(), time.perf_counter()
-    relay_load.exchange(links, _FULL, _WINDOW, _PATIENCE_S)
-    count = _CLIENTS * _FULL
-    figures = {"packets_per_s": count / (time.perf_counter() - began)}
-    figures["load_cpu_us_per_packet"] = (time.process_time() - here) * 1e6 / count
-    for prefix, process, cpu in zip(("", "worker_"), (own, *helpers), before, strict=False):
-        _add(figures, f"{prefix}cpu_us_per_packet", _cpu_us(process, cpu, count))
+    load.fill(_WARM + 2 * _FULL)
+    relay_load.exchange(links, _WARM, _WINDOW, relay_load.MOST, _PATIENCE_S)
+    figures = _full(own, helpers, load, relay_load.MOST)
+    for name, value in _full(own, helpers, load, 1).items():
+        figures[f"single_{name}"] = value
+    for prefix, process in zip(("", "worker_"), (own, *helpers), strict=False):
         _add(figures, f"{prefix}rss_mb", process.memory_mb("VmRSS"))
 
-    rate = figures["packets_per_s"] / 2
+    rate = figures["single_packets_per_s"] / 2
     load.fill(int(rate * _HALF_S / _CLIENTS) + 1)
     begin = time.monotonic()
     relay_load.pace(links, rate, _HALF_S)
@@ -220,6 +220,19 @@ def _figures(
     return figures, half
 
 
+def _full(own: _Process, helpers: Sequence[_Process], load: _Load, at_once: int) -> Figures:
+    """Load the relay fully, with so many packets in a message."""
+    before = [each.cpu_s() for each in (own, *helpers)]
+    here, began = time.process_time(), time.perf_counter()
+    relay_load.exchange(load.links, _FULL, _WINDOW, at_once, _PATIENCE_S)
+    count = _CLIENTS * _FULL
+    figures = {"packets_per_s": count / (time.perf_counter() - began)}
+    figures["load_cpu_us_per_packet"] = (time.process_time() - here) * 1e6 / count
+    for prefix, process, cpu in zip(("", "worker_"), (own, *helpers), before, strict=False):
+        _add(figures, f"{prefix}cpu_us_per_packet", _cpu_us(process, cpu, count))
+    return figures
+
+
 def _sampled(own: _Process, load: _Load) -> float:
     """Load the relay fully while it looks where it is; return its time a packet, microseconds."""
     if not hasattr(signal, "SIGUSR1"):
@@ -227,7 +240,7 @@ def _sampled(own: _Process, load: _Load) -> float:
     load.fill(_SAMPLED)
     cpu = own.cpu_s()
     os.kill(own.pid, signal.SIGUSR1)
-    relay_load.exchange(load.links, _SAMPLED, _WINDOW, _PATIENCE_S)
+    relay_load.exchange(load.links, _SAMPLED, _WINDOW, 1, _PATIENCE_S)
     os.kill(own.pid, signal.SIGUSR2)
     return _cpu_us(own, cpu, _CLIENTS * _SAMPLED) or 0.0
 

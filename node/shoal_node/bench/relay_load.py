@@ -2,7 +2,7 @@
 
 ::
 
-    libp2p's handshake, once ─► socket, two ciphers ─► RawLink ─┬─ offer: ≤ 20 packets a message
+    libp2p's handshake, once ─► socket, two ciphers ─► RawLink ─┬─ offer: 1 to 20 packets a message
                                                                 └─ receive: counts what comes back
     exchange   the next packet when one comes back, a window's worth under way
     pace       evenly, whether others are back or not; what the peer's window lets through
@@ -30,7 +30,7 @@ from shoal_protocol.errors import UserError
 
 WINDOW: Final = 262_144  # bytes, yamux's first window either way
 GRANT: Final = 65_536  # bytes read before they are granted again
-MOST: Final = 20  # packets in one message
+MOST: Final = 20  # packets in one message, as many as a node's own transport puts there
 READ_SIZE: Final = 262_144  # bytes
 LOOK_S: Final = 0.002  # between two looks at what is due, at most
 
@@ -92,9 +92,13 @@ class RawLink:
         """Whether the socket takes nothing now."""
         return bool(self._out)
 
-    def offer(self, count: int) -> int:
-        """Send up to ``count`` packets, as many as socket and window take; return how many."""
-        taken = min(count, MOST, self._credit // framing.PACKET_FRAME)
+    def offer(self, count: int, at_once: int = 1) -> int:
+        """Send up to ``count`` packets, as many as socket and window take; return how many.
+
+        Args:
+            at_once: packets in one message at most.
+        """
+        taken = min(count, at_once, self._credit // framing.PACKET_FRAME)
         if self._out or taken <= 0:
             return 0
         data = b"".join(self.packets[-taken:])
@@ -187,8 +191,13 @@ def _turn(links: Sequence[RawLink], wait_s: float) -> None:
         link.receive()
 
 
-def exchange(links: Sequence[RawLink], count: int, window: int, patience_s: float) -> None:
+def exchange(
+    links: Sequence[RawLink], count: int, window: int, at_once: int, patience_s: float
+) -> None:
     """Let each link send ``count`` packets, at most ``window`` under way, until all came back.
+
+    Args:
+        at_once: packets in one message at most; 1: each by itself, as they come from many peers.
 
     Raises:
         UserError: they did not within ``patience_s``.
@@ -198,7 +207,8 @@ def exchange(links: Sequence[RawLink], count: int, window: int, patience_s: floa
     going = list(links)
     while going:
         for link in going:
-            link.offer(min(ends[link] - link.sent, window - (link.sent - link.back)))
+            while link.offer(min(ends[link] - link.sent, window - link.sent + link.back), at_once):
+                continue
         _turn(going, 0.05)
         going = [link for link in going if link.back < ends[link]]
         if time.monotonic() > deadline:

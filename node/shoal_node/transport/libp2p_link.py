@@ -79,21 +79,38 @@ class Socket(IRawConnection):
         if self.budget is not None and wanted > self.budget:
             raise ConnectionClosedError("over budget")
         while len(self._buffer) < wanted:
-            try:
-                data = await self._stream.receive_some(READ_SIZE)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                data = b""
-            if not data:
-                self.ended = True
-                raise ConnectionClosedError("connection closed")
-            self.heard = trio.current_time()
-            self._meter.read(len(data))
-            self._buffer += data
+            await self._fill()
         taken = bytes(self._buffer[:n])
         del self._buffer[: len(taken)]
         if self.budget is not None:
             self.budget -= len(taken)
         return taken
+
+    async def read_message(self) -> bytes:
+        """Read the next Noise message, after the handshake: u16 length before it.
+
+        Raises:
+            ConnectionClosedError: the connection ended first.
+        """
+        buffer = self._buffer
+        while len(buffer) < 2 or len(buffer) < 2 + (buffer[0] << 8 | buffer[1]):
+            await self._fill()
+        end = 2 + (buffer[0] << 8 | buffer[1])
+        message = bytes(buffer[2:end])
+        del buffer[:end]
+        return message
+
+    async def _fill(self) -> None:
+        try:
+            data = await self._stream.receive_some(READ_SIZE)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            data = b""
+        if not data:
+            self.ended = True
+            raise ConnectionClosedError("connection closed")
+        self.heard = trio.current_time()
+        self._meter.read(len(data))
+        self._buffer += data
 
     async def write(self, data: bytes) -> None:
         """Write all of ``data``; raises ConnectionClosedError."""
