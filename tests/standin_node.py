@@ -61,6 +61,12 @@ class Relay:
     def drain(self) -> None:
         raise backend.NotFound("Nothing here drains.")
 
+    def self_check(self) -> backend.SelfCheck:
+        raise backend.NotFound("Nothing here checks itself.")
+
+    def check_reach(self) -> None:
+        self.self_check()
+
 
 class Person(Relay):
     """A person's node with one conversation a pair of pseudonyms."""

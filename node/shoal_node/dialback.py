@@ -90,12 +90,24 @@ class DialbackService:
         self._choose = choose
         self._helper = Helper(params)
         self._standings: dict[str, Standing] = {}
+        self._asked = trio.Event()  # set, when a look is wanted at once
+        self.looking = False
+        self.looks = 0  # ended since the start
         self._proofs: dict[bytes, bool] = {}  # nonces asked with, and whether they came back
 
     def unreachable(self, address: str) -> bool:
         """Whether this address of ours was shown to be out of others' reach."""
         standing = self._standings.get(address)
         return standing is not None and standing.reachable is False
+
+    def standing(self, address: str) -> Standing:
+        """Return what is known of an address of ours."""
+        return self._standings.get(address) or Standing()
+
+    def begin(self) -> None:
+        """Look now instead of at the time that was drawn; nothing if a look is under way."""
+        if not self.looking:
+            self._asked.set()
 
     async def run(
         self,
@@ -108,11 +120,21 @@ class DialbackService:
         task_status.started(None)
         pause = FIRST_S
         while True:
-            await trio.sleep(pause * (0.5 + self._rng.uniform()))
+            with trio.move_on_after(pause * (0.5 + self._rng.uniform())):
+                await self._asked.wait()
+            self._asked = trio.Event()
             pause = await self.look()
 
     async def look(self) -> float:
         """Ask about each address once; returns for how long to wait, s."""
+        self.looking = True
+        try:
+            return await self._look()
+        finally:
+            self.looking = False
+            self.looks += 1
+
+    async def _look(self) -> float:
         before = [s.reachable for s in self._standings.values()]
         pause = RARELY_S
         for address, standing in self._standings.items():

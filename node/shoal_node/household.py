@@ -134,6 +134,14 @@ class Household:
         """Refuse: a person's node keeps nothing of others."""
         raise backend.NotFound("This is a person's node: only a relay drains.")
 
+    def self_check(self) -> backend.SelfCheck:
+        """Refuse: a person's node needs no way in."""
+        raise backend.NotFound("This is a person's node: only a relay checks itself.")
+
+    def check_reach(self) -> None:
+        """Refuse, as :meth:`self_check` does."""
+        self.self_check()
+
     def lock_state(self) -> backend.LockState:
         """Whether the store is open."""
         locked = keys.locked(self._config.data)

@@ -19,7 +19,7 @@ from typing import Final
 
 import trio
 
-from shoal_node import clock, keep, supervisor
+from shoal_node import clock, keep, self_facts, supervisor
 from shoal_node.api import backend
 from shoal_node.config import NodeConfig
 from shoal_node.dht_service import DhtService
@@ -424,6 +424,15 @@ class RelayNode:
     def drain(self) -> None:
         """Begin to leave in good order; ``draining.done`` is set in the end."""
         self.draining.begin()
+
+    def self_check(self) -> backend.SelfCheck:
+        """What this relay knows of its own place."""
+        now, own = self._clock.now(), self.peer.relay_id
+        return self_facts.gather(self._view, self._dialback, self._addresses, own, now)
+
+    def check_reach(self) -> None:
+        """Ask others anew whether they reach this relay."""
+        self._dialback.begin()
 
     @property
     def events(self) -> backend.Hub:

@@ -124,7 +124,7 @@ async def test_no_body_makes_a_route_fail() -> None:
 
 async def test_while_locked_every_route_of_the_person_says_so() -> None:
     open_while_locked = {"/status", "/peers", "/lock", "/unlock", "/panic", "/settings"}
-    open_while_locked |= {"/ticket", "/tickets", "/drain"}
+    open_while_locked |= {"/ticket", "/tickets", "/drain", "/self-check"}
     async with serving() as served:
         await served.node.create_persona(None, ephemeral=False)
         await served.node.lock()

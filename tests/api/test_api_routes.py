@@ -158,7 +158,7 @@ async def test_a_relay_says_that_it_has_no_personas() -> None:
         assert (await served.get("/status"))["role"] == "relay"
         assert len(await served.get("/peers")) == 1
         for row in endpoints.ENDPOINTS:
-            if row.path not in ("/status", "/peers", "/drain"):
+            if row.path not in ("/status", "/peers", "/drain", "/self-check"):
                 answer = await served.call_row(row)
                 assert answer[0] == 404, row.path
                 assert answer[1]["detail"] == "This node is a relay: it has no personas."
@@ -175,6 +175,18 @@ async def test_a_relay_drains_and_a_persons_node_does_not() -> None:
         assert answer[1]["detail"] == "This is a person's node: only a relay drains."
 
 
+async def test_a_relay_checks_itself_and_a_persons_node_does_not() -> None:
+    async with serving(fake_node.FakeRelay()) as served:
+        assert (await served.get("/self-check"))["looks"] == 1
+        assert (await served.call("POST", "/api/v1/self-check", {}))[0] == 202
+        assert (await served.get("/self-check"))["looks"] == 2
+    async with serving() as served:
+        for row in ("GET", "POST"):
+            answer = await served.call(row, "/api/v1/self-check", {} if row == "POST" else None)
+            assert answer[0] == 404
+            assert answer[1]["detail"] == "This is a person's node: only a relay checks itself."
+
+
 class Settling(fake_node.FakePerson):
     """A person's node that counts how often a call waited until everything was durable."""
 
@@ -184,7 +196,14 @@ class Settling(fake_node.FakePerson):
         self.settled += 1
 
 
-BESIDE_THE_STORE = {"/status", "/peers", "/path", "/lock", "/settings"}  # nothing that is kept
+BESIDE_THE_STORE = {
+    "/status",
+    "/peers",
+    "/path",
+    "/lock",
+    "/settings",
+    "/self-check",
+}  # nothing that is kept
 
 
 async def test_every_route_that_reads_waits_until_what_it_tells_is_durable() -> None:

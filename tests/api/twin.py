@@ -42,6 +42,17 @@ TRAFFIC = backend.Traffic(
     link_ms=42.0,
     latency_ms=backend.Latency(630.0, 980.0),
 )
+CHECK = backend.SelfCheck(
+    reach=(backend.Reach("/ip4/127.0.0.1/tcp/4001", True, 0),),
+    looking=False,
+    looks=1,
+    clock=backend.ClockEvidence(0.0, 150.0, 300.0, 3, 0),
+    newest="0.1.0",
+    others=7,
+    open_files=40,
+    file_limit=4096,
+    files_needed=960,
+)
 QR: Final = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 3 3">'
     '<path d="M0 0h1v1H0zM2 0h1v1H2zM1 1h1v1H1zM0 2h1v1H0z"/></svg>'
@@ -57,6 +68,7 @@ class Relay:
         self.events: backend.Hub = events.Hub(START)
         self.now = START
         self.drains = 0
+        self.check = CHECK
 
     def status(self) -> backend.Status:
         return backend.Status(
@@ -93,6 +105,14 @@ class Relay:
         if self.role == "person":
             raise backend.NotFound("This is a person's node: only a relay drains.")
         self.drains += 1
+
+    def self_check(self) -> backend.SelfCheck:
+        if self.role == "person":
+            raise backend.NotFound("This is a person's node: only a relay checks itself.")
+        return self.check
+
+    def check_reach(self) -> None:
+        self.check = replace(self.self_check(), looks=self.check.looks + 1)
 
 
 class Twin(Relay, twin_talks.Talks):

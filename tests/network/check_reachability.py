@@ -1,15 +1,22 @@
 """A relay behind a firewall learns it from others; one that is open, too."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from network.namespaces import Internet
+from network.namespaces import Host, Internet, Node, shoal
 from processes.waiting import Say, until
 
 PORT = 4001
 AGREE_S = 30.0
 LEARN_S = 80.0
+
+
+def self_check(host: Host, node: Node) -> tuple[int, dict[str, dict[str, str]]]:
+    """Return the exit code and, by their names, what a relay's operator is told."""
+    done = host.run(shoal("relay", "self-check", "--json", "--data", str(node.data)))
+    return done.returncode, {each["check"]: each for each in json.loads(done.stdout)["checks"]}
 
 
 @pytest.mark.parametrize("family", [4, 6])
@@ -32,6 +39,11 @@ def test_a_relay_behind_a_firewall_says_so_and_is_given_nothing(
     say(f"the relay behind a firewall knew it after {took:.1f} s")
     assert any("can't reach this one" in said for said in closed.get("status")["warnings"])
     assert all(node.client().get("status")["reachable"] for node in nodes[:3])
+    code, checks = self_check(hosts[3], nodes[3])
+    assert code == 1
+    assert checks["reachable"]["state"] == "fail"
+    assert "open its port in the firewall" in checks["reachable"]["text"]
+    assert checks["clock"]["state"] == "ok"
     until(
         lambda: all(node.client().get("status")["relays"] == 3 for node in nodes[:3]),
         AGREE_S,

@@ -23,6 +23,7 @@ from processes.waiting import until
 
 DOCUMENT: Final = ROOT / "docs" / "relay.md"
 INSTALLED: Final = ("install",)  # blocks that need packages from outside
+HOST: Final = "81.2.69.142"
 PORT: Final = 4001
 OTHERS: Final = 3  # relays that are there already
 AGREE_S: Final = 60.0
@@ -138,7 +139,7 @@ def main(user: Path) -> None:
     place.mkdir(mode=0o700, exist_ok=True)
     with Internet() as internet:
         others = _network(internet, place)
-        said = _follow(internet.host("81.2.69.142"), user, others)
+        said = _follow(internet.host(HOST), user, others)
         assert [node.end() for node in others] == [0] * OTHERS
     sys.stdout.write(json.dumps(said))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from network.namespaces import ROOT
-from network.volunteer import INSTALLED, Shell, blocks, environment
+from network.volunteer import HOST, INSTALLED, Shell, blocks, environment
 from processes.waiting import Say
 
 FOLLOWED_S = 600.0
@@ -37,6 +37,9 @@ def test_the_page_for_volunteers_is_followed_word_by_word(tmp_path: Path, say: S
     said = json.loads(followed.stdout)
     assert [*INSTALLED, *said] == [block.name for block in blocks()]
     assert said["status"].startswith("ready         yes\n")
+    assert f"have dialled /ip4/{HOST}/tcp/" in said["reachable"], said["reachable"]
+    assert "FAIL" not in said["reachable"]
+    assert "as relays of 3 networks say" in said["reachable"]
     assert "All it kept has been handed on" in said["drain"]
     metrics = {family.name for family in text_string_to_metric_families(said["metrics"])}
     say(f"a relay by its document: {len(said)} blocks, {len(metrics)} metrics")

@@ -29,6 +29,7 @@ from shoal_node.api.errors import Unsupported as Unsupported
 from shoal_node.api.values import EVENT_TYPES as EVENT_TYPES
 from shoal_node.api.values import Attachment as Attachment
 from shoal_node.api.values import Avatar as Avatar
+from shoal_node.api.values import ClockEvidence as ClockEvidence
 from shoal_node.api.values import Contact as Contact
 from shoal_node.api.values import ContactState as ContactState
 from shoal_node.api.values import Conversation as Conversation
@@ -52,10 +53,12 @@ from shoal_node.api.values import NetworkState as NetworkState
 from shoal_node.api.values import PeerInfo as PeerInfo
 from shoal_node.api.values import Persona as Persona
 from shoal_node.api.values import Picture as Picture
+from shoal_node.api.values import Reach as Reach
 from shoal_node.api.values import Removed as Removed
 from shoal_node.api.values import Reply as Reply
 from shoal_node.api.values import Role as Role
 from shoal_node.api.values import SearchHit as SearchHit
+from shoal_node.api.values import SelfCheck as SelfCheck
 from shoal_node.api.values import Settings as Settings
 from shoal_node.api.values import Status as Status
 from shoal_node.api.values import Ticket as Ticket
@@ -130,6 +133,12 @@ class Backend(Protocol):
 
     def drain(self) -> None:
         """Begin to leave the network in good order; NotFound for a person's node."""
+
+    def self_check(self) -> SelfCheck:
+        """What a relay knows of its own place; NotFound for a person's node."""
+
+    def check_reach(self) -> None:
+        """Ask others anew whether they reach this relay; NotFound for a person's node."""
 
 
 class PersonBackend(Protocol):

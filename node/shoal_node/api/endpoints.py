@@ -87,6 +87,15 @@ _NODE: Final = (
         status=202,
         body=bodies.NoBody,
     ),
+    Endpoint("GET", "/self-check", "A relay's own place", handlers.self_check, backend.SelfCheck),
+    Endpoint(
+        "POST",
+        "/self-check",
+        "Have a relay ask others anew whether they reach it",
+        handlers.check_reach,
+        status=202,
+        body=bodies.NoBody,
+    ),
     Endpoint(
         "GET", "/path", "Hops of the latest envelope", handlers.path, Sequence[backend.HopInfo]
     ),

@@ -68,6 +68,15 @@ async def drain(call: Call) -> object:
     return None
 
 
+async def self_check(call: Call) -> object:
+    return call.node.self_check()
+
+
+async def check_reach(call: Call) -> object:
+    call.node.check_reach()
+    return None
+
+
 async def path(call: Call) -> object:
     return call.owner.path()
 

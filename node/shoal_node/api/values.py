@@ -124,6 +124,41 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """What others found at one address of a relay; docs/spec/dialback.md."""
+
+    address: str  # without /p2p/
+    reachable: bool | None  # None until enough relays have said
+    misses: int  # rounds in a row in which nobody reached it
+
+
+@dataclass(frozen=True, slots=True)
+class ClockEvidence:
+    """What time it is elsewhere, as the leases of other relays say."""
+
+    ahead_s: float | None  # the network's time less ours, in steps; None where too few say it
+    within_s: float  # how exact that is
+    allowed_s: float  # how far off a relay may be
+    networks: int  # apart, one relay of each
+    refused: int  # leases that were out of time by our clock, from whomever
+
+
+@dataclass(frozen=True, slots=True)
+class SelfCheck:
+    """What a running relay knows of its own place, for its operator alone."""
+
+    reach: Sequence[Reach]
+    looking: bool  # a round is under way
+    looks: int  # rounds ended since the start
+    clock: ClockEvidence
+    newest: str | None  # software that relays of several networks run, the newest of it
+    others: int  # relays known besides itself
+    open_files: int | None
+    file_limit: int | None
+    files_needed: int  # descriptors, at the limits that are set
+
+
+@dataclass(frozen=True, slots=True)
 class PeerInfo:
     """A node that this one holds a link to."""
 

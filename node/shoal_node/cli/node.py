@@ -8,7 +8,7 @@ from shoal_node.cli import console, options
 from shoal_protocol.errors import UserError
 
 if TYPE_CHECKING:
-    from shoal_node.config import Role
+    from shoal_node.config import NodeConfig, Role
 
 _FLAGS = (
     "listen",
@@ -119,12 +119,17 @@ def _page(arguments: argparse.Namespace) -> None:
 
 def run(role: "Role", arguments: argparse.Namespace) -> int | None:
     """Run a node until it is interrupted or ends."""
+    chosen = settings(role, arguments)
+    from shoal_node import daemon
+
+    return daemon.main(chosen)
+
+
+def settings(role: "Role", arguments: argparse.Namespace) -> "NodeConfig":
+    """Return what a node is told by the command line, the environment and its file."""
     from shoal_node import config
 
     flags = {name: getattr(arguments, name, None) for name in _FLAGS}
-    settings = config.load(
+    return config.load(
         role, options.data_path(arguments), flags, os.environ, verbose=arguments.verbose
     )
-    from shoal_node import daemon
-
-    return daemon.main(settings)

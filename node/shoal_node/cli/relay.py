@@ -1,13 +1,28 @@
-"""``shoal relay``: run a relay in the foreground; ``shoal relay drain``: have it go well."""
+"""``shoal relay``: run a relay in the foreground; have it go well, or check itself.
+
+::
+
+    shoal relay              in the foreground until interrupted
+    shoal relay drain        the running one hands on what it keeps, and ends
+    shoal relay self-check   advice in sentences: node/shoal_node/self_check.py
+"""
 
 import argparse
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from shoal_node.cli import console, node, options
+from shoal_node.usage import UsageError
 from shoal_protocol.errors import UserError
 
+if TYPE_CHECKING:
+    from shoal_node.api.client import Client
+    from shoal_node.self_check import Running
+
+ROUND_S: Final = 90.0  # that a round of dial-back may take, with time to begin
 LOOK_S: Final = 0.5  # between two looks at a relay that drains
+NOT_FOUND: Final = 404  # HTTP
+_MARKS: Final = {"ok": "OK", "warn": "WARN", "fail": "FAIL"}
 _SAID: Final = {
     "announcing": "It tells the others that it takes nothing new.",
     "handing on": "It hands on what it keeps.",
@@ -23,18 +38,25 @@ def add(commands: options.Commands) -> None:
         commands,
         "relay",
         _relay,
-        "run an always-on relay until interrupted, or drain the one that runs",
+        "run an always-on relay until interrupted; drain or check the one that runs",
         "shoal relay --listen /ip4/0.0.0.0/tcp/4001",
     )
     node.add_flags(relay)
     relay.add_argument(
         "action",
         nargs="?",
-        choices=("run", "drain"),
+        choices=("run", "drain", "self-check"),
         default="run",
         help="run: be a relay (the default); drain: have the relay that runs with the same --data "
-        "take nothing new, hand on what it keeps, and end",
+        "take nothing new, hand on what it keeps, and end; self-check: say in sentences what is "
+        "well and what is not, and what to do (exit 1 if something is wrong)",
     )
+    relay.add_argument(
+        "--ask",
+        action="store_true",
+        help="with self-check: have the running relay ask others now whether they reach it",
+    )
+    relay.add_argument("--json", action="store_true", help="with self-check: print JSON")
     relay.add_argument(
         "--print-config",
         action="store_true",
@@ -48,6 +70,10 @@ def _relay(arguments: argparse.Namespace) -> int | None:
 
         console.out(operator.commented().rstrip("\n"))
         return None
+    if (arguments.ask or arguments.json) and arguments.action != "self-check":
+        raise UsageError("--ask and --json go with `shoal relay self-check`.")
+    if arguments.action == "self-check":
+        return _self_check(arguments)
     if arguments.action == "drain":
         _drain(arguments)
         return None
@@ -79,3 +105,56 @@ def _drain(arguments: argparse.Namespace) -> None:
     except KeyboardInterrupt:
         console.note("The relay goes on draining; `shoal status` says how far it is.")
         raise
+
+
+def _self_check(arguments: argparse.Namespace) -> int:
+    from shoal_node import self_check
+
+    settings = node.settings("relay", arguments)
+    lines = self_check.check(settings, _running(arguments))
+    if arguments.json:
+        found = [{"check": one.check, "state": one.state, "text": one.text} for one in lines]
+        console.out_json({"ok": not self_check.failed(lines), "checks": found})
+    else:
+        console.table([(_MARKS[one.state], one.check, one.text) for one in lines])
+    return int(self_check.failed(lines))
+
+
+def _running(arguments: argparse.Namespace) -> "Running | None":
+    """Ask the relay that runs; None when none does."""
+    from shoal_node import home
+    from shoal_node.api.client import Client, Refused
+    from shoal_node.self_check import Running
+
+    data = options.data_path(arguments)
+    try:
+        client = Client(home.read_api(data))
+    except UserError:
+        return None
+    status = client.get("status")
+    if status["role"] != "relay":
+        raise UserError(f"A person's node runs in {data}: only a relay checks itself.")
+    try:
+        if arguments.ask:
+            _ask(client)
+        return Running(status, client.get("self-check"))
+    except Refused as refusal:
+        if refusal.status != NOT_FOUND:
+            raise
+        raise UserError(
+            f"The relay that runs is version {status['version']}, too old to be checked by this "
+            "program: start it anew."
+        ) from None
+
+
+def _ask(client: "Client") -> None:
+    """Have others dial the relay, and wait for what they find."""
+    wanted = client.get("self-check")["looks"] + 1
+    client.post("self-check", body={})
+    console.note("The relay asks others to dial it; that takes up to half a minute.")
+    began = time.monotonic()
+    while client.get("self-check")["looks"] < wanted:
+        if time.monotonic() - began > ROUND_S:
+            console.note("The others have not answered in time; here is what is known.")
+            return
+        time.sleep(LOOK_S)
