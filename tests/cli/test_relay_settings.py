@@ -127,6 +127,41 @@ def test_a_persons_node_answers_no_metrics(tmp_path: Path) -> None:
         config.load("person", tmp_path, flags, {})
 
 
+def test_a_relay_behind_a_router_announces_what_the_operator_says(tmp_path: Path) -> None:
+    text = '[relay]\nannounce = ["/ip4/45.33.7.2/tcp/443", "/ip6/2a01:4f8:1::2/tcp/4001"]'
+    given = settings_of(tmp_path, text)
+    assert given.announce == ("/ip4/45.33.7.2/tcp/443", "/ip6/2a01:4f8:1::2/tcp/4001")
+    assert settings_of(tmp_path, "[relay]").announce == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("announce = 3", "must be a list of texts."),
+        ("announce = [3]", "must be a list of texts."),
+        ("moor = true", "there is no such setting; announce is one."),
+        ('announce = ["/ip4/192.168.1.7/tcp/4001"]', "others of the main network could not dial"),
+        ('announce = ["/ip4/45.33.7.2/tcp/0"]', "others of the main network could not dial"),
+        ('announce = ["/ip6/::ffff:45.33.7.2/tcp/1"]', "others of the main network could not"),
+        ('announce = ["/dns4/relay.example/tcp/1"]', "listen on an IP address, not on a name."),
+        (f'announce = ["/ip4/45.33.7.2/tcp/1/p2p/{SOMEBODY}"]', "leave out /p2p/"),
+    ],
+)
+def test_an_address_that_nobody_could_dial_is_not_announced(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    with pytest.raises(UsageError, match=r"^relay\.") as caught:
+        settings_of(tmp_path, f"[relay]\n{text}")
+    assert said in str(caught.value)
+
+
+def test_a_persons_node_announces_nothing(tmp_path: Path) -> None:
+    (tmp_path / home.CONFIG_FILE).write_text("[relay]\nannounce = []")
+    flags = {"bootstrap": [f"/ip4/192.0.2.7/tcp/4001/p2p/{SOMEBODY}"]}
+    with pytest.raises(UsageError, match="only a relay is dialled"):
+        config.load("person", tmp_path, flags, {})
+
+
 @contextmanager
 def running_relay(data: Path) -> Iterator[Popen[str]]:
     command = [sys.executable, "-m", "shoal_node.cli.main", "relay", "--data", str(data)]

@@ -5,6 +5,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+from shoal_node import daemon
+from shoal_node.cli import main
+from shoal_node.usage import LeftBehind
 
 UNIT = Path(__file__).parents[2] / "packaging/systemd/shoal-relay.service"
 PROGRAM, STATE = "/opt/shoal/.venv/bin/shoal", "/var/lib/shoal-relay"
@@ -45,3 +50,15 @@ def test_systemd_finds_nothing_wrong_and_little_exposed(tmp_path: Path) -> None:
     )
     [exposure] = re.findall(r"Overall exposure level for \S+: ([\d.]+)", judged.stdout)
     assert float(exposure) <= EXPOSURE
+
+
+def test_a_relay_that_left_is_not_started_again(tmp_path: Path, monkeypatch: Any) -> None:
+    unit = UNIT.read_text()
+    assert setting(unit, "Restart") == "on-failure"
+
+    def left(*_: object) -> int:
+        raise LeftBehind(daemon.LEFT)
+
+    monkeypatch.setattr(daemon, "main", left)
+    code = main.main(["relay", "--data", str(tmp_path), "--listen", "/ip4/127.0.0.1/tcp/0"])
+    assert setting(unit, "RestartPreventExitStatus") == str(code)

@@ -5,6 +5,7 @@
     exit 0   done
     exit 1   failed: one sentence on standard error
     exit 2   wrong usage, a bad value in the environment or config.toml included
+    exit 3   a relay has drained, and some of what it kept stays in its store
     exit 130 interrupted
 
 A module of this package adds its commands with ``add(commands)`` and imports what is heavy
@@ -37,7 +38,7 @@ from shoal_node.cli import (
     view,
 )
 from shoal_node.cli.options import Commands
-from shoal_node.usage import UsageError
+from shoal_node.usage import LeftBehind, UsageError
 from shoal_protocol.errors import UserError
 
 GROUP: Final = "shoal.commands"
@@ -110,6 +111,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         console.note(f"shoal: {error}")
         return 2
+    except LeftBehind as error:
+        console.note(f"shoal: {error}")
+        return 3
     except UserError as error:
         console.note(f"shoal: {error}")
         return 1

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from shoal_node.cli import console, node, options
-from shoal_node.usage import UsageError
+from shoal_node.usage import LeftBehind, UsageError
 from shoal_protocol.errors import UserError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _drain(arguments: argparse.Namespace) -> None:
             time.sleep(LOOK_S)
     except NodeGone:
         if stage not in ("waiting for quiet", "done"):
-            raise UserError(
+            raise LeftBehind(
                 "The relay has ended with some records left in its store; its log says why, and "
                 "its next start offers them again."
             ) from None

@@ -67,6 +67,15 @@ def parse(text: str) -> Address:
     return Address(kind, host, port, identity.peer_id_bytes(rest[1]))
 
 
+def plain(host: str) -> str:
+    """Return a socket's remote host, one of IPv4 in IPv6 clothes (::ffff:…) without them."""
+    try:
+        found = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    return str(getattr(found, "ipv4_mapped", None) or found)
+
+
 def _number(text: str, limit: int) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 10) or int(text) > limit:
         raise RemoteProtocolError("address")

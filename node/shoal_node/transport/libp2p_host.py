@@ -59,7 +59,7 @@ async def run_libp2p(
         handlers: one for each protocol that peers may open to us.
         seed: 32 bytes, the Ed25519 seed that is this node's identity.
         listen: addresses like ``/ip4/127.0.0.1/tcp/0``; none for a node that only dials.
-        announce: addresses to give out instead of those listened on.
+        announce: addresses to give out instead of those listened on, by a node that listens.
         limits: bounds.
 
     Raises:
@@ -70,9 +70,9 @@ async def run_libp2p(
     try:
         for text in listen:
             listeners += await _listen(text)
-        transport.addresses = tuple(
-            dict.fromkeys(_announced(announce or _own(listeners), transport.peer_id))
-        )
+        if listeners:
+            given = announce or _own(listeners)
+            transport.addresses = tuple(dict.fromkeys(_announced(given, transport.peer_id)))
         async with trio.open_nursery() as nursery:
             transport.nursery = nursery
             for listener in listeners:
@@ -95,7 +95,7 @@ async def _listen(text: str) -> list[trio.SocketListener]:
         return list(await trio.open_tcp_listeners(address.port, host=address.host, backlog=BACKLOG))
     except OSError as error:
         why = {
-            errno.EADDRINUSE: "another program listens there",
+            errno.EADDRINUSE: f"port {address.port} is taken, as another program listens there",
             errno.EADDRNOTAVAIL: "this machine has no such address",
             errno.EACCES: "the system doesn't allow it",
         }.get(error.errno or 0, "the system refuses it")
@@ -103,13 +103,16 @@ async def _listen(text: str) -> list[trio.SocketListener]:
 
 
 def _own(listeners: Sequence[trio.SocketListener]) -> list[str]:
-    own = []
+    """Return where others can dial; a family without a way out is left out if another has one."""
+    own: list[str] = []
+    hidden: list[str] = []
     for listener in listeners:
         host, port = listener.socket.getsockname()[:2]
         ip = ipaddress.ip_address(host)
-        shown = _primary(ip.version) if ip.is_unspecified else str(ip)
-        own.append(f"/ip{ip.version}/{shown}/tcp/{port}")
-    return own
+        shown = ipaddress.ip_address(_primary(ip.version)) if ip.is_unspecified else ip
+        inward = ip.is_unspecified and shown.is_loopback
+        (hidden if inward else own).append(f"/ip{ip.version}/{shown}/tcp/{port}")
+    return own or hidden
 
 
 def _primary(version: int) -> str:
@@ -247,7 +250,7 @@ class Libp2pTransport:
         await supervisor.contain("accept", self._accept, stream, counters=self.counters)
 
     async def _accept(self, stream: trio.SocketStream) -> None:
-        host = str(stream.socket.getpeername()[0])
+        host = addresses.plain(str(stream.socket.getpeername()[0]))
         scope = trio.CancelScope()
         while len(self._half_open) >= self.limits.half_open:
             # An honest handshake takes milliseconds, and is not of the flood's network (T11).
