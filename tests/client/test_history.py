@@ -1,7 +1,13 @@
 """A history has an end, and what is still on its way is not what gives way."""
 
+import tracemalloc
+
 from shoal_protocol.client.history import MAX_MESSAGES, History, Message, MessageState
 from shoal_protocol.client.state import Journal
+from shoal_protocol.clock import SECOND
+from support import START, seeded
+
+BYTES = 500  # that a message with 32 letters may take in memory, with ids and times
 
 
 def said(
@@ -48,3 +54,28 @@ def test_a_message_is_taken_though_all_before_it_are_on_their_way() -> None:
     history.add(new)
     assert history.get(new.id) is new
     assert len(history) == MAX_MESSAGES + 1
+
+
+def test_a_message_takes_half_a_kilobyte_of_memory_with_its_ids_and_times() -> None:
+    history = History(bytes(8).hex(), None)
+    rng = seeded("history in memory")
+    count = 1_000
+    tracemalloc.start()
+    try:
+        for number in range(count):
+            now = START + 60 * SECOND * number
+            history.add(
+                Message(
+                    rng.bytes(12).hex(),
+                    outgoing=number % 2 == 0,
+                    text=f"{number:032}",
+                    state=MessageState.FETCHED,
+                    created=now,
+                    number=number,
+                    received=now + SECOND,
+                )
+            )
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < BYTES * count, held / count
