@@ -41,7 +41,6 @@ from shoal_node import home
 from shoal_node.api.client import Client
 from shoal_node.api.values import PresetName
 from shoal_node.config import LOOPBACK_ADDRESS, NodeConfig
-from shoal_node.operator import DEFAULT, OperatorLimits
 from shoal_protocol.errors import UserError
 
 PRELOAD: Final = ["shoal_node.daemon", "shoal_node.transport.libp2p_connection"]
@@ -118,7 +117,6 @@ class Fleet:
         people: how many people's nodes.
         preset: the people's traffic.
         network: whose parameters all use.
-        limits: the relays'.
         keep: leave the nodes' homes, with their logs, on disk in the end.
         main: what each process runs.
 
@@ -133,7 +131,6 @@ class Fleet:
         *,
         preset: str = "fast",
         network: str = "lab",
-        limits: OperatorLimits = DEFAULT,
         keep: bool = False,
         main: Main = daemon_main,
     ) -> None:
@@ -145,7 +142,6 @@ class Fleet:
         self._counts = (relays, people)
         self._preset = preset
         self._network = network
-        self._limits = limits
         self._keep = keep
         self._handlers: dict[int, Any] = {}
         self._ended: set[str] = set()  # names of nodes that were ended on purpose
@@ -226,7 +222,6 @@ class Fleet:
             bootstrap=self._bootstraps(),
             network=self._network,
             preset=cast(PresetName, self._preset),
-            limits=self._limits,
         )
         for _ in range(count):
             name = f"{role}-{len(nodes) + 1}"
