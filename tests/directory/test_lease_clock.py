@@ -18,6 +18,8 @@ from support import START, seeded
 
 OPEN = replace(MAIN, name="open", descriptor_work_bits=4, subnet_slots=0)  # main's times, less work
 AUTHORS = [Author(f"author {number}", OPEN) for number in range(9)]
+FREE = replace(OPEN, name="free", descriptor_work_bits=0, role_age_s=0, role_least=0)
+MANY = [Author(f"one of many {number}", FREE) for number in range(65)]
 EPOCH_S = OPEN.epoch_s
 RANDOM = seeded("keys that no relay paid for")
 BESIDE_S = OPEN.lease_s // 6  # what leases leave open
@@ -125,3 +127,13 @@ def test_a_person_an_hour_off_has_the_directory_with_the_second_pull() -> None:
         own += 3 * OPEN.lease_s // sync.CLIENT_PULLS * SECOND // 2  # the longest pause
         events = person.handle_timer(own)
     assert len(person.view.relays(own)) == len(AUTHORS)
+
+
+def test_a_node_that_slept_for_half_an_hour_finds_a_network_of_any_size_again() -> None:
+    view, slept = DirectoryView(FREE, tolerance_s=EPOCH_S), 1800 * SECOND
+    assert hear(view, MANY, START, START) == len(MANY)
+    for minute in (0, 20):  # the leases of before are over by then
+        own = START + minute * 60 * SECOND
+        view.expire(own)
+        live = hear(view, MANY, own + slept, own)
+    assert live == len(MANY)

@@ -24,6 +24,7 @@ from shoal_protocol.parameters import NetworkParameters
 
 LEAST: Final = 5  # relays; spec: directory §5.2
 MOST: Final = 4096  # relays whose leases are remembered
+_SHARE: Final = 8  # of the evidence: an eighth of it is news enough to look anew
 _SIXTH: Final = 6  # of a lease: half of what lies between a lease and its renewal
 
 
@@ -41,6 +42,7 @@ class LeaseClock:
         self._step: Final = max(1, params.lease_s // _SIXTH)
         self._tolerance: Final = tolerance_s * SECOND
         self._until: dict[bytes, int] = {}  # s, of each relay's newest lease
+        self._heard = 0  # leases out of time since the last look
         self.ahead = 0  # ns
 
     def now(self, own: int) -> int:
@@ -54,12 +56,16 @@ class LeaseClock:
         return until >= self._until.get(relay_id, 0) + self._step
 
     def hear(self, relay_id: bytes, until: int, own: int, *, in_time: bool) -> None:
-        """Take a verified lease's end (s) as evidence; look anew when it is out of time."""
+        """Take a verified lease's end (s) as evidence; look anew when enough are out of time."""
         if not self._tolerance or (relay_id not in self._until and len(self._until) >= MOST):
             return
         self._until[relay_id] = max(until, self._until.get(relay_id, 0))
         if not in_time:
-            self._look(own)
+            self._heard += 1
+            # At once while the evidence is little; a median of thousands not for each lease.
+            if self._heard * _SHARE >= len(self._until):
+                self._heard = 0
+                self._look(own)
 
     def _look(self, own: int) -> None:
         far = self._tolerance + self._skew
@@ -68,8 +74,7 @@ class LeaseClock:
             if abs(ahead) > far:
                 del self._until[relay_id]
         evidence = [ahead for ahead in said.values() if abs(ahead) <= far]
-        # All of it while it is little, then now and then: a directory has thousands.
-        if len(evidence) < LEAST or (len(evidence) > 64 and len(evidence) % 64):
+        if len(evidence) < LEAST:
             return
         ahead = median_low(evidence)
         if abs(ahead - self.ahead) > self._skew:
