@@ -6,6 +6,7 @@
                        ├► one that has one batch: 16 or more, one ahead
                        └► all have two and 32 wait: opened here, 8 at a time
     worker ─► replies ─► batches, in the order of submission ─► deliver
+    worker late, by 10 ms ─► its batch is opened here as well
     worker ended, silent, or wrong ─► its batches are opened here; another one in 1, 2 … 60 s
 
 Workers hold mix keys and nothing else. What a relay remembers (replay tags, the pool, limits) it
@@ -45,7 +46,9 @@ BATCH: Final = 32  # packets; a worker needs 2 ms for them
 SHARE: Final = 8  # packets opened here at a time when all workers have enough
 AHEAD: Final = 16  # packets that wait before a worker that is at work gets a second batch
 START_S: Final = 30.0  # for a worker's start
-PATIENCE_S: Final = 5.0  # for a batch
+LATE_S: Final = 0.01  # after which a batch is opened here as well: its worker's core is busy
+PULSE_S: Final = 0.1  # between two looks at what is late, when nothing comes
+PATIENCE_S: Final = 5.0  # for a batch, until its worker is given up
 FIRST_PAUSE_S: Final = 1.0  # after a worker's end, doubled each time
 LONGEST_PAUSE_S: Final = 60.0
 
@@ -97,8 +100,8 @@ class UnwrapPool:
         done: called when some have been delivered.
         start: starts one worker; it has ended when the context is left.
 
-    ``counters`` has "unwrapped by workers", "unwrapped for lost workers" (packets) and "workers
-    lost".
+    ``counters`` has "unwrapped by workers", "unwrapped for late workers", "unwrapped for lost
+    workers" (packets) and "workers lost".
     """
 
     def __init__(
@@ -135,7 +138,7 @@ class UnwrapPool:
         self._feed()
         while len(self._pending) >= BATCH:
             self._batch(SHARE).open_here()
-        await self._hand_over()
+        await self._help()
 
     def rekey(self) -> None:
         """Give all workers the keys of the ring that they lack, and take away what has gone."""
@@ -180,8 +183,9 @@ class UnwrapPool:
             finally:
                 self._workers.remove(worker)
                 for batch in worker.batches:
-                    batch.open_here()
-                    self.counters["unwrapped for lost workers"] += len(batch.admitted)
+                    if batch.found is None:
+                        batch.open_here()
+                        self.counters["unwrapped for lost workers"] += len(batch.admitted)
                 self._feed()
                 await self._hand_over()
             nursery.cancel_scope.cancel()
@@ -189,7 +193,7 @@ class UnwrapPool:
     async def _read(self, worker: _Worker) -> None:
         buffer = bytearray()
         while True:
-            with trio.move_on_after(PATIENCE_S):
+            with trio.move_on_after(PULSE_S):
                 data = await worker.link.read()
                 if not data:
                     return
@@ -200,8 +204,10 @@ class UnwrapPool:
                 end = start + len(batch.admitted) * REPLY_LENGTH
                 if len(buffer) < end:
                     break
-                with memoryview(buffer) as view:
-                    batch.found = [read_reply(view, at) for at in range(start, end, REPLY_LENGTH)]
+                if batch.found is None:
+                    cuts = range(start, end, REPLY_LENGTH)
+                    with memoryview(buffer) as view:
+                        batch.found = [read_reply(view, at) for at in cuts]
                 worker.batches.popleft()
                 start = end
             del buffer[:start]
@@ -210,6 +216,8 @@ class UnwrapPool:
                 await self._hand_over()
             elif worker.batches and trio.current_time() - worker.batches[0].sent >= PATIENCE_S:
                 return
+            else:
+                await self._help()
 
     def _feed(self) -> None:
         """Hand out what waits."""
@@ -252,6 +260,20 @@ class UnwrapPool:
         with contextlib.suppress(OSError):
             for record in records:
                 worker.link.write(record)
+
+    async def _help(self) -> None:
+        """Open here what a worker is late with, and what waits behind that alone."""
+        now = trio.current_time()
+        for batch in self._order:
+            if batch.found is None:
+                if now - batch.sent < LATE_S:
+                    break
+                batch.open_here()
+                self.counters["unwrapped for late workers"] += len(batch.admitted)
+        await self._hand_over()
+        if self._pending and not self._order:
+            self._batch(BATCH).open_here()
+            await self._hand_over()
 
     async def _hand_over(self) -> None:
         while self._order and self._order[0].found is not None:

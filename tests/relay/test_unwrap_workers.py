@@ -31,6 +31,7 @@ BODY = bytes(geometry.BODY_LENGTH)
 OWN_ID = b"the relay itself"
 OTHER_ID = b"some other relay"
 PEER = b"the peer's id 16"
+SOON_S = unwrap_pool.LATE_S / 2
 
 
 @dataclass(eq=False)
@@ -43,12 +44,14 @@ class Twin:
     stuck: bool = False  # it reads and says nothing
     gone: bool = False
     slow_s: float = 0.0
+    asked_at: float = 0.0  # trio time
     event: trio.Event = field(default_factory=trio.Event)
 
     def write(self, data: bytes | bytearray) -> None:
         if self.gone:
             raise BrokenPipeError
         replies = self.opener.feed(data)
+        self.asked_at = trio.current_time()
         self.asked += bool(replies)
         if replies and not self.stuck:
             self.answers += [replies[:1000], replies[1000:]]  # in two pieces
@@ -58,7 +61,7 @@ class Twin:
         while not self.answers and not self.gone:
             self.event = trio.Event()
             await self.event.wait()
-        await trio.sleep(self.slow_s)
+        await trio.sleep_until(self.asked_at + self.slow_s)
         return b"" if self.gone else self.answers.popleft()
 
     async def flush(self) -> None:
@@ -224,7 +227,7 @@ async def test_a_worker_that_dies_with_packets_loses_none_and_another_one_starts
         await nursery.start(world.intake.run)
         await trio.sleep(1)
         world.come([world.packet(number) for number in range(90)])
-        await trio.sleep(1)
+        await trio.sleep(SOON_S)
         assert world.sent == [] and world.machine.mix.pool_size > 60
         world.twins[0].die()
         await trio.sleep(0.5)
@@ -242,6 +245,24 @@ async def test_a_worker_that_dies_with_packets_loses_none_and_another_one_starts
     assert world.twins[1].asked == 2
     assert world.intake.counters["workers lost"] == 1
     assert world.intake.counters["unwrapped for lost workers"] == 32
+
+
+async def test_a_worker_whose_core_is_busy_holds_nothing_up(clock: trio.testing.MockClock) -> None:
+    world = World()
+    world.prepare = lambda twin: setattr(twin, "slow_s", 0.0 if world.twins else 1.0)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(world.intake.run)
+        await trio.sleep(2)
+        world.come([world.packet(number) for number in range(20)])
+        await trio.sleep(SOON_S)
+        assert world.sent == []
+        await trio.sleep(2 * unwrap_pool.PULSE_S)
+        assert numbers(world.sent) == list(range(20))
+        await trio.sleep(10)
+        assert numbers(world.sent) == list(range(20))  # what it says later is too late
+        assert len(world.twins) == 1  # and no reason to end it
+        nursery.cancel_scope.cancel()
+    assert world.pool.counters["unwrapped for late workers"] > 0
 
 
 async def test_a_worker_that_falls_silent_is_given_up(clock: trio.testing.MockClock) -> None:
@@ -264,7 +285,7 @@ async def test_a_worker_that_talks_nonsense_is_given_up(clock: trio.testing.Mock
         await trio.sleep(1)
         world.twins[0].stuck = True
         world.come([world.packet(number) for number in range(4)])
-        await trio.sleep(0.1)
+        await trio.sleep(SOON_S)
         world.twins[0].answers.append(b"\xff" * 4 * REPLY_LENGTH)
         world.twins[0].event.set()
         await trio.sleep(0.1)
@@ -330,7 +351,7 @@ async def test_a_worker_has_the_relays_keys_and_loses_them_with_their_epoch(
         packets = [world.packet(number) for number in range(8)]
         twin.stuck = True
         world.come(packets)
-        await trio.sleep(0.1)
+        await trio.sleep(SOON_S)
         world.now += 2 * parameters.LAB.epoch_s * SECOND
         world.machine.handle_timer(world.now)
         world.intake.rekey()
