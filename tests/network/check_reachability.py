@@ -1,4 +1,4 @@
-"""A relay behind a firewall learns it from others; one that is open, too."""
+"""A relay behind a firewall learns it from others; one that is open, or forwarded to, too."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from network.namespaces import Host, Internet, Node, shoal
 from processes.waiting import Say, until
 
-PORT = 4001
+PORT, OUTSIDE = 4001, 443
 AGREE_S = 30.0
 LEARN_S = 80.0
 
@@ -30,6 +30,11 @@ def test_a_relay_behind_a_firewall_says_so_and_is_given_nothing(
     begun = hosts[0].node("relay", tmp_path / "0", "--network", "lab", *hosts[0].listen(PORT))
     known = ("--network", "lab", "--bootstrap", begun.address)
     hosts[3].firewall()
+    hosts[1].forward(OUTSIDE, PORT)
+    announced = f"/ip{family}/{hosts[1].v4 or hosts[1].v6}/tcp/{OUTSIDE}"
+    data = tmp_path / hosts[1].name
+    data.mkdir(mode=0o700)
+    (data / "config.toml").write_text(f'[relay]\nannounce = ["{announced}"]\n')
     nodes = [begun] + [
         host.node("relay", tmp_path / host.name, *known, *host.listen(PORT)) for host in hosts[1:]
     ]
@@ -39,6 +44,8 @@ def test_a_relay_behind_a_firewall_says_so_and_is_given_nothing(
     say(f"the relay behind a firewall knew it after {took:.1f} s")
     assert any("can't reach this one" in said for said in closed.get("status")["warnings"])
     assert all(node.client().get("status")["reachable"] for node in nodes[:3])
+    [reach] = nodes[1].client().get("self-check")["reach"]
+    assert reach == {"address": announced, "reachable": True, "misses": 0}
     code, checks = self_check(hosts[3], nodes[3])
     assert code == 1
     assert checks["reachable"]["state"] == "fail"

@@ -46,6 +46,16 @@ table inet firewall {
 """
 
 
+_FORWARD: Final = """\
+table inet router {{
+    chain prerouting {{
+        type nat hook prerouting priority -100; policy accept;
+        tcp dport {outside} redirect to :{inside}
+    }}
+}}
+"""
+
+
 def shoal(*argv: str) -> list[str]:
     """Return the command line of ``shoal ARGV`` with this interpreter."""
     return [sys.executable, "-m", "shoal_node.cli.main", *argv]
@@ -150,6 +160,11 @@ class Host:
 
         until(there, START_S, f"the node of {self.name} answers")
         return Node(self, data, process)
+
+    def forward(self, outside: int, inside: int) -> None:
+        """Send on what comes to the TCP port ``outside`` to another, as a router would."""
+        rules = _FORWARD.format(outside=outside, inside=inside)
+        _do(*self.command(["nft", "-f", "-"]), given=rules)
 
     def firewall(self) -> None:
         """Take no new connection from outside from now on."""
