@@ -7,7 +7,8 @@
     people write all the time; a message counts to the phase in which it was sent
 
 All are real processes on loopback: relays, of which one is flooded, people in pairs, and the
-flooder (``hostile.flooder``). How fast it was is told; how much of it cost the relay a scalar
+flooder (``hostile.flooder``), which stands for another machine, and hence gets only what processor
+the others leave. How fast it was is told; how much of it cost the relay a scalar
 multiplication is read from the relay's own counters. Usage: ``python -m hostile.flood --json``.
 """
 
@@ -86,7 +87,7 @@ class Flooder:
 
     def __init__(self, address: str) -> None:
         self._process = subprocess.Popen(
-            (sys.executable, "-m", "hostile.flooder", address),
+            ("nice", "-n", "19", sys.executable, "-m", "hostile.flooder", address),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
