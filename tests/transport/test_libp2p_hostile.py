@@ -239,6 +239,25 @@ async def test_links_that_one_network_holds_keep_nobody_from_elsewhere_out(
         assert await early.receive() == b"still here"
 
 
+async def test_a_newcomer_from_elsewhere_keeps_its_link_until_its_channel_is_open(
+    start_libp2p: Start,
+) -> None:
+    node = await start_libp2p("node", limits=TransportLimits(connections=4))
+    async with AsyncExitStack() as stack:
+        for number in range(4):
+            muxed = await stack.enter_async_context(
+                hostile(node, source=ELSEWHERE, name=f"stranger {number}")
+            )
+            await libp2p_link.propose(await muxed.open(), framing.DHT, 5)
+        honest = await stack.enter_async_context(hostile(node, name="honest"))
+        await stack.enter_async_context(hostile(node, source=ELSEWHERE, name="one more"))
+        await settled(lambda: node.counters["connection limit"] == 1)
+        stream = await honest.open()
+        await libp2p_link.propose(stream, framing.DHT, 5)
+        await stream.write((2).to_bytes(4, "big") + b"hi")
+        assert await stream.read(6) == (2).to_bytes(4, "big") + b"hi"
+
+
 async def oversized(muxed: libp2p_yamux.SteadyYamux) -> None:
     stream = await muxed.open()
     await libp2p_link.propose(stream, framing.DHT, 5)
@@ -404,7 +423,7 @@ async def test_a_connection_without_channels_is_closed_in_time(start_libp2p: Sta
 
 
 async def test_an_idle_connection_gives_way_when_there_are_too_many(start_libp2p: Start) -> None:
-    node = await start_libp2p("node", limits=TransportLimits(connections=2))
+    node = await start_libp2p("node", limits=TransportLimits(connections=2, settle_s=0))
     first, second, third = [await start_libp2p(name) for name in ("first", "second", "third")]
     kept = await first.open(node.addresses[0], framing.DHT)
     dropped = await second.open(node.addresses[0], framing.DHT)

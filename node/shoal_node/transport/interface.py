@@ -211,6 +211,7 @@ class TransportLimits:
     dial_s: float = 15.0  # the whole of ``open``
     channels: int = 4  # of one peer for one protocol, either direction
     idle_s: float = 60.0  # a connection without any channel
+    settle_s: float = 5.0  # before a connection without any channel may give way to another
     keepalive_s: float = 15.0  # silence after which a peer is asked for a sign of life
     dead_s: float = 30.0  # silence after which a peer is taken for dead
     linger_s: float = 2.0  # for writing out what is queued when a channel closes

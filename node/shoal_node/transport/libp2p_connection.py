@@ -78,6 +78,7 @@ class Connection:
         self.host = host
         self._scope = trio.CancelScope()
         self._nursery: trio.Nursery
+        self._began = trio.current_time()
         self._pending = 0  # streams that negotiate
         self._changed = trio.Event()  # replaced each time it is set
         self.ready = trio.Event()  # it can be used, or is over
@@ -86,6 +87,12 @@ class Connection:
     def closed(self) -> bool:
         """Whether the link is of no more use."""
         return self._scope.cancel_called or self._muxed.event_shutting_down.is_set()
+
+    @property
+    def spare(self) -> bool:
+        """Whether nobody would miss it: no channel, none under way, and time to open one."""
+        used = self.channels or self._pending
+        return not used and trio.current_time() - self._began >= self._owner.limits.settle_s
 
     @property
     def writes(self) -> int:

@@ -301,8 +301,7 @@ class Libp2pTransport:
         if len(held) >= CONNECTIONS_PER_PEER:
             held[0].close()
         elif self.connections >= self.limits.connections:
-            idle = (c for group in self._connections.values() for c in group if not c.channels)
-            victim = next(idle, None) or self._crowd.newest_of_more(host)
+            victim = self._crowd.newest_of_more(host, lambda connection: connection.spare)
             if victim is None:
                 self.counters["connection limit"] += 1
                 return False
