@@ -11,7 +11,9 @@ A *neighbour* is a relay whose addresses the directory knows: we may dial it, an
 recently used gives way when there are too many. A *client* is anybody else who connects to us (a
 person's node under its session's identity): answered over its own channel and never dialled.
 Identities cost nothing, so clients have no *account* of their own for the relay's limits, but
-share that of their network; a relay's, whose identity is known to all, is its id.
+share that of their network; a relay's, whose identity is known to all, is its id. When there are
+too many clients, one of the most crowded network gives way (``transport.crowd``), whoever has been
+silent before the newest: a person's node is never silent for long.
 Nothing here waits for a peer: what can't be queued is dropped and counted by reason, since
 whoever needs a packet to arrive sends again by another path (protocol.md, delivery). When the node
 takes less than comes, each channel has its turn, and what goes beyond is dropped at the inbox of
@@ -24,7 +26,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from shoal_node.transport.crowd import network_of
+from shoal_node.transport.crowd import Crowd, network_of
 from shoal_node.transport.framing import PACKET
 from shoal_node.transport.interface import (
     Channel,
@@ -45,6 +47,7 @@ class LinkLimits:
     neighbours: int = 128  # relays that are dialled or that have dialled us
     clients: int = 256  # others who are connected
     clients_per_host: int = 64  # of them from one /24 (IPv4) or /48 (IPv6)
+    silent_s: float = 60.0  # without a packet, until a client gives way before others
     waiting: int = 64  # packets for one neighbour while it is being dialled
     received: int = 1_024  # packets that the node hasn't taken yet
     first_pause_s: float = 0.5  # after a failed dial, doubled each time
@@ -61,6 +64,7 @@ class _Neighbour:
     dialling: bool = False
     retry_at: float = 0.0  # trio time before which nobody dials
     pause_s: float = 0.0  # the last pause; doubled by the next failure
+    heard_at: float = 0.0  # trio time of the last packet; of a client
 
 
 class PacketLinks:
@@ -72,7 +76,7 @@ class PacketLinks:
 
     ``received`` yields (account of the sender, packet of 3,072 bytes). ``counters`` has:
     outbox full, queue full, unreachable, not connected, not running, evicted (packets not sent);
-    client limit, silent (channels refused).
+    client limit, silent (channels refused); client gave way (clients cut for others).
     """
 
     def __init__(self, resolve: Resolve, *, limits: LinkLimits | None = None) -> None:
@@ -80,6 +84,7 @@ class PacketLinks:
         self._limits = limits or LinkLimits()
         self._neighbours: OrderedDict[bytes, _Neighbour] = OrderedDict()
         self._clients: dict[bytes, _Neighbour] = {}
+        self._crowd: Crowd[bytes] = Crowd()  # of clients' ids
         self._transport: Transport | None = None
         self._nursery: trio.Nursery | None = None
         self._silent = False
@@ -128,18 +133,16 @@ class PacketLinks:
             self.counters["silent"] += 1
             return
         neighbour = self._find(relay_id)
-        if neighbour is None and self._has_room(network_of(channel.address)):
-            neighbour = self._clients[relay_id] = _Neighbour(
-                relay_id, is_client=True, host=network_of(channel.address)
-            )
+        if neighbour is None:
+            neighbour = self._client(relay_id, channel.address)
         if neighbour is None:
             self.counters["client limit"] += 1
             return
         try:
             await self._serve(neighbour, channel)
         finally:
-            if neighbour.is_client and not neighbour.channels:
-                self._clients.pop(relay_id, None)
+            if not neighbour.channels and self._clients.get(relay_id) is neighbour:
+                self._forget(relay_id)
 
     def send(self, relay_id: bytes, packet: bytes, *, to_client: bool = False) -> None:
         """Send a packet to whoever has this relay id, or drop and count it; never waits.
@@ -200,10 +203,43 @@ class PacketLinks:
         self._neighbours.move_to_end(relay_id)
         return neighbour
 
-    def _has_room(self, host: str) -> bool:
-        from_host = sum(client.host == host for client in self._clients.values())
-        limits = self._limits
-        return len(self._clients) < limits.clients and from_host < limits.clients_per_host
+    def _client(self, relay_id: bytes, address: str) -> _Neighbour | None:
+        """Return the client, a new one if there is room or somebody gives way to it."""
+        host = network_of(address)
+        known = self._clients.get(relay_id)
+        if known is not None and known.host == host:
+            return known
+        if known is not None:  # it has moved
+            self._evict(self._forget(relay_id))
+        if not self._make_room(address, host):
+            return None
+        self._crowd.add(relay_id, address)
+        client = self._clients[relay_id] = _Neighbour(relay_id, is_client=True, host=host)
+        client.heard_at = trio.current_time()
+        return client
+
+    def _make_room(self, address: str, host: str) -> bool:
+        silent_since = trio.current_time() - self._limits.silent_s
+
+        def silent(relay_id: bytes) -> bool:
+            return self._clients[relay_id].heard_at <= silent_since
+
+        near = [one for one, client in self._clients.items() if client.host == host]
+        if len(near) >= self._limits.clients_per_host:
+            victim = next(filter(silent, near), None)
+        elif len(self._clients) >= self._limits.clients:
+            victim = self._crowd.newest_of_more(address, silent)
+        else:
+            return True
+        if victim is None:
+            return False
+        self.counters["client gave way"] += 1
+        self._evict(self._forget(victim))
+        return True
+
+    def _forget(self, relay_id: bytes) -> _Neighbour:
+        self._crowd.discard(relay_id)
+        return self._clients.pop(relay_id)
 
     def _evict(self, neighbour: _Neighbour) -> None:
         self.counters["evicted"] += len(neighbour.waiting)
@@ -256,6 +292,7 @@ class PacketLinks:
                     self._neighbours.move_to_end(account)
                 elif neighbour.is_client:
                     account = neighbour.host.encode()
+                    neighbour.heard_at = trio.current_time()
                 for packet in packets:
                     try:
                         self._push.send_nowait((account, packet))

@@ -54,7 +54,7 @@ ONE_PERSON: Final = 2 * max(preset.rate for preset in PRESETS.values()) * 86_400
 NOISE: Final = ONE_PERSON / EPSILON  # packets; the scale of Laplace's distribution
 PACKET_STEP: Final = 100_000
 LIMITS: Final[Mapping[str, tuple[str, ...]]] = {  # by what is counted when it is reached
-    "clients": ("client limit",),
+    "clients": ("client limit", "client gave way"),
     "connections": ("connection limit", "handshake evicted"),
     "packets": ("relay's rate limit", "inbox full"),
     "peer_packets": ("rate limit", "peer's share of the pool full"),

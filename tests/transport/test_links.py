@@ -11,6 +11,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from shoal_node.links import LinkLimits, PacketLinks
+from shoal_node.transport.channel import QueuedChannel
 from shoal_node.transport.crowd import network_of
 from shoal_node.transport.framing import FRAMINGS, PACKET, PACKET_FRAME
 from shoal_node.transport.interface import Peer
@@ -282,6 +283,48 @@ async def test_clients_beyond_the_bound_are_refused(town: Town, autojump_clock: 
     await trio.sleep(1)
     assert relay.clients == 2
     assert relay.counters == {"client limit": 1}
+
+
+async def test_four_networks_of_one_owner_keep_nobody_from_elsewhere_out(
+    town: Town, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    relay, _ = await town.join("relay", clients=32, clients_per_host=8)
+
+    def connect(number: int, host: str) -> bytes:
+        peer = Peer.of(b"\x00$\x08\x01\x12 " + number.to_bytes(32, "big"))
+        channel = QueuedChannel(peer, FRAMINGS[PACKET], host, Counter(), 0.1)
+        nursery.start_soon(relay.accept, channel)
+        return peer.relay_id
+
+    for number in range(32):
+        connect(number, f"2a0f:ffff:{number // 8}::{number:x}")
+        await trio.sleep(0.01)
+    assert relay.clients == 32
+    persons = [connect(100 + number, f"198.51.{number}.7") for number in range(4)]
+    await trio.sleep(1)
+    assert all(map(relay.is_connected, persons))
+    assert (relay.clients, +relay.counters) == (32, {"client gave way": 4})
+    connect(200, "2a0f:ffff:9::1")  # the same owner again
+    await trio.sleep(1)
+    assert all(map(relay.is_connected, persons))
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_silent_client_gives_way_before_one_that_speaks(
+    town: Town, autojump_clock: MockClock
+) -> None:
+    relay, relay_id = await town.join("relay", clients=2)
+    (speaks, speaker), (silent, quiet), (newcomer, new) = [
+        await town.join(name, relay=False) for name in ("speaks", "silent", "newcomer")
+    ]
+    silent.send(relay_id, packet(0))
+    for number in range(5):
+        speaks.send(relay_id, packet(number))
+        await trio.sleep(20)
+    newcomer.send(relay_id, packet(9))
+    await trio.sleep(1)
+    assert [relay.is_connected(one) for one in (speaker, quiet, new)] == [True, False, True]
+    assert +relay.counters == {"client gave way": 1}
 
 
 async def test_both_may_dial_at_once_and_nothing_is_lost(
