@@ -75,7 +75,6 @@ class Facts:
     draining: bool
     traffic_class: int  # as in the lease
     crossed: int  # packets since the start
-    month_used: int  # bytes
     month_limit: int  # bytes; 0 for none
     store_used: int  # bytes
     store_limit: int  # bytes
@@ -91,7 +90,6 @@ class Figures:
 
     taken: int
     requests_per_s: float
-    month_used: float | None
     store_used: float
     linked: float
     reached: Mapping[str, bool]
@@ -115,7 +113,6 @@ def facts_of(node: RelayNode, home: Path) -> Facts:
         draining=status.draining is not None,
         traffic_class=status.traffic_class or 0,
         crossed=count("forwarded", 0) + count("to client", 0) + count("requests", 0),
-        month_used=volume.used,
         month_limit=volume.cap.bytes,
         store_used=count("store bytes", 0),
         store_limit=count("store limit", 0),
@@ -176,11 +173,9 @@ class Metrics(Collector):
         facts, before = self._facts(), self._last
         self._last = facts
         self._count_day(facts.crossed, now)
-        limit = facts.month_limit
         self._figures = Figures(
             taken=now // self._period * self._period,
             requests_per_s=per_second(facts.traffic_class),
-            month_used=step(facts.month_used / limit, STEPS) if limit else None,
             store_used=step(facts.store_used / max(1, facts.store_limit), STEPS),
             linked=step(facts.linked / max(1, facts.relays - 1), LINK_STEPS),
             reached={name: facts.refused[name] > before.refused[name] for name in LIMITS},
@@ -256,10 +251,6 @@ def _of_period(figures: Figures) -> Iterable[Metric]:
     yield _gauge(
         "relays_linked_ratio", "Share of the relays with a link, in steps.", figures.linked
     )
-    if figures.month_used is not None:
-        yield _gauge(
-            "month_used_ratio", "Share of the month's limit used, in steps.", figures.month_used
-        )
     reached = GaugeMetricFamily(
         "shoal_limit_reached",
         "Whether the limit refused anything in the last period.",

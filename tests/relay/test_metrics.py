@@ -31,7 +31,6 @@ FACTS = Facts(
     draining=False,
     traffic_class=14,
     crossed=0,
-    month_used=123 * 10**9,
     month_limit=500 * 10**9,
     store_used=10**9,
     store_limit=4 * 10**9,
@@ -168,7 +167,6 @@ def test_what_is_told_of_a_period(relay: Relay) -> None:
         "shoal_requests_per_second": pytest.approx(2.5, rel=0.02),
         "shoal_store_used_ratio": 0.25,
         "shoal_relays_linked_ratio": 0.75,
-        "shoal_month_used_ratio": 0.2,
         **{f"shoal_limit_reached {name}": 0 for name in metrics.LIMITS},
         "shoal_errors_total": 0,
         "shoal_memory_bytes": 192 * 2**20,
@@ -185,7 +183,6 @@ def test_between_instants_nothing_that_packets_move_is_told(relay: Relay) -> Non
             linked=second % 13,
             traffic_class=second % 41,
             crossed=relay.facts.crossed + 997,
-            month_used=relay.facts.month_used + 10**9,
             store_used=relay.facts.store_used + 10**7,
             refused=dict.fromkeys(metrics.LIMITS, second),
             failures=second,
@@ -241,7 +238,6 @@ def test_a_person_more_moves_no_figure_of_a_period(relay: Relay) -> None:
     packets = round(metrics.ONE_PERSON / 96)
     relay.pass_period(
         crossed=relay.facts.crossed + packets,
-        month_used=relay.facts.month_used + 3_500 * packets,
         store_used=relay.facts.store_used + 3_072 * 500,
     )
     after = relay.samples()
@@ -297,9 +293,16 @@ def test_the_noise_is_laplaces_and_one_persons_packets_hide_in_it() -> None:
     assert all(math.isfinite(metrics.laplace(u, 1.0)) for u in (0.0, 0.5, 1 - 2**-53))
 
 
+def test_nothing_but_a_days_noisy_packets_tells_of_traffic_in_the_long_run(relay: Relay) -> None:
+    """A share of the month's volume showed one person within weeks."""
+    told = " ".join(relay.families())
+    assert "last_day_packets" in told
+    assert not re.search("month_used|volume|bytes_(sent|received)|traffic", told)
+
+
 def test_every_fact_is_told_in_some_form_and_none_as_it_stands(relay: Relay) -> None:
     """A fact that somebody adds has to be looked at here."""
     public = {"version", "ready", "reachable", "relays", "taking", "draining", "month_limit"}
-    coarse = {"linked", "month_used", "store_used", "memory", "disk_free", "traffic_class"}
+    coarse = {"linked", "store_used", "memory", "disk_free", "traffic_class"}
     others = {"crossed", "refused", "failures", "store_limit"}  # noisy, whether, ours, a divisor
     assert {one.name for one in fields(Facts)} == public | coarse | others
