@@ -41,6 +41,7 @@ from shoal_protocol.dialback import (
     Standing,
     helpers,
     judge,
+    names,
 )
 from shoal_protocol.directory import addresses as wire_addresses
 from shoal_protocol.errors import RemoteProtocolError
@@ -194,14 +195,16 @@ class DialbackService:
                     code = await self._help(ask, channel.address)
                     await channel.send(CODEC.encode(Answer(code)))
                 case Proof(nonce):
-                    if nonce not in self._proofs:
+                    # A link that we dialled ourselves shows no way in.
+                    if nonce not in self._proofs or not channel.incoming:
                         raise RemoteProtocolError("dialback nonce")
                     self._proofs[nonce] = True
                 case _:
                     raise RemoteProtocolError("dialback frame")
 
     async def _help(self, ask: Ask, host: str) -> Code:
-        refused = self._helper.begin(ask, host, self._now())
+        listed = names(host, self._others())
+        refused = self._helper.begin(ask, host, self._now(), listed=listed)
         if refused is not None:
             self.counters["dial-back refused"] += 1
             return refused
@@ -210,7 +213,7 @@ class DialbackService:
             with trio.move_on_after(DIAL_S):
                 reached.append(await self._dial(ask))
         finally:
-            self._helper.end()
+            self._helper.end(listed=listed)
         return Code.REACHED if True in reached else Code.NOT_REACHED
 
     async def _dial(self, ask: Ask) -> bool:

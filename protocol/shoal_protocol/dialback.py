@@ -32,8 +32,8 @@ MISSES: Final = 2  # rounds in a row that find nobody reaching an address, until
 WINDOW: Final = 600 * SECOND  # ns in which a helper counts
 PER_HOST: Final = 8  # asks of one address in a window
 PER_SUBNET: Final = 32  # asks of one /24 or /48 in a window
-PER_WINDOW: Final = 240  # asks of everybody in a window
-AT_ONCE: Final = 4  # dials under way
+PER_WINDOW: Final = 240  # asks in a window of all hosts of the directory, and of all others
+AT_ONCE: Final = 4  # dials under way for each of the two
 
 
 class Code(IntEnum):
@@ -73,22 +73,26 @@ CODEC: Final[Codec[Frame]] = wire.Codec[Frame](Ask, Answer, Proof, limit=192)
 
 
 class Helper:
-    """Decides whom to dial back; bounded by ``PER_WINDOW``, whoever asks."""
+    """Decides whom to dial back; bounded by twice ``PER_WINDOW``, whoever asks.
+
+    Hosts that the directory names have a quota apart, which strangers can't use up.
+    """
 
     def __init__(self, params: NetworkParameters) -> None:
         self._params: Final = params
         self._began = 0
         self._hosts: dict[str, int] = {}
         self._subnets: dict[frozenset[bytes], int] = {}
-        self._taken = 0
-        self._dialling = 0
+        self._taken = {False: 0, True: 0}  # by whether the directory names the host
+        self._dialling = {False: 0, True: 0}
 
-    def begin(self, ask: Ask, host: str, now: int) -> Code | None:
+    def begin(self, ask: Ask, host: str, now: int, *, listed: bool = False) -> Code | None:
         """Return None if ``ask`` is to be dialled and :meth:`end` called, else the answer.
 
         Args:
             host: from where the ask came, as the socket says.
             now: ns.
+            listed: whether a relay of the directory names this host; :meth:`end` gets the same.
         """
         try:
             addresses.check(ask.address, self._params)
@@ -98,26 +102,32 @@ class Helper:
         if seen is None or seen != named:
             return Code.NOT_YOURS
         if now - self._began >= WINDOW:
-            self._began, self._taken = now, 0
+            self._began, self._taken = now, {False: 0, True: 0}
             self._hosts.clear()
             self._subnets.clear()
         near = subnets.narrow((ask.address,))
         if (
-            self._dialling >= AT_ONCE
-            or self._taken >= PER_WINDOW
+            self._dialling[listed] >= AT_ONCE
+            or self._taken[listed] >= PER_WINDOW
             or self._hosts.get(seen, 0) >= PER_HOST
             or self._subnets.get(near, 0) >= PER_SUBNET
         ):
             return Code.REFUSED
-        self._taken += 1
-        self._dialling += 1
+        self._taken[listed] += 1
+        self._dialling[listed] += 1
         self._hosts[seen] = self._hosts.get(seen, 0) + 1
         self._subnets[near] = self._subnets.get(near, 0) + 1
         return None
 
-    def end(self) -> None:
+    def end(self, *, listed: bool = False) -> None:
         """A dial that was begun has ended."""
-        self._dialling -= 1
+        self._dialling[listed] -= 1
+
+
+def names(host: str, known: Iterable[tuple[str, ...]]) -> bool:
+    """Return whether any of the addresses ``known`` has this host, as a socket shows it."""
+    ip = _ip(host)
+    return any(address.split("/")[2] == ip for some in known for address in some)
 
 
 def _ip(host: str) -> str | None:

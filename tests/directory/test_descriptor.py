@@ -111,6 +111,11 @@ def test_the_fullest_descriptor_of_the_main_network_fits() -> None:
         "/ip6/fc00::1/tcp/4001",
         "/ip6/::ffff:10.0.0.1/tcp/4001",
         "/ip6/2002:a00:1::/tcp/4001",
+        "/ip6/64:ff9b::a00:1/tcp/4001",  # 10.0.0.1 by the host's NAT64
+        "/ip6/64:ff9b:1::a00:1/tcp/4001",
+        "/ip6/fec0::1/tcp/4001",
+        "/ip6/::a00:1/tcp/4001",
+        "/ip6/::ffff:0:a00:1/tcp/4001",
     ],
 )
 def test_hosts_that_are_not_routable_pass_in_labs_only(bad: str) -> None:

@@ -93,6 +93,19 @@ def test_a_host_a_subnet_and_everybody_have_a_limit_that_ends(
     assert begin_and_end(helper, hosts(0), START + machine.WINDOW) is None
 
 
+def test_strangers_from_many_networks_keep_no_relay_of_the_directory_from_help() -> None:
+    helper = Helper(MAIN)
+    codes = [begin_and_end(helper, f"45.{n}.0.7", START) for n in range(machine.PER_WINDOW + 1)]
+    assert codes == [None] * machine.PER_WINDOW + [Code.REFUSED]
+    known = [(f"{HERE}/p2p/x",), ("/ip6/2a01:4f8:1::2/tcp/1",), ("/memory/7",)]
+    assert machine.names("::ffff:45.33.7.2", known) and not machine.names("45.33.7.3", known)
+    assert not machine.names("memory-7", known)
+    for _ in range(machine.PER_HOST):
+        assert helper.begin(ask(), "45.33.7.2", START, listed=True) is None
+        helper.end(listed=True)
+    assert helper.begin(ask(), "45.33.7.2", START, listed=True) is Code.REFUSED
+
+
 def test_few_dials_are_under_way_at_once() -> None:
     helper = Helper(MAIN)
     many = [f"45.{n}.7.2" for n in range(machine.AT_ONCE + 1)]
@@ -262,6 +275,36 @@ async def test_helpers_that_lie_or_fall_silent_decide_nothing(world: World) -> N
         await world.nursery.start(service.run, mine.addresses)
         assert await service.look() == UNKNOWN_S
     assert not changes
+
+
+async def test_a_proof_over_a_link_that_the_relay_dialled_itself_counts_for_nothing(
+    world: World,
+) -> None:
+    transports: list[Transport] = []
+
+    async def liar(channel: Channel) -> None:
+        """Take the ask, and prove it over the link that the relay has with us anyway."""
+        frame = CODEC.decode(await channel.receive())
+        assert isinstance(frame, Ask)
+        where = mine.addresses[0]
+        proof = await transports.pop().open(where, framing.DIALBACK)
+        await proof.send(CODEC.encode(Proof(frame.nonce)))
+        with pytest.raises(ChannelClosed):
+            await proof.receive()
+        await channel.send(CODEC.encode(Answer(Code.REACHED)))
+
+    others: list[tuple[str, ...]] = []
+    helpers = [(await world.relay(name, [], liar))[1] for name in "ab"]
+    service, mine, changes = await world.relay("me", others)
+    with trio.fail_after(20):
+        for helper in helpers:
+            others.append(helper.addresses)
+            transports.append(helper)
+            link = await mine.open(helper.addresses[0], framing.DIALBACK)
+            await link.aclose()  # the link itself stays for a minute
+        await world.nursery.start(service.run, mine.addresses)
+        assert await service.look() == UNKNOWN_S
+    assert not changes and mine.counters["dialback nonce"] == 2
 
 
 async def test_a_nonce_that_nobody_gave_out_and_an_answer_unasked_are_counted(

@@ -29,16 +29,25 @@ class QueuedChannel:
         address: the remote host, for limits.
         counters: where frames dropped on a full inbox are counted.
         linger_s: how long ``aclose`` may take to write out the outbox.
+        incoming: whether the peer dialled the link.
     """
 
     def __init__(
-        self, peer: Peer, framing: Framing, address: str, counters: Counter[str], linger_s: float
+        self,
+        peer: Peer,
+        framing: Framing,
+        address: str,
+        counters: Counter[str],
+        linger_s: float,
+        *,
+        incoming: bool = False,
     ) -> None:
         self._peer = peer
         self._framing = framing
         self._address = address
         self._counters = counters
         self._linger_s = linger_s
+        self.incoming = incoming
         self._outbox: deque[bytes] = deque()
         self._inbox_in, self._inbox_out = trio.open_memory_channel[bytes](framing.inbox)
         self._room = trio.Event()  # replaced each time it is set

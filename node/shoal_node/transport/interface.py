@@ -94,6 +94,11 @@ class Channel(Protocol):
         """The remote host as text, without a port: for limits only, never logged."""
         ...
 
+    @property
+    def incoming(self) -> bool:
+        """Whether the peer dialled the link that it runs on, whoever opened the channel."""
+        ...
+
     def try_send(self, frame: bytes) -> bool:
         """Queue a frame without waiting.
 

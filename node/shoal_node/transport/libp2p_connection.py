@@ -62,6 +62,7 @@ class Connection:
         peer: who is at the other end.
         muxed: the multiplexer, not yet started.
         host: the remote host, for limits.
+        incoming: whether the peer dialled.
     """
 
     def __init__(
@@ -70,12 +71,15 @@ class Connection:
         peer: Peer,
         muxed: SteadyYamux,
         host: str,
+        *,
+        incoming: bool,
     ) -> None:
         self.peer = peer
         self.channels: set[QueuedChannel] = set()
         self._owner = owner
         self._muxed = muxed
         self.host = host
+        self._incoming = incoming
         self._scope = trio.CancelScope()
         self._nursery: trio.Nursery
         self._began = trio.current_time()
@@ -241,6 +245,7 @@ class Connection:
             self.host,
             owner.counters,
             owner.limits.linger_s,
+            incoming=self._incoming,
         )
         self.channels.add(channel)
         return channel

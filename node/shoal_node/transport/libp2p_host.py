@@ -290,7 +290,7 @@ class Libp2pTransport:
             if scope.cancelled_caught:
                 self.counters["handshake timeout"] += 1
             elif secured and self._admit(secured[0][0], host):
-                connection = Connection(self, *secured[0], host)
+                connection = Connection(self, *secured[0], host, incoming=target is None)
         finally:
             if connection is None:
                 stream.socket.close()

@@ -199,8 +199,8 @@ class MemoryTransport:
             if self.is_full(other.peer_id, protocol) or other.is_full(self.peer_id, protocol):
                 other.counters["channel limit"] += 1
                 raise DialError("channel limit")
-            mine = self._channel(other, framing_of(protocol))
-            theirs = other._channel(self, framing)
+            mine = self._channel(other, framing_of(protocol), incoming=False)
+            theirs = other._channel(self, framing, incoming=True)
             link = _Link(self, other, mine, theirs)
             self.nursery.start_soon(link.run)
             other.nursery.start_soon(other.serve, theirs)
@@ -211,10 +211,13 @@ class MemoryTransport:
         held = sum(link.joins(peer_id, protocol) for link in self.links)
         return held >= self.limits.channels
 
-    def _channel(self, other: "MemoryTransport", framing: Framing) -> QueuedChannel:
+    def _channel(
+        self, other: "MemoryTransport", framing: Framing, *, incoming: bool
+    ) -> QueuedChannel:
         host = f"memory-{other.number}"
         peer = Peer.of(other.peer_id)
-        return QueuedChannel(peer, framing, host, self.counters, self.limits.linger_s)
+        linger_s = self.limits.linger_s
+        return QueuedChannel(peer, framing, host, self.counters, linger_s, incoming=incoming)
 
     async def serve(self, channel: QueuedChannel) -> None:
         """Run the handler of an incoming channel, contained, and close the channel after it."""

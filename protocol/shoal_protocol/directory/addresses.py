@@ -25,6 +25,7 @@ MAX_FULL_ADDRESS: Final = MAX_ADDRESS + 57  # bytes with the peer id; spec: dire
 _TCP: Final = re.compile(r"/ip([46])/([0-9a-f.:]{2,45})/tcp/([1-9][0-9]{0,4})")
 _MEMORY: Final = re.compile(r"/memory/[A-Za-z0-9._-]{1,64}")
 _MAX_PORT: Final = 65_535
+_UNICAST: Final = ipaddress.ip_network("2000::/3")  # all global unicast so far; RFC 4291 §2.4
 
 
 def suffix(peer_id: bytes) -> str:
@@ -58,7 +59,7 @@ def check(address: str, params: NetworkParameters) -> None:
 
 def _routable(host: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     if isinstance(host, ipaddress.IPv6Address) and (
-        host.ipv4_mapped or host.sixtofour or host.teredo
+        host not in _UNICAST or host.sixtofour or host.teredo
     ):
-        return False  # another family's host in disguise
+        return False  # another family's host in disguise, as NAT64's, or of one site
     return host.is_global and not host.is_multicast
