@@ -60,6 +60,7 @@ class Pull:
         self._whole: list[bytes] = []
         self._leases: list[bytes] = []
         self._wanted: tuple[list[bytes], list[bytes]] = ([], [])
+        self._listed: list[Item] = []  # what the peer listed in this comparison
 
     def start(self, now: int) -> frames.Ask:
         """Begin a comparison; only while idle."""
@@ -117,6 +118,8 @@ class Pull:
             raise RemoteProtocolError("items")
         self._buckets = asked - answered
         self._view.witness(answer.items, self._source)
+        if not self._open_hand:
+            self._listed += answer.items
         for item in answer.items:
             self._view.confirm(item.relay_id, self._source)
             match self._view.compare(item, now):
@@ -171,6 +174,9 @@ class Pull:
             self._expect(Stage.LISTED, now)
             return [frames.List(self._bits, frames.to_map(self._buckets, self._bits))]
         self.stage, self.deadline, self.complete = Stage.IDLE, None, True
+        self._view.witness(self._listed, self._source)  # others may have sent it meanwhile
+        self._view.compared(self._source)
+        self._listed = []
         return []
 
     def _note_held(self, buckets: set[int], bits: int, ids: set[bytes]) -> None:

@@ -30,7 +30,11 @@ _LABEL: Final = b"relay order"
 
 
 def serving(
-    relays: Sequence[Descriptor], age: Callable[[bytes], int], params: NetworkParameters
+    relays: Sequence[Descriptor],
+    age: Callable[[bytes], int],
+    params: NetworkParameters,
+    *,
+    unsettled: Sequence[Descriptor] = (),
 ) -> tuple[Descriptor, ...]:
     """Return those of ``relays`` that serve, in their order.
 
@@ -38,15 +42,20 @@ def serving(
         relays: live and not leaving.
         age: of a relay id, in steps of ``role_age_s``.
         params: the network's.
+        unsettled: live and not to be used yet; young relays stand in for too few old ones only
+            as far as these are too few as well.
     """
-    ages = {relay.relay_id: age(relay.relay_id) for relay in relays}
+    ages = {relay.relay_id: age(relay.relay_id) for relay in (*relays, *unsettled)}
 
     def rank(relay: Descriptor) -> tuple[int, bytes]:
         return -ages[relay.relay_id], _lot(params.hash, relay.relay_id, relay.nonce)
 
-    slotted = _slots(sorted(relays, key=rank), params)
     old = STEPS if params.role_age_s else 0
+    slotted = _slots(sorted(relays, key=rank), params)
     count = sum(ages[relay.relay_id] >= old for relay in slotted)
+    if unsettled and count < params.role_least:
+        slotted = _slots(sorted((*relays, *unsettled), key=rank), params)
+        count = sum(ages[relay.relay_id] >= old for relay in slotted)
     chosen = {relay.relay_id for relay in slotted[: max(count, params.role_least)]}
     return tuple(relay for relay in relays if relay.relay_id in chosen)
 

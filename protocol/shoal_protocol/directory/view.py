@@ -116,6 +116,8 @@ class DirectoryView:
         self._chosen: frozenset[bytes] = frozenset()
         self._strict: Final = params.two_sources and self.tenure.told
         self._sources: dict[bytes, frozenset[bytes]] = {}  # networks in which they were dialled
+        self._compared: set[bytes] = set()  # sources that were compared with to the end
+        self._whole = not self._strict  # whether enough of them were, so that all are known
         self.time: Final = LeaseClock(params, tolerance_s)
         self.tree: Final = BucketTree()
         self.skipped: Final[Counter[str]] = Counter()
@@ -159,25 +161,37 @@ class DirectoryView:
         times = [self._deadline(entry) for entry in live]
         times += [self._keys_end(entry.settled) for entry in live if entry.settled is not None]
         ends = min((time for time in times if time > now), default=now + SECOND)
-        present = ((self._used(entry, now), entry.descriptor.leaving) for entry in live)
+        present = [(self._used(entry, now), entry.descriptor.leaving) for entry in live]
         here = tuple(used for used, leaving in present if used is not None and not leaving)
         leaving = tuple(entry.descriptor for entry in live if entry.descriptor.leaving)
         serving = here
         if self.judges:
-            serving = self._judge(here, leaving, now)
+            unsettled = [
+                entry.descriptor
+                for entry, (used, goes) in zip(live, present, strict=True)
+                if used is None and not goes
+            ]
+            serving = self._judge(here, leaving, unsettled, now)
+        if not self._whole:
+            serving = ()
         self._cache = _Cache(self.revision, ends, serving, here, leaving)
         return self._cache
 
     def _judge(
-        self, here: tuple[Descriptor, ...], leaving: tuple[Descriptor, ...], now: int
+        self,
+        here: tuple[Descriptor, ...],
+        leaving: tuple[Descriptor, ...],
+        unsettled: Sequence[Descriptor],
+        now: int,
     ) -> tuple[Descriptor, ...]:
         """Return who of ``here`` serves; judged anew at each look, and when others are here."""
-        judged = frozenset((each.relay_id, each.nonce, each.addresses) for each in here)
+        everybody = (*here, *unsettled)
+        judged = frozenset((each.relay_id, each.nonce, each.addresses) for each in everybody)
         if not 0 <= now - self._watched_at < self.tenure.look:
             self._watched_at, self._judged = now, None
             self.tenure.watch((*here, *leaving), now)
         if judged != self._judged:
-            chosen = roles.serving(here, self.tenure.steps, self.params)
+            chosen = roles.serving(here, self.tenure.steps, self.params, unsettled=unsettled)
             self._chosen = frozenset(each.relay_id for each in chosen)
             self._judged = judged
         if not self.tenure.ripe:
@@ -384,6 +398,21 @@ class DirectoryView:
             if held is not None and entry is not None and held.digest == item.digest:
                 self._show(entry, source)
 
+    def compared(self, source: bytes) -> None:
+        """Note that a comparison with ``source`` ran to its end: it hid what it hid.
+
+        Until two sources apart are compared with nobody serves: else a source that shows its
+        friends first, and then waits, would be alone with them.
+        """
+        self._compared.add(source)
+        if not self._whole and self._enough(tuple(self._compared)):
+            self._whole = True
+            self.revision += 1
+
+    def _begin_looking(self) -> None:
+        self._compared.clear()
+        self._whole = not self._strict
+
     def _show(self, entry: _Entry, source: bytes) -> None:
         if not self._strict or entry.settled is entry.descriptor or source in entry.shown:
             return
@@ -448,6 +477,8 @@ class DirectoryView:
                 self._told[entry.source] -= 1
             self.revision += entry.live
             self.tree.put(relay_id, None)
+        if ended and not any(entry.live for entry in self._entries.values()):
+            self._begin_looking()  # asleep or cut off: what comes now is a first look again
         self._told += Counter[bytes]()  # forgets sources at zero
         self._next_expiry = min(map(self._deadline, self._entries.values()), default=None)
         return bool(ended)
@@ -468,6 +499,7 @@ class DirectoryView:
         self.time.hear(relay_id, until, now, in_time=False)
         if self.time.ahead != before:
             self.skipped["clock"] += 1
+            self._begin_looking()
             self.revision += 1  # who is live is another question now
             self.expire(now)
 
