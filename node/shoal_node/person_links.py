@@ -163,8 +163,10 @@ class PersonLinks:
                 counted, classes = now // period, self._view.traffic(now)
             relays = self._view.relays(now)
             changed = self._guards.replenish(relays, now) if relays else False
-            leaving = self._view.leaving(now)
-            if relays and self._guards.replace_vanished(relays, now, leaving=leaving):
+            leaving, listed = self._view.leaving(now), self._view.listed(now)
+            if relays and self._guards.replace_vanished(
+                relays, now, listed=listed, leaving=leaving
+            ):
                 changed = True
             if changed:
                 self._save()

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from client.crowd import WIDE, crowd, relay, spread
 from shoal_protocol import clock
-from shoal_protocol.client.guards import GuardSet
+from shoal_protocol.client.guards import SAMPLED_MOST, GuardSet
 from shoal_protocol.parameters import LAB
 from support import START, seeded
 
@@ -163,6 +163,47 @@ def test_a_guard_that_leaves_gives_way_at_once() -> None:
     assert guards.guards()[:2] == [second, third]
     assert first.relay_id not in ids(guards)
     assert not guards.replace_vanished(rest, START, leaving=going)
+
+
+def test_a_guard_that_is_listed_and_serves_no_more_stays_when_it_fails() -> None:
+    relays = spread(seeded("relays"), 20)
+    guards = sampled()
+    first = guards.guards()[0]
+    serve = [r for r in relays if r.relay_id != first.relay_id]
+    guards.failed(first.relay_id, START)
+    assert not guards.replace_vanished(serve, START, listed=relays)
+    assert ids(guards)[0] == first.relay_id
+
+
+def test_a_guard_that_gave_way_comes_back_before_a_stranger_is_sampled() -> None:
+    relays = spread(seeded("relays"), 20)
+    guards = sampled()
+    first, second, _ = ids(guards)
+    guards.failed(first, START)
+    assert guards.replace_vanished([r for r in relays if r.relay_id != first], START)
+    assert first not in ids(guards)
+    guards = GuardSet(WIDE, seeded(1), guards.dump())
+    assert first not in ids(guards)
+    guards.failed(second, START)
+    assert guards.replace_vanished([r for r in relays if r.relay_id != second], START)
+    assert first in ids(guards)
+
+
+def test_no_more_than_sixteen_guards_are_sampled_while_their_lives_last() -> None:
+    relays = spread(seeded("relays"), 60)
+    guards, seen = GuardSet(WIDE, seeded()), set[bytes]()
+    guards.replenish(relays, START)
+    while guards.guards():
+        seen |= set(ids(guards))
+        for each in ids(guards):
+            guards.failed(each, START)
+        relays = [r for r in relays if r.relay_id not in seen]
+        assert guards.replace_vanished(relays, START)
+    assert len(seen) == SAMPLED_MOST
+    assert not guards.replenish(relays, START)
+    guards = GuardSet(WIDE, seeded(1), guards.dump())
+    assert guards.replenish(relays, START + 121 * DAY)
+    assert not seen & set(ids(guards))
 
 
 def test_lives_are_spread_over_sixty_to_a_hundred_and_twenty_days() -> None:

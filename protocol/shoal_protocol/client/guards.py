@@ -2,12 +2,17 @@
 
 ::
 
-    sampled ──► primary ──(link lost, dial failed)──► resting ──(backoff over)──► sampled
-       └──(lifetime over, leaving, or fails and is in no directory)──► dropped
+    sampled ──► in use ──(link lost, dial failed)──► resting ──(backoff over)──► in use
+                  │ ▲
+                  │ └──(back in the directory when one is wanted)── in reserve
+                  └──(leaving, or fails and is in no directory)────────▲
+    any ──(lifetime over)──► dropped
 
 Three guards are sampled once and kept for 60 to 120 days each, so that a watcher who
 waits at the relays needs long (Tor's guard specification). Packets cross the first that
-works; the directory comes from all. Only a guard that fails gives way to the next.
+works; the directory comes from all. Only a guard that fails gives way to the next. One
+that gave way is asked back before a stranger is sampled, and no more than sixteen are
+sampled in all while their lives last: else whoever makes guards fail one by one chooses them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,6 +28,8 @@ from shoal_protocol.directory.descriptor import MAX_ADDRESSES, Descriptor
 from shoal_protocol.errors import RemoteProtocolError
 from shoal_protocol.parameters import NetworkParameters
 from shoal_protocol.rng import Rng
+
+SAMPLED_MOST: Final = 16  # guards in use or in reserve; spec: client §3
 
 _REST_FIRST: Final = 2 * clock.SECOND
 _REST_LONGEST: Final = 600 * clock.SECOND
@@ -41,9 +48,9 @@ class KeptGuard:
 
 @dataclass(frozen=True, slots=True)
 class KeptGuards:
-    """The sample in its order of use."""
+    """Those in use in their order, then those in reserve."""
 
-    guards: Annotated[tuple[KeptGuard, ...], wire.Size(0, 16)]
+    guards: Annotated[tuple[KeptGuard, ...], wire.Size(0, SAMPLED_MOST)]
 
 
 _CODEC: Final = wire.Codec(KeptGuards, limit=16_384)
@@ -67,18 +74,21 @@ class GuardSet:
         self._params = params
         self._rng = rng
         self._guards: list[_Guard] = []
+        self._reserve: list[KeptGuard] = []  # those that gave way and whose lives last
         if kept is not None:
             try:
-                self._guards = [_Guard(guard) for guard in _CODEC.decode(kept).guards]
+                held = _CODEC.decode(kept).guards
             except RemoteProtocolError:
-                self._guards = []  # a damaged file: sample anew rather than fail to start
+                held = ()  # a damaged file: sample anew rather than fail to start
+            self._guards = [_Guard(guard) for guard in held[: params.guards]]
+            self._reserve = list(held[params.guards :])
 
     def dump(self) -> bytes:
         """Return the sample as bytes to keep."""
-        return _CODEC.encode(KeptGuards(tuple(guard.kept for guard in self._guards)))
+        return _CODEC.encode(KeptGuards((*self.guards(), *self._reserve)))
 
     def guards(self) -> list[KeptGuard]:
-        """Return the sample in its order of use."""
+        """Return those in use, in their order."""
         return [guard.kept for guard in self._guards]
 
     def current(self, now: int) -> KeptGuard | None:
@@ -90,20 +100,36 @@ class GuardSet:
         return min((g.rest_until for g in self._guards if g.rest_until > now), default=None)
 
     def replenish(self, relays: Sequence[Descriptor], now: int) -> bool:
-        """Drop guards whose life is over and sample up to the number; True when changed."""
-        before = [guard.kept for guard in self._guards]
+        """Drop guards whose life is over and find up to the number; True when changed.
+
+        Those in reserve that serve come first, then strangers at random.
+        """
+        before = (self.guards(), self._reserve)
         self._guards = [guard for guard in self._guards if guard.kept.until > now]
+        self._reserve = [kept for kept in self._reserve if kept.until > now]
         by_id = {relay.relay_id: relay for relay in relays}
+        for kept in tuple(self._reserve):
+            relay = by_id.get(kept.relay_id)
+            if relay is not None and self._fits(relay, by_id):
+                self._reserve.remove(kept)
+                self._guards.append(_Guard(kept))
         for relay in self._rng.sample(relays, len(relays)):
-            if len(self._guards) >= self._params.guards:
+            if len(self._guards) + len(self._reserve) >= SAMPLED_MOST:
                 break
-            if not all(self._goes_with(relay, guard.kept, by_id) for guard in self._guards):
+            if relay.relay_id in {kept.relay_id for kept in self._reserve}:
+                continue
+            if not self._fits(relay, by_id):
                 continue
             least, most = self._params.guard_life_min_s, self._params.guard_life_max_s
             life = clock.seconds(least + (most - least) * self._rng.uniform())
             kept = KeptGuard(relay.relay_id, tuple(relay.addresses), now + life)
             self._guards.append(_Guard(kept))
-        return before != [guard.kept for guard in self._guards]
+        return before != (self.guards(), self._reserve)
+
+    def _fits(self, relay: Descriptor, by_id: dict[bytes, Descriptor]) -> bool:
+        return len(self._guards) < self._params.guards and all(
+            self._goes_with(relay, guard.kept, by_id) for guard in self._guards
+        )
 
     def _goes_with(
         self, relay: Descriptor, kept: KeptGuard, by_id: dict[bytes, Descriptor]
@@ -118,13 +144,24 @@ class GuardSet:
         return relay.subnets.isdisjoint(subnets.wide(kept.addresses))
 
     def replace_vanished(
-        self, relays: Sequence[Descriptor], now: int, *, leaving: Iterable[Descriptor] = ()
+        self,
+        relays: Sequence[Descriptor],
+        now: int,
+        *,
+        listed: Iterable[Descriptor] = (),
+        leaving: Iterable[Descriptor] = (),
     ) -> bool:
         """Let guards give way that fail and are in no directory, or are leaving; True if changed.
 
         A guard that says it leaves has no more power over whom one turns to than one that fails.
+
+        Args:
+            relays: that serve, to take others of.
+            now: ns.
+            listed: that are there without serving: too young, or out of their slot for a while.
+            leaving: that say they leave.
         """
-        present = {relay.relay_id for relay in relays}
+        present = {relay.relay_id for relay in (*relays, *listed)}
         going = {relay.relay_id for relay in leaving}
         stay = [
             guard
@@ -134,8 +171,10 @@ class GuardSet:
         ]
         if len(stay) == len(self._guards):
             return False
+        gone = [guard.kept for guard in self._guards if guard not in stay]
         self._guards = stay
-        self.replenish(relays, now)
+        self._reserve += gone
+        self.replenish([relay for relay in relays if relay.relay_id not in going], now)
         return True
 
     def failed(self, relay_id: bytes, now: int) -> None:

@@ -118,8 +118,10 @@ class Person(Node):
         """Use the directory: guards first, then paths."""
         relays = self.view.relays(self.now())
         changed = self.guards.replenish(relays, self.now()) if relays else False
-        leaving = self.view.leaving(self.now())
-        if relays and self.guards.replace_vanished(relays, self.now(), leaving=leaving):
+        leaving, listed = self.view.leaving(self.now()), self.view.listed(self.now())
+        if relays and self.guards.replace_vanished(
+            relays, self.now(), listed=listed, leaving=leaving
+        ):
             changed = True
         if changed:
             self.guards_kept = self.guards.dump()
