@@ -1,6 +1,6 @@
 """Whom a node dials, which channels it keeps, and how long it lets a relay rest."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -17,9 +17,10 @@ from shoal_protocol.directory.neighbours import (
     Neighbours,
 )
 from shoal_protocol.directory.view import DirectoryView
-from shoal_protocol.parameters import LAB
+from shoal_protocol.parameters import LAB, MAIN
 from support import START, seeded
 
+FREE = replace(MAIN, name="free", descriptor_work_bits=0, two_sources=False)
 OWN = bytes([128]) + bytes(15)
 LOWER, HIGHER = bytes(16), bytes([255]) * 16
 ADDRESS = ("/ip4/127.0.0.1/tcp/4001",)
@@ -62,13 +63,55 @@ def test_a_relay_dials_as_many_of_its_view_as_it_lacks_and_others_with_other_cha
     assert len(chosen) == 5
 
 
-def test_those_who_dialled_this_relay_count_as_neighbours() -> None:
+@pytest.mark.parametrize(("dialled_us", "counted"), [(2, 2), (10, NEIGHBOURS // 2)])
+def test_those_who_dialled_this_relay_count_as_half_of_its_neighbours_at_most(
+    dialled_us: int, counted: int
+) -> None:
     machine = relay(view_of(20))
-    for author in AUTHORS[:4]:
+    for author in AUTHORS[:dialled_us]:
         assert machine.admit(author.relay_id, outgoing=False) is Admission.TAKEN
     for stranger in range(50):
         assert machine.admit(stranger.to_bytes(16, "big"), outgoing=False) is Admission.TAKEN
-    assert len(machine.handle_timer(START)) == NEIGHBOURS - 4
+    assert len(machine.handle_timer(START)) == NEIGHBOURS - counted
+
+
+@pytest.fixture(scope="module")
+def flooded() -> DirectoryView:
+    """Thirty relays in networks of their own, and three hundred identities on one host."""
+    view = DirectoryView(FREE)
+    for number in range(330):
+        author = Author(f"flood {number}", FREE)
+        address = f"/ip4/{20 + number}.1.1.1/tcp/1" if number < 30 else f"/ip4/9.9.9.9/tcp/{number}"
+        view.add_descriptor(author.descriptor(addresses=[address]), START)
+        view.add_lease(author.lease(), START)
+    return view
+
+
+def test_a_flood_of_identities_of_one_network_is_one_neighbour_at_most(
+    flooded: DirectoryView,
+) -> None:
+    serving = {one.relay_id for one in flooded.relays(START)}
+    for seed in range(20):
+        machine = relay(flooded, seed)
+        dials = machine.handle_timer(START)
+        hosts = [dial.addresses[0].split("/")[2] for dial in dials]
+        assert len(dials) == len(set(hosts)) == NEIGHBOURS
+        assert sum(dial.relay_id in serving for dial in dials) >= NEIGHBOURS // 2
+        for dial in dials:
+            connect(machine, dial)
+        machine.left(dials[0].relay_id)
+        machine.ended(dials[0].number, START)
+        again = [dial.addresses[0].split("/")[2] for dial in machine.handle_timer(START)]
+        assert len(again) == 1 and not set(again) & set(hosts[1:])
+
+
+def test_in_a_network_of_one_subnet_a_relay_still_has_its_neighbours() -> None:
+    view = DirectoryView(FREE)
+    for number in range(8):
+        author = Author(f"near {number}", FREE)
+        view.add_descriptor(author.descriptor(addresses=[f"/ip4/9.9.{number}.9/tcp/1"]), START)
+        view.add_lease(author.lease(), START)
+    assert len(relay(view).handle_timer(START)) == NEIGHBOURS
 
 
 def test_a_relay_does_not_dial_itself() -> None:

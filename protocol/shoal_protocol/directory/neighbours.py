@@ -10,11 +10,15 @@
         └─── left(peer) ◄───── peers ◄───────────────────── admit ◄────────┤
                                                   REFUSED ◄───┘            └─ incoming ones
 
-A relay keeps about ``count`` channels to relays of its view, chosen at random, takes those of
-others, and dials a pinned one (a bootstrap address) only while that relay is missing from the
-view: islands find each other again, and no bootstrap relay carries everybody. A person's node
-keeps one to each that is pinned, its guards, takes none, and leaves all others. Two nodes that
-dial each other at once keep the channel that the lower id dialled. spec: directory §9
+A relay keeps about ``count`` channels to relays of its view, takes those of others, and counts
+of these half at most: who dials it chooses no more of its neighbours than that. Of those that it
+dials half serve, as that takes age and a network of one's own, and none share a /16 or /32 while
+others are there: identities cost a second each (Heilman et al., "Eclipse Attacks on Bitcoin's
+Peer-to-Peer Network", USENIX Security 2015). It dials a pinned one (a bootstrap address) only
+while that relay is missing from the view: islands find each other again, and no bootstrap relay
+carries everybody. A person's node keeps one to each that is pinned, its guards, takes none, and
+leaves all others. Two nodes that dial each other at once keep the channel that the lower id
+dialled. spec: directory §9
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,6 +27,7 @@ from enum import Enum, auto
 from typing import Final
 
 from shoal_protocol.clock import SECOND
+from shoal_protocol.directory import subnets
 from shoal_protocol.directory.view import DirectoryView
 from shoal_protocol.rng import Rng
 
@@ -180,19 +185,46 @@ class Neighbours:
             if relay_id not in busy and (not self._serve or relay_id not in known)
         ]
         found = self._rested(chosen, now)
-        missing = self._count - len((known & busy) - {self._own_id})
+        own = known & {peer for peer, outgoing in self._held.items() if outgoing}
+        own |= known & {dial.relay_id for dial in self._dials.values()}
+        half = self._count // 2
+        missing = self._count - len(own) - min(half, len(known & set(self._held) - own))
         if self._serve and missing > 0:
             others = [(r.relay_id, r.addresses) for r in relays if r.relay_id not in busy]
-            ready = self._rng.sample(self._rested(others, now), missing)
-            if len(ready) < missing:
+            ready = self._rested(others, now)
+            taken = {n for r in relays if r.relay_id in own for n in subnets.wide(r.addresses)}
+            serving = {relay.relay_id for relay in self._view.relays(now)}
+            some = min(missing, max(0, half - len(own & serving)))
+            drawn = self._draw([each for each in ready if each[0] in serving], some, taken)
+            left = [each for each in ready if each not in drawn]
+            drawn += self._draw(left, missing - len(drawn), taken)
+            if len(drawn) < missing:
                 self._await([relay_id for relay_id, _ in others], now)
-            found += ready
+            found += drawn
         self._await([relay_id for relay_id, _ in chosen], now)
         return [self._dial(*each) for each in found[: max(0, DIALS_MOST - dialling)]]
 
     def next_deadline(self) -> int | None:
         """When :meth:`handle_timer` is next due, ns; what has passed is due at once."""
         return self._due if self._revision == self._view.revision else 0
+
+    def _draw(
+        self, relays: Sequence[tuple[bytes, tuple[str, ...]]], most: int, taken: set[bytes]
+    ) -> list[tuple[bytes, tuple[str, ...]]]:
+        """Draw networks that are not ``taken``, and a relay of each; of others when these end."""
+        networks: dict[frozenset[bytes], list[tuple[bytes, tuple[str, ...]]]] = {}
+        for each in relays:  # in a lab without networks each relay is one
+            network = subnets.wide(each[1]) or frozenset((each[0],))
+            networks.setdefault(network, []).append(each)
+        order = list(networks)
+        self._rng.shuffle(order)
+        drawn: list[tuple[bytes, tuple[str, ...]]] = []
+        for network in order:
+            if len(drawn) < most and taken.isdisjoint(network):
+                drawn += self._rng.sample(networks[network], 1)
+                taken |= network
+        left = [each for each in relays if each not in drawn]
+        return drawn + self._rng.sample(left, most - len(drawn))
 
     def _rested(
         self, relays: Sequence[tuple[bytes, tuple[str, ...]]], now: int
