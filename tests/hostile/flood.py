@@ -32,6 +32,7 @@ from shoal_node import demo, fleet
 from shoal_protocol.errors import UserError
 from shoal_protocol.relay.limits import Limits
 
+TESTS: Final = Path(__file__).parent.parent  # from where a process finds these modules
 RELAYS: Final = 4
 MEMORY: Final = 64 * 2**20  # bytes that the relay may grow by
 SLOWER: Final = 2.0  # times the p95 of quiet phases
@@ -92,6 +93,7 @@ class Flooder:
             stdout=subprocess.PIPE,
             text=True,
             bufsize=1,
+            cwd=TESTS,
         )
         self._said()
 

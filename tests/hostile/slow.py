@@ -31,6 +31,7 @@ from shoal_node.transport.libp2p_host import Libp2pTransport, run_libp2p
 from shoal_node.transport.metering import Meter
 from transport_support import ECHO, LOOPBACK, seed_of
 
+TESTS: Final = Path(__file__).parent.parent  # from where a process finds these modules
 GREETING: Final = b"\x13/multistream/1.0.0\n"
 MEMORY: Final = 128 * 2**20  # bytes, of the node, more than before
 LIMITS: Final = {"silent": "handshake evicted", "held": "connection limit"}  # counted at them
@@ -141,7 +142,7 @@ async def attack(
     """Measure one attack; returns its figures."""
     here = [sys.executable, "-m", "hostile.slow"]
     node = await trio.lowlevel.open_process(
-        [*here, "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [*here, "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=TESTS
     )
     assert node.stdout is not None and node.stdin is not None
     strangers = None
@@ -152,7 +153,7 @@ async def attack(
         options = {"kind": kind, "count": count, "rate": rate, "networks": networks}
         said = [f"--{name}={value}" for name, value in (options | {"seconds": seconds}).items()]
         strangers = await trio.lowlevel.open_process(
-            [*here, "--strangers", address, *said], stdout=subprocess.PIPE
+            [*here, "--strangers", address, *said], stdout=subprocess.PIPE, cwd=TESTS
         )
         assert strangers.stdout is not None
         took: list[float | None] = []
