@@ -61,6 +61,9 @@ class Relay:
     def drain(self) -> None:
         raise backend.NotFound("Nothing here drains.")
 
+    def cancel_drain(self) -> None:
+        self.drain()
+
     def self_check(self) -> backend.SelfCheck:
         raise backend.NotFound("Nothing here checks itself.")
 

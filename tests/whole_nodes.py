@@ -63,16 +63,19 @@ class Lab:
             await node.run(task_status=task_status)
         ended.set()
 
-    async def stop(self, node: PersonNode) -> None:
-        """End a person's node as a signal would, and wait until it has."""
+    async def stop(self, node: PersonNode | RelayNode) -> None:
+        """End a node as a signal would, and wait until it has."""
         scope, ended = self.running.pop(id(node))
         scope.cancel()
         await ended.wait()
-        self.people.remove(node)
+        if isinstance(node, RelayNode):
+            self.relays.remove(node)
+        else:
+            self.people.remove(node)
 
-    async def relay(self, after_s: float = 0) -> RelayNode:
-        """Start a relay, ``after_s`` after it was made."""
-        config = self.config("relay", f"relay-{len(self.relays)}")
+    async def relay(self, after_s: float = 0, name: str = "") -> RelayNode:
+        """Start a relay, ``after_s`` after it was made, perhaps on an earlier one's home."""
+        config = self.config("relay", name or f"relay-{len(self.relays)}")
         node = RelayNode(config, self.rng, self.clock, self.network.run)
         await trio.sleep(after_s)
         await self.nursery.start(self._run, node)

@@ -15,6 +15,7 @@
       relay.db        a relay's boxes and entries (``store.relay_store``)
       relay, replicas a relay's identity, and whom it last kept boxes with
       volume          what a relay moved this month (``volume``)
+      leaving         there while a relay drains (``draining``)
 """
 
 import contextlib

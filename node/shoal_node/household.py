@@ -134,6 +134,10 @@ class Household:
         """Refuse: a person's node keeps nothing of others."""
         raise backend.NotFound("This is a person's node: only a relay drains.")
 
+    def cancel_drain(self) -> None:
+        """Refuse: only relays drain."""
+        raise backend.NotFound("This is a person's node: only a relay drains.")
+
     def self_check(self) -> backend.SelfCheck:
         """Refuse: a person's node needs no way in."""
         raise backend.NotFound("This is a person's node: only a relay checks itself.")

@@ -19,7 +19,7 @@ from typing import Final
 
 import trio
 
-from shoal_node import clock, keep, self_facts, supervisor
+from shoal_node import clock, draining, keep, self_facts, supervisor
 from shoal_node.api import backend
 from shoal_node.config import NodeConfig
 from shoal_node.dht_service import DhtService
@@ -158,7 +158,8 @@ class RelayNode:
         )
         mixed = self.machine.mix.counters
         self.draining: Final = Draining(
-            announce=self._directory.leave,
+            config.data,
+            announce=self._say_whether_leaving,
             leaving=lambda: self.peer.relay_id in self._leaving_ids(),
             handed_on=lambda: self._replicas.machine.handed_on,
             left_behind=lambda: self._replicas.machine.left_behind,
@@ -268,6 +269,8 @@ class RelayNode:
             )
             self._transport = transport
             self._addresses = self._dialable(transport.addresses)
+            if self.draining.resumed:  # the first that is said of it: nobody gives it anything
+                await self._directory.leave()
             services: dict[str, supervisor.Service] = {
                 "packet links": partial(self._links.run, transport),
                 "DHT": partial(self._dht.run, transport),
@@ -425,6 +428,10 @@ class RelayNode:
         """Begin to leave in good order; ``draining.done`` is set in the end."""
         self.draining.begin()
 
+    def cancel_drain(self) -> None:
+        """Stay after all."""
+        self.draining.cancel()
+
     def self_check(self) -> backend.SelfCheck:
         """What this relay knows of its own place."""
         now, own = self._clock.now(), self.peer.relay_id
@@ -494,6 +501,8 @@ class RelayNode:
         found += self._unreached()
         if self._intake.warning is not None:
             found.append(self._intake.warning)
+        if self.draining.resumed and self.draining.stage is not Stage.STAYING:
+            found.append(draining.GOES_ON)
         month = self.volume.volume.sentence()
         if month is not None:
             found.append(month)

@@ -36,6 +36,7 @@ AT_REST: Final = 115 * 10**6  # bytes of memory; docs/relay.md
 A_WORKER: Final = 30 * 10**6
 A_PACKET: Final = 3400  # bytes of memory, held in the pool
 OLD_DAYS: Final = 180  # since the program was installed
+STAYS: Final = "It goes on after a restart; `shoal relay drain --cancel` has it stay."
 NEARLY: Final = 0.9  # of a month's limit
 NEED_RUNNING: Final = ("reachable", "network", "clock", "month")
 
@@ -118,7 +119,7 @@ def _home(data: Path) -> Line:
 
 def _running(status: Mapping[str, Any]) -> Line:
     if status["draining"] is not None:
-        return Line("running", "warn", f"The relay leaves: {status['draining']}.")
+        return Line("running", "warn", f"The relay leaves: {status['draining']}. {STAYS}")
     if not status["ready"]:
         return Line("running", "fail", "The relay runs and is not ready: the lines below say why.")
     return Line("running", "ok", "The relay runs, and mixes.")

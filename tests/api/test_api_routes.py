@@ -169,10 +169,15 @@ async def test_a_relay_drains_and_a_persons_node_does_not() -> None:
     async with serving(relay) as served:
         assert (await served.call("POST", "/api/v1/drain", {}))[0] == 202
         assert relay.drains == 1
+        assert (await served.call("DELETE", "/api/v1/drain"))[0] == 202
+        assert relay.drains == 0
     async with serving() as served:
-        answer = await served.call("POST", "/api/v1/drain", {})
-        assert answer[0] == 404
-        assert answer[1]["detail"] == "This is a person's node: only a relay drains."
+        for answer in (
+            await served.call("POST", "/api/v1/drain", {}),
+            await served.call("DELETE", "/api/v1/drain"),
+        ):
+            assert answer[0] == 404
+            assert answer[1]["detail"] == "This is a person's node: only a relay drains."
 
 
 async def test_a_relay_checks_itself_and_a_persons_node_does_not() -> None:

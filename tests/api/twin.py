@@ -106,6 +106,11 @@ class Relay:
             raise backend.NotFound("This is a person's node: only a relay drains.")
         self.drains += 1
 
+    def cancel_drain(self) -> None:
+        if self.role == "person":
+            raise backend.NotFound("This is a person's node: only a relay drains.")
+        self.drains -= 1
+
     def self_check(self) -> backend.SelfCheck:
         if self.role == "person":
             raise backend.NotFound("This is a person's node: only a relay checks itself.")

@@ -11,7 +11,7 @@ import pytest
 
 from api import twin
 from cli.running import Running, running_node, shoal, shoal_json
-from shoal_node import config, self_check
+from shoal_node import config, draining, self_check
 from shoal_node.api import backend, schema
 from shoal_node.self_check import Line
 
@@ -153,6 +153,22 @@ def test_flags_of_the_check_go_with_it_alone(
 ) -> None:
     code, _, err = shoal(capsys, "relay", "drain", "--json", "--data", str(tmp_path))
     assert code == 2 and "self-check" in err
+    code, _, err = shoal(capsys, "relay", "--cancel", "--data", str(tmp_path))
+    assert code == 2 and "drain" in err
+
+
+def test_a_relay_that_drains_is_had_to_stay_also_while_none_runs(
+    relay: Running, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code, _, err = shoal(capsys, "relay", "drain", "--cancel", "--data", str(relay.data))
+    assert code == 0 and "The relay stays" in err
+    off = tmp_path / "off"
+    off.mkdir(mode=0o700)
+    (off / draining.FILE).write_bytes(draining.WORD)
+    for said in ("its next start is a relay like any other", "none was asked to leave"):
+        code, _, err = shoal(capsys, "relay", "drain", "--cancel", "--data", str(off))
+        assert code == 0 and said in err
+        assert not (off / draining.FILE).exists()
 
 
 def test_a_persons_node_is_not_checked(

@@ -157,6 +157,30 @@ def test_what_nobody_takes_is_counted_as_left_behind() -> None:
     assert record.record in going[1].records()
 
 
+def test_what_nobody_took_is_offered_again_by_a_relay_that_still_leaves_after_a_restart() -> None:
+    net, puts = filled(relays=12)
+    _, going, _ = all_keepers_of_one(net, puts)
+    alone = box_of("alone")
+    going[0].put(alone)
+    room = [(relay.store, relay.store.capacity) for relay in net.directory]
+    for relay in net.directory:
+        relay.store.capacity = len(relay.store)
+    net.drain(going[0])
+    net.run(1)
+    assert net.run(900, lambda: going[0].machine.handed_on)
+    net.restart(going[0])
+    net.run(1)
+    assert not going[0].machine.handed_on
+    assert net.run(900, lambda: going[0].machine.handed_on)
+    assert going[0].machine.left_behind == 1
+    for store, capacity in room:
+        store.capacity = capacity
+    net.restart(going[0])
+    assert net.run(900, lambda: going[0].machine.handed_on)
+    assert going[0].machine.left_behind == 0
+    assert set(net.holders(alone.record)) - {going[0].id}
+
+
 def test_more_than_half_leave_in_good_order_and_are_not_taken_for_a_cut() -> None:
     net, puts = filled(relays=9)
     began = net.now

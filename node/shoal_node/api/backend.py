@@ -134,6 +134,9 @@ class Backend(Protocol):
     def drain(self) -> None:
         """Begin to leave the network in good order; NotFound for a person's node."""
 
+    def cancel_drain(self) -> None:
+        """Stay after all; NotFound for a person's node."""
+
     def self_check(self) -> SelfCheck:
         """What a relay knows of its own place; NotFound for a person's node."""
 

@@ -87,6 +87,13 @@ _NODE: Final = (
         status=202,
         body=bodies.NoBody,
     ),
+    Endpoint(
+        "DELETE",
+        "/drain",
+        "Have a relay that drains stay; its status says when it does",
+        handlers.cancel_drain,
+        status=202,
+    ),
     Endpoint("GET", "/self-check", "A relay's own place", handlers.self_check, backend.SelfCheck),
     Endpoint(
         "POST",

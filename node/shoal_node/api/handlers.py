@@ -68,6 +68,11 @@ async def drain(call: Call) -> object:
     return None
 
 
+async def cancel_drain(call: Call) -> object:
+    call.node.cancel_drain()
+    return None
+
+
 async def self_check(call: Call) -> object:
     return call.node.self_check()
 

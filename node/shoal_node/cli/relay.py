@@ -3,7 +3,7 @@
 ::
 
     shoal relay              in the foreground until interrupted
-    shoal relay drain        the running one hands on what it keeps, and ends
+    shoal relay drain        the running one hands on what it keeps, and ends; --cancel: it stays
     shoal relay self-check   advice in sentences: node/shoal_node/self_check.py
 """
 
@@ -56,6 +56,9 @@ def add(commands: options.Commands) -> None:
         action="store_true",
         help="with self-check: have the running relay ask others now whether they reach it",
     )
+    relay.add_argument(
+        "--cancel", action="store_true", help="with drain: have a relay that drains stay after all"
+    )
     relay.add_argument("--json", action="store_true", help="with self-check: print JSON")
     relay.add_argument(
         "--print-config",
@@ -72,10 +75,12 @@ def _relay(arguments: argparse.Namespace) -> int | None:
         return None
     if (arguments.ask or arguments.json) and arguments.action != "self-check":
         raise UsageError("--ask and --json go with `shoal relay self-check`.")
+    if arguments.cancel and arguments.action != "drain":
+        raise UsageError("--cancel goes with `shoal relay drain`.")
     if arguments.action == "self-check":
         return _self_check(arguments)
     if arguments.action == "drain":
-        _drain(arguments)
+        (_stay if arguments.cancel else _drain)(arguments)
         return None
     return node.run("relay", arguments)
 
@@ -105,6 +110,28 @@ def _drain(arguments: argparse.Namespace) -> None:
     except KeyboardInterrupt:
         console.note("The relay goes on draining; `shoal status` says how far it is.")
         raise
+
+
+def _stay(arguments: argparse.Namespace) -> None:
+    """Have the relay stay, or its next start if none runs."""
+    from shoal_node import draining, home
+    from shoal_node.api.client import Client
+
+    data = options.data_path(arguments)
+    try:
+        client = Client(home.read_api(data))
+    except UserError:
+        there = (data / draining.FILE).exists()
+        if there:
+            with home.Home(data):  # none starts meanwhile
+                draining.forget(data)
+        again = "its next start is a relay like any other" if there else "none was asked to leave"
+        console.note(f"No relay runs in {data}; {again}.")
+        return
+    client.delete("drain")
+    while client.get("status")["draining"] is not None:
+        time.sleep(LOOK_S)
+    console.note("The relay stays, and takes new work.")
 
 
 def _self_check(arguments: argparse.Namespace) -> int:

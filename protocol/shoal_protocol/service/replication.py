@@ -94,6 +94,7 @@ class Replicator:
         self._epoch_at: int | None = None  # ns, when the epoch's walk is due
         self.left_behind = 0  # items of the last walk that nobody took and that rank elsewhere
         self._look_again = False  # whether it is before this relay goes
+        self._begun = False  # whether this relay has been in the directory since its start
         self._next_number = 0
         self._intake = Intake(own_id, params, limits, self._number)
 
@@ -128,6 +129,10 @@ class Replicator:
             leaving: those that hand on what they keep and go.
         """
         present, self._leaving = frozenset(relays), frozenset(leaving)
+        if not self._begun and self._own_id in present | self._leaving:
+            self._begun = True
+            if self._old is not None and self._own_id not in present:
+                self._old |= {self._own_id}  # what nobody took before the start is offered again
         if self._epoch_at is None:
             self._epoch_at = now + self._settle
         if present == self._present:
