@@ -236,7 +236,8 @@ def commented() -> str:
 
 # Traffic in a month, both ways, 10^9 bytes as a provider bills them; 0 for no limit. The month
 # begins on this day (1 to 28) at midnight UTC. Near the limit the relay takes nothing new and
-# hands on what it keeps; it comes back by itself when the month turns.
+# hands on what it keeps; it comes back by itself when the month turns. So that a flood does not
+# spend the month in hours, a day may use two to four times what is left for each day left.
 # month_gb = {one.month_gb:.0f}
 # month_begins = {one.month_begins}
 

@@ -180,6 +180,7 @@ class RelayNode:
             config.data,
             config.limits.month,
             params.lease_s,
+            rng,
             now=ticking.now,
             moved=lambda: 0 if self._transport is None else self._transport.meter.moved,
             stored=lambda: self._store.usage.bytes,

@@ -234,6 +234,10 @@ def _month(month: Mapping[str, Any]) -> Line:
     if limit is None:
         return Line("month", "ok", f"{used:.1f} GB moved until now, and no limit is set.")
     left = f"{max(0.0, limit - used):.1f} of {limit:g} GB are left until {ends}"
+    resumes = month.get("resumes")  # relays before this version tell none
+    if month["state"] != "open" and resumes is not None and resumes != month["ends"]:
+        text = f"{left}, and today's share of it is used up: until {resumes[:10]}, 0:00 UTC, the"
+        return Line("month", "warn", f"{text} relay takes nothing new. Is somebody flooding it?")
     if month["state"] != "open":
         return Line(
             "month",

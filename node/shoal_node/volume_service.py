@@ -21,8 +21,9 @@ import trio
 from shoal_node import keep, supervisor
 from shoal_node.api.values import Month
 from shoal_node.transport.interface import TaskStatus
-from shoal_node.volume import CODEC, GB, LOOK_S, Cap, Kept, Stage, Volume
+from shoal_node.volume import CODEC, GB, LOOK_S, Cap, Kept, Stage, Volume, decode
 from shoal_protocol.errors import RemoteProtocolError, UserError
+from shoal_protocol.rng import Rng
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ def load(home: Path) -> Kept | None:
     if data is None:
         return None
     try:
-        return CODEC.decode(data)
+        return decode(data)
     except RemoteProtocolError:
         raise UserError(
             f"{home / FILE} is damaged; remove it and the month's count begins at nothing."
@@ -53,6 +54,7 @@ class VolumeService:
         home: where the account is kept.
         cap: the operator's.
         lease_s: the network's.
+        rng: for each day's share.
         now: the node's clock.
         moved: bytes of both directions since the start.
         stored: bytes that the store holds.
@@ -67,13 +69,14 @@ class VolumeService:
         home: Path,
         cap: Cap,
         lease_s: float,
+        rng: Rng,
         *,
         now: Callable[[], int],
         moved: Callable[[], int],
         stored: Callable[[], int],
         changed: Callable[[Stage], Awaitable[None]],
     ) -> None:
-        self.volume: Final = Volume(cap, load(home), now=now(), lease_s=lease_s)
+        self.volume: Final = Volume(cap, load(home), now=now(), lease_s=lease_s, rng=rng)
         self._path = home / FILE
         self._now = now
         self._moved = moved
@@ -91,7 +94,8 @@ class VolumeService:
         """The account, for the operator alone."""
         volume = self.volume
         allowed = volume.cap.bytes / GB if volume.cap.bytes else None
-        return Month(allowed, round(volume.used / GB, 6), volume.until, volume.stage.value)
+        used = round(volume.used / GB, 6)
+        return Month(allowed, used, volume.until, volume.stage.value, volume.resumes)
 
     def set_cap(self, cap: Cap) -> None:
         """Go by another cap from the next look on."""
@@ -120,7 +124,9 @@ class VolumeService:
             self._said = volume.stage
             said = volume.sentence()
             if said is None:
-                log.info("this relay takes new work again: the month has turned, or its cap is up")
+                log.info(
+                    "this relay takes new work again: a day or month has turned, or its cap is up"
+                )
             else:
                 log.warning("%s", said)
             await supervisor.contain("volume", self._changed, volume.stage)

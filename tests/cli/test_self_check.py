@@ -141,6 +141,15 @@ def test_too_few_files_an_old_version_and_a_spent_month_are_told(tmp_path: Path)
     assert older.state == "warn" and older.text.startswith("The relay runs 0.0.1, and ")
 
 
+def test_a_share_of_a_day_that_is_used_up_is_told_apart_from_a_month(tmp_path: Path) -> None:
+    month = schema.render(twin.MONTH) | {"state": "silent"}
+    day = of(tmp_path, month=month | {"resumes": "2026-11-24T00:00:00.000000Z"})["month"]
+    assert day.state == "warn" and "today's share of it is used up: until 2026-11-24" in day.text
+    for resumes in ({"resumes": month["ends"]}, {}):
+        whole = of(tmp_path, month=month | resumes)["month"]
+        assert whole.state == "warn" and "raise month_gb and reload, or wait" in whole.text
+
+
 def test_every_finding_is_whole_sentences(tmp_path: Path) -> None:
     lines = [*of(tmp_path / "relay").values(), *self_check.check(settings(tmp_path / "x"), None)]
     for line in lines:

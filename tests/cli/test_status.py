@@ -67,4 +67,5 @@ def test_a_relays_operator_reads_its_class_of_traffic(
         "used_gb": 12.5,
         "ends": "2026-12-01T00:00:00.000000Z",
         "state": "open",
+        "resumes": None,
     }

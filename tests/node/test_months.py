@@ -66,3 +66,23 @@ async def test_a_relay_that_drains_does_not_come_back_with_the_month(
         await made.clock.sleep_until(TURN + 5 * SECOND)
         assert relay.volume.stage.value == "open"
         assert {other.status().relays for other in others} == {3}
+
+
+async def test_a_relay_that_used_up_its_days_share_is_back_at_midnight(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    midnight = TURN - 5 * 86_400 * SECOND
+    async with lab(tmp_path, relays=4, people=0, start=midnight - 90 * SECOND) as made:
+        relay, *others = made.relays
+        capped(relay, 100 * GB)
+        share = relay.volume.volume.share
+        assert 2 * 100 * GB / 6 <= share <= 4 * 100 * GB / 6
+        made.network.node(relay.peer.peer_id).meter.wrote(round(share) + 10**6)
+        await eventually(10, lambda: {other.status().relays for other in others} == {3})
+        month = relay.status().month
+        assert month is not None and (month.state, month.resumes) == ("leaving", midnight)
+        assert any("one day's share" in warning for warning in relay.status().warnings)
+        await made.clock.sleep_until(midnight)
+        await eventually(10, lambda: {other.status().relays for other in others} == {4})
+        month = relay.status().month
+        assert month is not None and (month.state, month.resumes) == ("open", None)

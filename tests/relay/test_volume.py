@@ -1,6 +1,6 @@
 """A relay's month: when it ends, what is kept back, what a kill costs, how the relay comes back."""
 
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from shoal_node import volume_service
 from shoal_node.volume import CODEC, GB, GRANT, Cap, Kept, Stage, Volume, month_end
 from shoal_protocol.clock import SECOND
 from shoal_protocol.errors import UserError
+from support import seeded
 
 LEASE_S = 900
 
@@ -30,7 +31,8 @@ def stage_of(volume: Volume) -> Stage:
 
 
 def of(cap_gb: float = 0, kept: Kept | None = None, now: int = NOW, begins: int = 1) -> Volume:
-    return Volume(Cap(round(cap_gb * GB), begins), kept, now=now, lease_s=LEASE_S)
+    cap = Cap(round(cap_gb * GB), begins)
+    return Volume(cap, kept, now=now, lease_s=LEASE_S, rng=seeded("volume"))
 
 
 @pytest.mark.parametrize(
@@ -79,8 +81,8 @@ def test_the_reserve_pays_for_records_a_lease_at_the_present_pace_and_the_rest_o
 
 
 def test_a_short_flood_costs_what_it_moves_and_a_tenth_of_the_month() -> None:
-    volume = of(20)
-    volume.count(7 * GB, 0, NOW + LEASE_S * SECOND)  # far above the pace of such a cap
+    volume = of(20, now=at("2026-11-24T12:00:00"))  # seven days left: 7 GB are a day's share
+    volume.count(5 * GB, 0, at("2026-11-24T12:15:00"))  # far above the pace of such a cap
     assert stage_of(volume) is Stage.OPEN
     assert volume.reserve == round(2.4 * GB)
 
@@ -148,6 +150,7 @@ def test_what_was_used_outlives_the_run_and_the_month_does_not() -> None:
     volume.count(9_900_000_000, 0, NOW + SECOND)
     kept = volume.final()
     assert of(10, kept).stage is Stage.LEAVING
+    kept = replace(kept, day=0)  # as on another day
     assert of(10, kept).used == 9_900_000_000
     assert of(30, kept).stage is Stage.OPEN
     assert of(10, kept, now=at("2026-12-01T00:00:00")).stage is Stage.OPEN
@@ -199,6 +202,101 @@ def test_under_a_small_cap_a_kill_costs_little() -> None:
     assert due.used == 4 * 10**6
 
 
+def flooded(volume: Volume, day: int, moved: int, *, rate: int = 12_500_000) -> int:
+    """Flood a relay on a day in November until it is silent, or the day ends.
+
+    Args:
+        moved: bytes of the run until then.
+        rate: bytes a second.
+
+    Returns:
+        The bytes of the run since.
+    """
+    begins = at(f"2026-11-{day:02d}T01:00:00")
+    for second in range(23 * 3600 - 1):
+        if stage_of(volume) is Stage.SILENT:
+            break
+        moved += rate
+        volume.count(moved, 4 * GB, begins + second * SECOND)
+    return moved
+
+
+def test_a_days_flood_spends_a_fraction_of_the_month_and_the_relay_is_back_at_midnight() -> None:
+    begins = at("2026-11-01T00:00:00")
+    volume = of(500, now=begins)
+    assert 2 / 30 <= volume.share / (500 * GB) <= 4 / 30
+    moved = flooded(volume, 1, 0)
+    assert moved <= 1.26 * volume.share < 84 * GB
+    assert volume.resumes == at("2026-11-02T00:00:00")
+    assert volume.sentence() == (
+        f"This relay has moved {moved / GB:.3f} GB today, more than one day's share of the 500 GB "
+        "of the month that ends on 1 December 2026 (UTC): until midnight (UTC) it lets no packets "
+        "cross, so that the rest lasts."
+    )
+    volume.count(moved, 0, at("2026-11-01T23:59:59"))
+    assert stage_of(volume) is Stage.SILENT
+    volume.count(moved, 0, at("2026-11-02T00:00:00"))
+    assert stage_of(volume) is Stage.OPEN
+    assert [volume.resumes, volume.sentence()] == [None, None]
+
+
+def test_ten_days_of_floods_leave_a_relay_that_still_takes_work_each_day() -> None:
+    volume, moved = of(500, now=at("2026-11-01T00:00:00")), 0
+    for day in range(1, 11):
+        volume.count(moved, 4 * GB, at(f"2026-11-{day:02d}T00:00:00"))
+        assert stage_of(volume) is Stage.OPEN
+        moved = flooded(volume, day, moved)
+        assert stage_of(volume) is Stage.SILENT
+    assert 0.1 < 1 - volume.used / (500 * GB) < 0.35
+
+
+def test_a_relay_whose_busiest_day_is_twice_the_mean_is_never_refused_a_month_that_lasts() -> None:
+    volume, moved = of(500, now=at("2026-11-01T00:00:00")), 0
+    for hour in range(30 * 24 - 1):
+        day, of_day = divmod(hour, 24)
+        busy = 1.9 if day % 7 == 6 else 0.85  # times what an even month has
+        moved += round(busy * 480 * GB / 30 / 24)
+        volume.count(moved, 4 * GB, at("2026-11-01T00:00:00") + (hour + 1) * 3600 * SECOND - 1)
+        if volume.used < 480 * GB:
+            assert stage_of(volume) is Stage.OPEN, (day, of_day)
+
+
+def test_a_days_share_is_drawn_anew_each_day_and_no_restart_draws_it_again() -> None:
+    volume = of(500)
+    shares = set[float]()
+    for day in range(1, 20):
+        now = NOW + day * 86_400 * SECOND
+        volume.count(0, 0, now)
+        shares.add(volume.share * ((volume.until - now) // (86_400 * SECOND) + 1) / (500 * GB))
+        again = Volume(
+            volume.cap, volume.final(), now=now, lease_s=LEASE_S, rng=seeded(f"another {day}")
+        )
+        assert again.share == volume.share
+    assert len(shares) > 15
+    assert min(shares) < 2.5 and max(shares) > 3.5
+
+
+def test_a_share_that_is_used_up_stays_so_after_a_restart_and_a_raised_cap_begins_it_anew() -> None:
+    volume = of(500)
+    volume.count(round(volume.share) - 1, 0, NOW + SECOND)
+    assert stage_of(volume) is Stage.OPEN
+    volume.count(round(volume.share) + 10**6, 0, NOW + 2 * SECOND)
+    assert stage_of(volume) is Stage.LEAVING
+    due = volume.due()
+    assert due is not None
+    again = of(500, due)
+    assert again.stage is Stage.LEAVING and again.resumes == at("2026-11-11T00:00:00")
+    again.set_cap(Cap(450 * GB), NOW)
+    assert stage_of(again) is Stage.LEAVING
+    again.set_cap(Cap(451 * GB), NOW)
+    assert stage_of(again) is Stage.OPEN
+
+
+def test_caps_of_a_few_gigabytes_are_not_cut_to_days() -> None:
+    assert of(0.5).share == GB
+    assert of(5).share == GB
+
+
 def test_a_quiet_relay_writes_its_account_once_and_a_busy_one_now_and_then() -> None:
     def writes(step: int) -> int:
         volume, count = of(1000), 0
@@ -217,6 +315,9 @@ def test_a_quiet_relay_writes_its_account_once_and_a_busy_one_now_and_then() -> 
 def test_the_account_is_a_small_file_and_a_damaged_one_is_a_sentence(tmp_path: Path) -> None:
     kept = Kept(NOW, 2**64 - 1, GB)
     assert volume_service.load(tmp_path) is None
+    old = b"\x94\x00" + b"".join(b"\xcf" + one.to_bytes(8) for one in (NOW, GB + 2**40, 2**40))
+    (tmp_path / volume_service.FILE).write_bytes(old)
+    assert volume_service.load(tmp_path) == Kept(NOW, GB + 2**40, 2**40)
     (tmp_path / volume_service.FILE).write_bytes(CODEC.encode(kept))
     found = volume_service.load(tmp_path)
     assert found is not None

@@ -92,6 +92,7 @@ class Month:
     used_gb: float  # never too few
     ends: Time
     state: MonthState  # leaving: nothing new is taken; silent: no packets cross
+    resumes: Time | None = None  # when it is open again by itself; None while it is open
 
 
 @dataclass(frozen=True, slots=True)
