@@ -164,6 +164,12 @@ CHECKS = (
     crashes(50, 1.5),
     crashes(500, 4.0),
     Check(
+        "power-cut",
+        "the power cut at 6,000 moments, and what was not synced lost or torn",
+        ("python", "-m", "processes.power_cut"),
+        own_judge,
+    ),
+    Check(
         "survivors",
         "6 of 20 relays killed at once, 2,000 messages for people who are away",
         ("python", "-m", "processes.survivors"),
