@@ -11,7 +11,8 @@ import pytest
 import trio
 
 
-async def _at_once(work: Callable[..., Any], *args: Any, **_: Any) -> Any:
+async def at_once(work: Callable[..., Any], *args: Any, **_: Any) -> Any:
+    """Run what is meant for a thread right here."""
     await trio.lowlevel.checkpoint()
     return work(*args)
 
@@ -19,4 +20,4 @@ async def _at_once(work: Callable[..., Any], *args: Any, **_: Any) -> Any:
 @pytest.fixture
 def threads_take_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run what is meant for a thread right here."""
-    monkeypatch.setattr(trio.to_thread, "run_sync", _at_once)
+    monkeypatch.setattr(trio.to_thread, "run_sync", at_once)

@@ -165,7 +165,7 @@ CHECKS = (
     crashes(500, 4.0),
     Check(
         "power-cut",
-        "the power cut at 6,000 moments, and what was not synced lost or torn",
+        "the power cut at 6,300 moments, and what was not synced lost or torn",
         ("python", "-m", "processes.power_cut"),
         own_judge,
     ),

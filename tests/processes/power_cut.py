@@ -9,6 +9,8 @@
 
 For each kind of file as it is, where nothing may be wrong, and with faults planted, a database or
 small files that are not synced or not in time, where something must be, or the check is void.
+Whole nodes likewise, their links in memory (power_cut_nodes): a power cut of one of seven, a start
+on what is left, and so on, while two people write.
 """
 
 import argparse
@@ -20,9 +22,9 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from processes import disk_log, power_cut_child
+from processes import disk_log, power_cut_child, power_cut_nodes
 from processes.disk_log import Disk, Record
 from shoal_node import draining, keep
 from shoal_node.store.relay_store import FILE, RelayStore
@@ -33,7 +35,9 @@ from store.acknowledged import Acknowledged
 from support import seeded
 
 PLANTED: Final = {"boxes": ("unsynced", "late"), "small": ("unsynced", "unnamed")}
-CHILD_S: Final = 600.0
+NODE_FAULT: Final = "late"  # the one that is harder to see
+NODE_FAULT_CUTS: Final = 20  # at most; it ends with the first that shows the fault
+CHILD_S: Final = 1_200.0
 
 Judge = Callable[[Path, bytes, bytes], list[str]]  # home, told until the cut, told in all
 
@@ -46,6 +50,8 @@ class Figures:
     states: int = 0  # disks that were opened
     records: int = 0  # writes, syncs and names that were logged
     acknowledged: int = 0  # lines told, over all states
+    node_cuts: int = 0  # of whole nodes
+    node_messages: int = 0  # that people wrote meanwhile
     planted_found: dict[str, int] = field(default_factory=dict)  # states, by kind and fault
     wrong: list[str] = field(default_factory=list)
 
@@ -117,6 +123,23 @@ def logged(kind: str, seed: str, steps: int, fault: str, library: Path) -> list[
         return [record_at(record, home) for record in disk_log.parse(log.read_bytes())]
 
 
+def nodes(seed: str, cuts: int, fault: str, library: Path) -> dict[str, Any]:
+    """Cut whole nodes; returns what power_cut_nodes says."""
+    with tempfile.TemporaryDirectory() as made:
+        home, log = Path(made).resolve() / "home", Path(made) / "log"
+        home.mkdir(mode=0o700)
+        child = str(Path(power_cut_nodes.__file__))
+        done = subprocess.run(
+            [sys.executable, child, str(home), seed, str(cuts), fault],
+            env=disk_log.environment(library, home, log),
+            check=True,
+            stdout=subprocess.PIPE,
+            timeout=CHILD_S,
+        )
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+
 def record_at(record: Record, home: Path) -> Record:
     """Name paths from the home on, so that logs of two runs are comparable."""
     if record.op not in "CDRU":
@@ -146,8 +169,8 @@ def cut(records: list[Record], states: int, judge: Judge, rng: Rng) -> tuple[lis
     return found, lines
 
 
-def run(seed: str, *, states: int, steps: int, planted_states: int) -> Figures:
-    """Cut the power of each kind of writer, as it is and with a fault."""
+def run(seed: str, *, states: int, steps: int, planted_states: int, cuts: int) -> Figures:
+    """Cut the power of each kind of writer, as it is and with faults, and of whole nodes."""
     figures = Figures(seed)
     with tempfile.TemporaryDirectory() as made:
         library = disk_log.build(Path(made))
@@ -167,6 +190,13 @@ def run(seed: str, *, states: int, steps: int, planted_states: int) -> Figures:
                 figures.planted_found[f"{kind} {fault}"] = seen
                 if not seen:
                     figures.wrong.append(f"{kind}: void, {fault} was planted and not found")
+        found_whole = nodes(seed, cuts, "none", library)
+        figures.node_cuts, figures.node_messages = found_whole["cuts"], found_whole["messages"]
+        figures.wrong += found_whole["wrong"]
+        faulty = bool(nodes(seed, NODE_FAULT_CUTS, NODE_FAULT, library)["wrong"])
+        figures.planted_found[f"nodes {NODE_FAULT}"] = int(faulty)
+        if not faulty:
+            figures.wrong.append(f"nodes: void, {NODE_FAULT} was planted and not found")
     return figures
 
 
@@ -175,9 +205,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="cut the power at random moments")
     parser.add_argument("--states", type=int, default=3_000, help="disks of each kind")
     parser.add_argument("--steps", type=int, default=300, help="that each writer takes")
+    parser.add_argument("--cuts", type=int, default=300, help="of whole nodes")
     parser.add_argument("--seed", default="power cut")
     asked = parser.parse_args()
-    figures = run(asked.seed, states=asked.states, steps=asked.steps, planted_states=100)
+    figures = run(
+        asked.seed, states=asked.states, steps=asked.steps, planted_states=100, cuts=asked.cuts
+    )
     json.dump(dataclasses.asdict(figures), sys.stdout, indent=1)
     sys.stdout.write("\n")
     return 1 if figures.wrong else 0
