@@ -38,7 +38,7 @@ def test_a_record_goes_after_a_restart_to_those_relays_alone_that_lack_it() -> N
     sender = Sender(restored(RANKED[0], RANKED[2]))
     assert sender.ranks() == [1]
     sender = Sender(record := restored(RANKED[1]))
-    assert sender.ranks(answer=True) == [0, 2]
+    assert sorted(sender.ranks(answer=True)) == [0, 2]
     assert record.stored
 
 
@@ -67,7 +67,7 @@ def test_a_directory_that_fills_after_a_restart_costs_no_copies_that_are_there()
 
 def test_a_relay_that_left_and_came_back_is_not_believed_to_keep_anything() -> None:
     sender = Sender(record := outgoing())
-    assert sender.ranks(answer=True) == [0, 1, 2]
+    assert sorted(sender.ranks(answer=True)) == [0, 1, 2]
     sender.relays.remove(RANKED[1])
     sender.view += 1
     assert sender.ranks(answer=True) == [3]
@@ -84,18 +84,18 @@ def test_a_record_that_the_reader_did_not_find_is_believed_nowhere() -> None:
     sender.outbox.put_again(record, sender.now)
     assert record.kept_by == set()
     sender.outbox.work()
-    assert sender.ranks() == [0, 1, 2]
+    assert sorted(sender.ranks()) == [0, 1, 2]
 
 
 def test_what_relays_keep_is_told_in_batches_and_of_the_acknowledged_not_at_all() -> None:
     sender = Sender(outgoing(0), outgoing(1), outgoing(2))
     assert sender.outbox.told(sender.now) == []
     sender.ranks(answer=True)
-    assert sender.outbox.told(sender.now + NOTE_EVERY - 1) == []
+    assert sender.outbox.told(START + NOTE_EVERY - 1) == []  # since the first answer
     first, second, third = sender.outbox.records()
     sender.outbox.done([second.key])
-    assert sender.outbox.told(sender.now + NOTE_EVERY) == [first, third]
-    assert sender.outbox.told(sender.now + 2 * NOTE_EVERY) == []
+    assert sender.outbox.told(START + NOTE_EVERY) == [first, third]
+    assert sender.outbox.told(START + 2 * NOTE_EVERY) == []
 
 
 def test_a_restart_does_not_put_what_waits_for_days_again_at_once() -> None:

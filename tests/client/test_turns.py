@@ -223,12 +223,14 @@ def test_words_of_one_persona_wait_for_one_slot_of_another_that_has_much_to_put(
         sender.put()
     (word,) = owned("0", 99)
     sender.add(word)
+    sender.let_all_be_due()
     owners = [sender.put()[0].owner for _ in range(7)]
     assert owners == ["0", "1", "0", "1", "0", "1", "1"]
 
 
 def test_a_personas_own_fragments_wait_for_its_words() -> None:
     sender = Sender(*owned("0", *range(8), fragment=True), *owned("0", 99))
+    sender.let_all_be_due()
     assert [sender.put()[0].fragment for _ in range(5)] == [False, False, False, True, True]
 
 

@@ -9,11 +9,13 @@
 
     relay said OK ─► kept_by ──(every few seconds, in one batch)──► row ─► restored: not put there
 
-A record is a box, or the entry of a first contact. The first PUT goes to rank 0. A relay
-that left the directory is replaced by the next in rank. The same record is put unchanged
-each time: relays take it once. What a crash could take back never fills a slot: a record
-waits until the batch that made it is durable. Which relays keep it is durable a little later:
-what a crash takes of that is put once more, which a relay takes for the same record.
+A record is a box, or the entry of a first contact. The first PUT goes to rank 0, the others
+follow at random times: the reader's waiting GETs end where a PUT comes, and were all there
+within a second, their answers would be a burst on the reader's line. A relay that left the
+directory is replaced by the next in rank. The same record is put unchanged each time: relays
+take it once. What a crash could take back never fills a slot: a record waits until the batch
+that made it is durable. Which relays keep it is durable a little later: what a crash takes of
+that is put once more, which a relay takes for the same record.
 """
 
 from collections.abc import Iterable, Iterator
@@ -28,6 +30,8 @@ from shoal_protocol.service import desk, placement
 
 STORED_BY: Final = 2  # relays that say so, before a record counts as stored
 TAKEN_BY: Final = 2  # relays with another box at one's own address: it was written there before
+SECOND_MEAN_S: Final = 0.5  # that a PUT to rank 1 waits: it serves where the first is lost …
+LATER_MEAN_S: Final = 4.0  # … and one to a rank behind it
 MAX_RECORDS: Final = 4096  # on their way at once
 RETRY_GROWTH: Final = 1.5
 RETRY_LONGEST: Final = 30 * clock.SECOND
@@ -348,7 +352,11 @@ class Outbox:
             self._untell(outgoing, now)
         outgoing.replicas = {
             relay: old.get(relay)
-            or _Replica(rank, max(now, outgoing.after), stored=relay in outgoing.kept_by)
+            or _Replica(
+                rank,
+                max(now, outgoing.after) + self._spread(rank),
+                stored=relay in outgoing.kept_by,
+            )
             for rank, relay in enumerate(ranked[: outgoing.copies])
         }
         for rank, relay in enumerate(outgoing.replicas):
@@ -361,7 +369,13 @@ class Outbox:
         for replica in outgoing.replicas.values():
             if replica.stored:
                 replica.stored = False
-                replica.due = now
+                replica.due = now + self._spread(replica.rank)
+
+    def _spread(self, rank: int) -> int:
+        """Draw how long a PUT to this rank waits, ns."""
+        if not rank:
+            return 0
+        return clock.seconds(self._rng.exponential(SECOND_MEAN_S if rank == 1 else LATER_MEAN_S))
 
     def _pay(self, outgoing: Outgoing) -> None:
         if outgoing.nonce is None and outgoing.key in self._records:
