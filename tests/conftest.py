@@ -4,8 +4,9 @@
 
     the test's run ─► loggers of shoal_*, at DEBUG ─► Listener ─► found something ─► the test fails
 
-Hypothesis draws the same examples at each run of a commit, so that a red test is red for
-everybody. ``--hypothesis-profile=explore`` draws new and more ones, as the release check
+Hypothesis draws the same examples at each run of a commit, and trio, which tosses a coin for the
+order of tasks that can run at once, tosses the same ones in a test, so that a red test is red for
+everybody. ``--hypothesis-profile=explore`` draws new ones, and more, as the release check
 ``examples`` does. No example has a deadline: what is slow on a busy machine is not wrong.
 """
 
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from trio._core import _run as scheduler
 
 from log_listener import Listener
 
@@ -28,6 +30,13 @@ settings.register_profile(
     "explore", settings.get_profile("steady"), derandomize=False, max_examples=1000, print_blob=True
 )
 settings.load_profile("steady")
+
+
+@pytest.fixture(autouse=True)
+def tasks_take_the_same_turns(request: pytest.FixtureRequest) -> None:
+    """Seed trio's coin with the test's name."""
+    if settings.default is not None and settings.default.derandomize:
+        scheduler._r.seed(request.node.nodeid)
 
 
 @pytest.fixture(autouse=True)
