@@ -17,7 +17,8 @@ async def at_once(work: Callable[..., Any], *args: Any, **_: Any) -> Any:
     return work(*args)
 
 
-@pytest.fixture
-def threads_take_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run what is meant for a thread right here."""
-    monkeypatch.setattr(trio.to_thread, "run_sync", at_once)
+@pytest.fixture(autouse=True)
+def threads_take_no_time(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run what is meant for a thread right here, where the clock jumps."""
+    if "autojump_clock" in request.fixturenames:
+        monkeypatch.setattr(trio.to_thread, "run_sync", at_once)

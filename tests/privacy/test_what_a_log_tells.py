@@ -16,13 +16,10 @@ from shoal_node.relay import RelayNode
 from shoal_node.store import relay_store
 from shoal_node.transport.memory import MemoryNetwork
 from support import START, seeded
-from threadless import threads_take_no_time
 
 RELAYS = 6
 MESSAGES = 12
 LONGEST_S = 600  # virtual
-
-__all__ = ["threads_take_no_time"]
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -87,7 +84,6 @@ class Nodes:
         await until(lambda: len(b.messages(conversation.id, None, 100)) == count)
 
 
-@pytest.mark.usefixtures("threads_take_no_time")
 async def test_the_logs_of_whole_relays_name_no_box_no_inbox_and_nobody(
     tmp_path: Path, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -30,9 +30,6 @@ from shoal_protocol.service.memory_store import MemoryStore
 from shoal_protocol.service.replica_frames import Ask, Offer
 from shoal_protocol.service.storage import GetBox, Operation, Outcome, PutBox, PutEntry
 from support import START, seeded
-from threadless import threads_take_no_time
-
-__all__ = ["threads_take_no_time"]
 
 
 def seed_of(number: int) -> bytes:
@@ -278,7 +275,7 @@ async def test_a_flood_is_read_slowly_and_not_answered_beyond_its_allowance(
 
 
 async def test_memberships_outlast_the_process_in_one_private_file(
-    tmp_path: Path, autojump_clock: MockClock, threads_take_no_time: None
+    tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     async with world(tmp_path, 5) as made:
         gone = made.members[4]
@@ -307,7 +304,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def test_whole_relays_keep_every_box_on_k_of_them_when_one_dies(
-    tmp_path: Path, autojump_clock: MockClock, threads_take_no_time: None
+    tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     net, clock = MemoryNetwork(0.001), NodeClock(START)
     nodes, scopes = list[RelayNode](), list[trio.CancelScope]()

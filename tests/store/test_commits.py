@@ -16,6 +16,11 @@ from shoal_protocol.client.state import Changes
 from shoal_protocol.errors import StoreFailed, StoreFull, UserError
 
 
+@pytest.fixture
+def threads_take_no_time() -> None:
+    """Leave threads as they are: what comes while one works is what is tested here."""
+
+
 class Recorded:
     """A store in memory that notes what is done to it, and fails when told to."""
 
