@@ -19,6 +19,10 @@ async def at_once(work: Callable[..., Any], *args: Any, **_: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def threads_take_no_time(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run what is meant for a thread right here, where the clock jumps."""
-    if "autojump_clock" in request.fixturenames:
+    """Run what is meant for a thread right here, where the clock jumps.
+
+    Not in a test marked ``threads``, which is about what comes while a thread works.
+    """
+    jumps = "autojump_clock" in request.fixturenames
+    if jumps and request.node.get_closest_marker("threads") is None:
         monkeypatch.setattr(trio.to_thread, "run_sync", at_once)

@@ -16,11 +16,6 @@ from shoal_protocol.client.state import Changes
 from shoal_protocol.errors import StoreFailed, StoreFull, UserError
 
 
-@pytest.fixture
-def threads_take_no_time() -> None:
-    """Leave threads as they are: what comes while one works is what is tested here."""
-
-
 class Recorded:
     """A store in memory that notes what is done to it, and fails when told to."""
 
@@ -95,6 +90,7 @@ async def test_what_is_submitted_becomes_durable_and_then_is_heard_of(
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.threads
 async def test_what_comes_during_a_transaction_goes_into_the_next_together(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -176,6 +172,7 @@ async def test_a_store_that_fails_otherwise_ends_the_node_with_its_sentence(
     assert desk.heard == []
 
 
+@pytest.mark.threads
 async def test_a_cancelled_commit_is_finished_and_the_close_commits_the_rest(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
