@@ -176,6 +176,12 @@ CHECKS = (
         own_judge,
     ),
     Check(
+        "split",
+        "a network split in halves for ten minutes while people write, and healed",
+        ("python", "-m", "reliability.split"),
+        own_judge,
+    ),
+    Check(
         "drain",
         "3 of 12 relays leave in good order, then 2 are killed, and one has a full disk",
         (

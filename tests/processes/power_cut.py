@@ -27,14 +27,20 @@ from typing import Any, Final
 from processes import disk_log, power_cut_child, power_cut_nodes
 from processes.disk_log import Disk, Record
 from shoal_node import draining, keep
+from shoal_node.store.person_store import PersonStore
 from shoal_node.store.relay_store import FILE, RelayStore
 from shoal_protocol.errors import UserError
 from shoal_protocol.parameters import LAB
 from shoal_protocol.rng import Rng
 from store.acknowledged import Acknowledged
+from store.fixtures.write_person_store import SECRET
 from support import seeded
 
-PLANTED: Final = {"boxes": ("unsynced", "late"), "small": ("unsynced", "unnamed")}
+PLANTED: Final = {
+    "boxes": ("unsynced", "late"),
+    "texts": ("unsynced", "late"),
+    "small": ("unsynced", "unnamed"),
+}
 NODE_FAULT: Final = "late"  # the one that is harder to see
 NODE_FAULT_CUTS: Final = 20  # at most; it ends with the first that shows the fault
 CHILD_S: Final = 1_200.0
@@ -106,7 +112,31 @@ def _versions(told: bytes, *, first: bool = False) -> dict[str, int]:
     return found
 
 
-JUDGES: Final[dict[str, Judge]] = {"boxes": boxes, "small": small}
+def texts(home: Path, told: bytes, _all: bytes) -> list[str]:
+    """Judge a person's store after a cut: as told last, or one commit further, and in one piece."""
+    last = int(told.split()[-1]) if told else 0
+    try:
+        store = PersonStore.open(home / power_cut_child.STORE, SECRET)
+    except UserError as error:
+        return [str(error)]
+    try:
+        wrong = store.integrity()
+        if wrong:
+            return wrong
+        kept = store.load()
+    finally:
+        store.close()
+    state = kept.rows.get(("conversation", b"c"), bytes(8))
+    number = int.from_bytes(state[:8])
+    if number not in (last, last + 1):
+        return [f"{last} were told, and its state is of {number}"]
+    first = max(1, number - power_cut_child.KEPT + 1)
+    if kept.messages != [power_cut_child.message(one) for one in range(first, number + 1)]:
+        return [f"its state is of {number}, its messages are not"]
+    return []
+
+
+JUDGES: Final[dict[str, Judge]] = {"boxes": boxes, "texts": texts, "small": small}
 
 
 def logged(kind: str, seed: str, steps: int, fault: str, library: Path) -> list[Record]:
@@ -203,7 +233,7 @@ def run(seed: str, *, states: int, steps: int, planted_states: int, cuts: int) -
 def main() -> int:
     """Run what the command line asks for and print the figures as JSON; 1 if it fails."""
     parser = argparse.ArgumentParser(description="cut the power at random moments")
-    parser.add_argument("--states", type=int, default=3_000, help="disks of each kind")
+    parser.add_argument("--states", type=int, default=2_000, help="disks of each kind")
     parser.add_argument("--steps", type=int, default=300, help="that each writer takes")
     parser.add_argument("--cuts", type=int, default=300, help="of whole nodes")
     parser.add_argument("--seed", default="power cut")
