@@ -174,6 +174,8 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=2)
     parser.add_argument("--seed", default="split")
     asked = parser.parse_args()
+    if asked.people < 3:
+        parser.error("a ring has three people or more")
     found: list[Figures] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trio.to_thread, "run_sync", at_once)
