@@ -92,6 +92,16 @@ class SlowWithOthers(Link):
         return frames.CODEC.encode(frames.Records(mine, ())) if mine else None
 
 
+class FriendsAreOld(Link):
+    """Tells truly who there is, and that friends alone are old."""
+
+    def tells(self, frame: bytes) -> bytes:
+        if not isinstance(frames.CODEC.decode(frame), frames.Ages):
+            return frame
+        old = tuple(frames.Age(each, 65_535) for each in sorted(FRIENDLY))
+        return frames.CODEC.encode(frames.Ages(65_535, old))
+
+
 def run(*links: Link) -> None:
     while sum(link.step() for link in links):
         pass
@@ -142,3 +152,19 @@ def test_who_was_asleep_compares_with_two_sources_again() -> None:
     node.disconnected(GOOD.relay_id)
     run(Link(GOOD, node))
     assert not serving(node)
+
+
+def test_one_lying_source_of_two_makes_no_young_relay_stand_in_for_the_old_ones() -> None:
+    node = person(GOOD, EVIL)
+    run(FriendsAreOld(EVIL, node))
+    link = Link(GOOD, node)
+    while link.step():
+        assert not serving(node)
+
+
+def test_the_word_of_one_source_of_two_is_not_enough() -> None:
+    node = person(GOOD, EVIL)
+    run(FriendsAreOld(EVIL, node))
+    assert not node.view.tenure.ripe
+    run(Link(GOOD, node))
+    assert node.view.tenure.ripe

@@ -146,13 +146,29 @@ def test_of_what_guards_say_the_median_counts(said: tuple[int, ...], taken: int)
     assert watch.age() == taken
 
 
-def test_a_guard_that_has_watched_for_an_hour_says_nothing_beside_one_that_has_long() -> None:
+def test_a_guard_that_has_watched_for_an_hour_says_nothing_beside_two_that_have_long() -> None:
     watch = Watch(told=True)
     watch.see(0.2, RELAYS)
     for place in range(2):
         watch.book.hear(bytes([place]), Word(1, {ALICE.relay_id: 1}))
     watch.book.hear(b"old", Word(STEPS, {ALICE.relay_id: 500}))
+    watch.book.hear(b"old too", Word(STEPS, {ALICE.relay_id: 500}))
     assert watch.age() == 500
+    same = frozenset({b"/16"})
+    watch.book.asks({b"old": same, b"old too": same})
+    assert watch.age() == 1
+
+
+def test_one_guard_that_claims_to_have_watched_for_long_makes_nobody_old_in_a_young_network() -> (
+    None
+):
+    watch = Watch(told=True)
+    watch.see(0.2, RELAYS)
+    for place in range(2):
+        watch.book.hear(bytes([place]), Word(71, {ALICE.relay_id: 71}))
+    watch.book.hear(b"liar", Word(65_535, {OTHERS[0].relay_id: 65_535}))
+    assert watch.age() == 71
+    assert watch.age(OTHERS[0]) <= 2
 
 
 def test_what_a_person_has_seen_nobody_can_talk_away_and_relays_listen_to_nobody() -> None:

@@ -35,6 +35,7 @@ def serving(
     params: NetworkParameters,
     *,
     unsettled: Sequence[Descriptor] = (),
+    least: int | None = None,
 ) -> tuple[Descriptor, ...]:
     """Return those of ``relays`` that serve, in their order.
 
@@ -44,6 +45,7 @@ def serving(
         params: the network's.
         unsettled: live and not to be used yet; young relays stand in for too few old ones only
             as far as these are too few as well.
+        least: how many serve however young, if not ``role_least``.
     """
     ages = {relay.relay_id: age(relay.relay_id) for relay in (*relays, *unsettled)}
 
@@ -51,12 +53,13 @@ def serving(
         return -ages[relay.relay_id], _lot(params.hash, relay.relay_id, relay.nonce)
 
     old = STEPS if params.role_age_s else 0
+    least = params.role_least if least is None else least
     slotted = _slots(sorted(relays, key=rank), params)
     count = sum(ages[relay.relay_id] >= old for relay in slotted)
-    if unsettled and count < params.role_least:
+    if unsettled and count < least:
         slotted = _slots(sorted((*relays, *unsettled), key=rank), params)
         count = sum(ages[relay.relay_id] >= old for relay in slotted)
-    chosen = {relay.relay_id for relay in slotted[: max(count, params.role_least)]}
+    chosen = {relay.relay_id for relay in slotted[: max(count, least)]}
     return tuple(relay for relay in relays if relay.relay_id in chosen)
 
 

@@ -10,8 +10,9 @@ spec: client §1, directory §7
 """
 
 import ipaddress
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import combinations
 from typing import Final, TypeVar
 
 T = TypeVar("T")
@@ -48,3 +49,8 @@ def _prefixes(addresses: tuple[str, ...], lengths: dict[int, int]) -> Iterator[b
         if len(parts) > 2 and parts[1] in ("ip4", "ip6"):
             packed = ipaddress.ip_address(parts[2]).packed
             yield packed[: lengths[len(packed)]]
+
+
+def two_apart(networks: Sequence[frozenset[bytes]]) -> bool:
+    """Whether two of these are in different networks throughout."""
+    return any(one.isdisjoint(other) for one, other in combinations(networks, 2))

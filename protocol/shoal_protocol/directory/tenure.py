@@ -23,6 +23,7 @@ from typing import Annotated, Final
 from shoal_protocol import wire
 from shoal_protocol.clock import SECOND
 from shoal_protocol.constants import RELAY_ID_LENGTH
+from shoal_protocol.directory import subnets
 from shoal_protocol.directory.descriptor import Descriptor
 from shoal_protocol.errors import RemoteProtocolError
 from shoal_protocol.parameters import NetworkParameters
@@ -32,6 +33,7 @@ BREAK_COST: Final = 12  # times as long as a relay was away, it ages less; spec:
 STEPS: Final = 72  # of ``role_age_s``: what ages are told and compared in, hours on main
 MOST: Final = 16_384  # relays remembered; spec: directory §7.1
 SOURCES_MOST: Final = 8  # whose word is kept
+ENOUGH: Final = 3  # words of which the median is nobody's alone; spec: directory §7.1
 AGE_MOST: Final = 2**16 - 1  # steps, seven years on main
 
 _LOOKS: Final = 6  # at the directory while a lease lasts
@@ -90,12 +92,15 @@ class Tenure:
         self._lease: Final = params.lease_s * SECOND
         self._patience: Final = params.role_age_s * SECOND // BREAK_COST
         self._needed: Final = params.role_age_s * SECOND
+        self._least: Final = params.role_least
         self._watched = 0
         self._at: int | None = None
         self._blind = 0  # ns on end
         self._known: dict[bytes, _Known] = {}
         self._listed: list[bytes] | None = None  # who is there, sorted, once it is asked
         self._words: dict[bytes, tuple[int, Word]] = {}  # by source: when it was said
+        self._sources: dict[bytes, frozenset[bytes]] = {}
+        self._heard = False  # most of those that are asked
         self._disgraced: dict[bytes, int] = {}  # since when, for others' words
         if kept is not None:
             self._load(kept)
@@ -106,7 +111,21 @@ class Tenure:
     @property
     def ripe(self) -> bool:
         """Whether anything can be said: a newcomer who goes by others' word has heard some."""
-        return not self.told or bool(self._words) or self._watched >= self._needed
+        return not self.told or self._heard or self._watched >= self._needed
+
+    @property
+    def contested(self) -> bool:
+        """Whether the word of one source could hide that there are old relays enough."""
+        fresh = self._fresh()
+        return len(fresh) < ENOUGH and any(
+            word.watched >= STEPS
+            and sum(steps >= STEPS for steps in word.ages.values()) >= self._least
+            for _, word in fresh
+        )
+
+    def asks(self, sources: Mapping[bytes, frozenset[bytes]]) -> None:
+        """Name the sources that are to be asked, with their networks."""
+        self._sources = dict(sources)
 
     def watch(self, present: Iterable[Descriptor], now: int) -> None:
         """Note who is there at ``now`` (ns); the more often the better, at least once a lease."""
@@ -134,6 +153,8 @@ class Tenure:
         self._words[source] = (self._watched, word)
         while len(self._words) > SOURCES_MOST:
             del self._words[next(iter(self._words))]
+        if len(self._words) >= min(len(self._sources) // 2 + 1, ENOUGH):
+            self._heard = True
 
     def forget(self, relay_id: bytes) -> None:
         """Let a relay begin anew that is proven to have signed two things at once."""
@@ -201,10 +222,20 @@ class Tenure:
         return max(0, self._watched - known.first - BREAK_COST * away)
 
     def _said(self, relay_id: bytes) -> int:
-        """Return the median of what sources say: of those that have watched long, if any has."""
+        """Return the median of what sources say: of two that watched long, if there are."""
         disgraced = self._disgraced.get(relay_id)
         if disgraced is not None and self._watched - disgraced < self._needed:
             return 0
-        fresh = [word for when, word in self._words.values() if self._watched - when < self._needed]
-        long = [word for word in fresh if word.watched >= STEPS] or fresh
-        return median_low([word.ages.get(relay_id, 0) for word in long]) if long else 0
+        fresh = self._fresh()
+        long = [(source, word) for source, word in fresh if word.watched >= STEPS]
+        networks = [self._sources.get(source, frozenset({source})) for source, _ in long]
+        if not subnets.two_apart(networks):
+            long = fresh  # else whoever claims to have watched for long would speak alone
+        return median_low([word.ages.get(relay_id, 0) for _, word in long]) if long else 0
+
+    def _fresh(self) -> list[tuple[bytes, Word]]:
+        return [
+            (source, word)
+            for source, (when, word) in self._words.items()
+            if self._watched - when < self._needed
+        ]

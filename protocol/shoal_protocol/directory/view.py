@@ -24,7 +24,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
-from itertools import combinations
 from typing import Final
 
 from shoal_protocol import clock, crypto
@@ -191,7 +190,10 @@ class DirectoryView:
             self._watched_at, self._judged = now, None
             self.tenure.watch((*here, *leaving), now)
         if judged != self._judged:
-            chosen = roles.serving(here, self.tenure.steps, self.params, unsettled=unsettled)
+            least = 0 if self.tenure.contested else self.params.role_least
+            chosen = roles.serving(
+                here, self.tenure.steps, self.params, unsettled=unsettled, least=least
+            )
             self._chosen = frozenset(each.relay_id for each in chosen)
             self._judged = judged
         if not self.tenure.ripe:
@@ -388,6 +390,7 @@ class DirectoryView:
         Where they are in two /16s at least, a descriptor is used once two such showed it.
         """
         self._sources = {i: subnets.wide(tuple(those)) for i, those in sources.items()}
+        self.tenure.asks(self._sources)
 
     def witness(self, items: Iterable[Item], source: bytes) -> None:
         """Note that ``source`` holds these, so that nobody has a descriptor made for us alone."""
@@ -423,9 +426,9 @@ class DirectoryView:
 
     def _enough(self, shown: Sequence[bytes]) -> bool:
         """Whether sources in two networks are among ``shown``, or in one where there is one."""
-        if not _apart([self._sources[i] for i in self._sources]):
+        if not subnets.two_apart([self._sources[i] for i in self._sources]):
             return any(source in self._sources for source in shown)
-        return _apart([self._sources[i] for i in shown if i in self._sources])
+        return subnets.two_apart([self._sources[i] for i in shown if i in self._sources])
 
     def _used(self, entry: _Entry, now: int) -> Descriptor | None:
         """Return the descriptor by which a relay is used: what is settled, while its keys serve."""
@@ -579,11 +582,6 @@ class DirectoryView:
         self.tree.put(relay_id, after)
         if _served(before) != _served(after):
             self.revision += 1
-
-
-def _apart(networks: Sequence[frozenset[bytes]]) -> bool:
-    """Whether two of these are in different networks throughout."""
-    return any(one.isdisjoint(other) for one, other in combinations(networks, 2))
 
 
 def _served(item: Item | None) -> tuple[int, int, bytes] | None:
