@@ -101,6 +101,28 @@ def test_a_node_that_is_cut_off_blames_itself_for_a_while_and_no_longer() -> Non
     assert watch.age() > 200
 
 
+def test_identities_that_come_and_go_stop_nobodys_clock() -> None:
+    honest, blinking = RELAYS[:3], RELAYS[4:]
+    watch = Watch()
+    watch.see(100, honest)
+    for _ in range(80):
+        watch.see(0.1, [*honest, RELAYS[3], *blinking])
+        watch.see(0.9, [*honest, RELAYS[3]])
+    assert watch.age(RELAYS[3]) >= STEPS
+
+
+def test_many_old_relays_that_do_not_serve_take_no_blame_off_a_partition() -> None:
+    honest, others = RELAYS[:3], RELAYS[4:]
+    watch = Watch()
+    watch.see(80, RELAYS)
+    watch.book.serve(frozenset(relay.relay_id for relay in honest))
+    watch.see(3, others)
+    watch.book.serve(frozenset())  # whoever is left while one is cut off judges nobody
+    watch.see(2, others)
+    watch.see(0.2, RELAYS)
+    assert watch.age() >= STEPS
+
+
 def test_a_clock_that_jumps_makes_nobody_older_than_a_lease_at_once() -> None:
     watch = Watch()
     watch.see(1, RELAYS)

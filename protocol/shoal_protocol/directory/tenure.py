@@ -102,6 +102,7 @@ class Tenure:
         self._sources: dict[bytes, frozenset[bytes]] = {}
         self._heard = False  # most of those that are asked
         self._disgraced: dict[bytes, int] = {}  # since when, for others' words
+        self._serve: frozenset[bytes] = frozenset()  # while this node was not cut off
         if kept is not None:
             self._load(kept)
 
@@ -126,6 +127,11 @@ class Tenure:
     def asks(self, sources: Mapping[bytes, frozenset[bytes]]) -> None:
         """Name the sources that are to be asked, with their networks."""
         self._sources = dict(sources)
+
+    def serve(self, relay_ids: frozenset[bytes]) -> None:
+        """Name the relays whose absence tells that this node is cut off."""
+        if not self._blind:
+            self._serve = relay_ids
 
     def watch(self, present: Iterable[Descriptor], now: int) -> None:
         """Note who is there at ``now`` (ns); the more often the better, at least once a lease."""
@@ -202,9 +208,14 @@ class Tenure:
             self._known[each.relay_id] = _Known(each.nonce, first, away)
 
     def _is_cut_off(self, here: Mapping[bytes, bytes]) -> bool:
-        """Whether half of those that were there are gone at once: for a while that is our fault."""
-        before = [relay_id for relay_id, known in self._known.items() if known.away is None]
-        missing = sum(relay_id not in here for relay_id in before)
+        """Whether half of those that served are gone at once: for a while that is our fault.
+
+        Others cost their owners nothing that lasts: they would stop all clocks by coming and going.
+        """
+        there = {i: known for i, known in self._known.items() if known.away is None}
+        old = {i for i, known in there.items() if self._age(known) >= self._needed}
+        before = there.keys() & self._serve or old or there.keys()
+        missing = len(before - here.keys())
         return 2 * missing > len(before) and self._blind < self._patience
 
     def _see(self, relay_id: bytes, nonce: bytes) -> None:

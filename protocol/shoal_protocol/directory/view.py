@@ -196,6 +196,7 @@ class DirectoryView:
             )
             self._chosen = frozenset(each.relay_id for each in chosen)
             self._judged = judged
+            self.tenure.serve(self._chosen)
         if not self.tenure.ripe:
             return ()
         return tuple(each for each in here if each.relay_id in self._chosen)
