@@ -40,6 +40,7 @@ FROM_ITSELF = {
     "store/keys.py _CODEC",
     "store/keys.py _WRAPPED",
     "volume.py CODEC",
+    "volume.py _OLD",
 }
 
 
